@@ -1,0 +1,75 @@
+"""Everything that the numerical library can refuse to do, each with the stable slug of its problem type.
+
+The library knows nothing of HTTP: `slug` is the last part of the `type` URI that the service answers, and
+`detail` says what is wrong, where in the model, and what to do next.
+"""
+
+
+class LipschitzError(Exception):
+    """Root of the library's refusals: `slug` names the kind, `detail` is one sentence for the user."""
+
+    slug = "analysis-failed"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class InvalidModel(LipschitzError):
+    """The bytes are not a model that can be run: truncated, inconsistent, external data, NaN weights."""
+
+    slug = "invalid-model"
+
+
+class InvalidInputs(LipschitzError):
+    """Input shapes are missing where the file leaves them open, or do not fit the model."""
+
+    slug = "invalid-inputs"
+
+
+class InvalidRequest(LipschitzError):
+    """An unknown method, option, norm, domain or target, or values that do not fit this model."""
+
+    slug = "invalid-request"
+
+
+class UnsupportedOperator(LipschitzError):
+    """The graph holds an operator without a rule; the detail names the operator and its node."""
+
+    slug = "unsupported-operator"
+
+
+class DataDependentControlFlow(UnsupportedOperator):
+    """A branch, loop or shape depends on tensor values, so one trace does not represent the model."""
+
+    slug = "data-dependent-control-flow"
+
+
+class StatefulModel(UnsupportedOperator):
+    """Two calls with one input differ: hidden state lives in the model, it is not a function."""
+
+    slug = "stateful-model"
+
+
+class NotGloballyLipschitz(LipschitzError):
+    """No finite constant exists on the whole space; the detail names the node and suggests a domain."""
+
+    slug = "not-globally-lipschitz"
+
+
+class ConversionMismatch(LipschitzError):
+    """The captured graph does not reproduce the original model, so any bound would be another function's."""
+
+    slug = "conversion-mismatch"
+
+
+class BracketViolation(LipschitzError):
+    """A lower bound exceeds an upper bound: a defect of ours, reported loudly and never as a result."""
+
+    slug = "bracket-violation"
+
+
+class MethodSkipped(LipschitzError):
+    """A method cannot serve this model or request; the report carries the reason."""
+
+    slug = "method-skipped"
