@@ -57,6 +57,12 @@ class NotGloballyLipschitz(LipschitzError):
     slug = "not-globally-lipschitz"
 
 
+class Discontinuous(LipschitzError):
+    """The model jumps (sign, floor, argmax, a comparison): no finite constant where it does."""
+
+    slug = "discontinuous-operator"
+
+
 class ConversionMismatch(LipschitzError):
     """The captured graph does not reproduce the original model, so any bound would be another function's."""
 

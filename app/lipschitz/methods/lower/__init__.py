@@ -1,0 +1,1 @@
+"""Lower bounds: each comes with a pair of points that attains it."""

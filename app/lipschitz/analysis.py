@@ -1,0 +1,131 @@
+"""The library's front door: a model file and a request in, the contract's result out."""
+
+from __future__ import annotations
+
+import base64
+import io
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from app.lipschitz.domain import Ball, Box, Domain, WholeSpace
+from app.lipschitz.errors import InvalidRequest, MethodSkipped
+from app.lipschitz.ingest import capture
+from app.lipschitz.ingest.captured import Captured
+from app.lipschitz.methods.autolip import autolip
+from app.lipschitz.methods.autolip_power import autolip_power
+from app.lipschitz.methods.frobenius import frobenius
+from app.lipschitz.methods.lower.gradient import gradient
+from app.lipschitz.network.agreement import check_agreement
+from app.lipschitz.network.build import build
+from app.lipschitz.network.target import output_positions, with_target
+from app.lipschitz.operators.norm import Norm
+from app.lipschitz.problem import Estimate, Problem, Progress, Witness
+from app.lipschitz.report import estimate_record, result_record
+from app.lipschitz.request import Request
+
+Method = Callable[[Problem, dict[str, Any]], Estimate]
+
+IMPLEMENTATIONS: dict[str, Method] = {
+    "frobenius": frobenius,
+    "autolip": autolip,
+    "autolip_power": autolip_power,
+    "gradient": gradient,
+}
+"""Every method of the catalog."""
+
+
+def analyze(data: bytes, fields: dict[str, Any], progress: Progress = lambda _: None) -> dict[str, Any]:
+    """Bracket the Lipschitz constant of the model in `data`.
+
+    `fields` are the request fields of the HTTP contract. Returns `{"result": ..., "witness": ...}`, the
+    witness as base64 of an npz file or None. Raises a LipschitzError naming the cause when no bound can be given.
+    """
+    request = Request.parse(fields)
+    started = time.monotonic()
+    progress({"phase": "reading"})
+    captured = capture(data, request.inputs, seed=request.seed)
+    problem = make_problem(captured, request, started, progress)
+    estimates, records = run_methods(problem, request)
+    result = result_record(request, problem, estimates, records)
+    return {"result": result, "witness": _best_witness(captured, estimates)}
+
+
+def make_problem(captured: Captured, request: Request, started: float, progress: Progress) -> Problem:
+    """The checked network of a captured graph, with the request's norm and domain."""
+    outputs = output_positions(captured, request.output)
+    whole = build(captured, outputs)
+    check_agreement(whole, captured, outputs, request.seed)
+    network = with_target(whole, request.target)
+    p: Norm = request.norm  # type: ignore[assignment]
+    domain = make_domain(request.domain, network.input.size, p)
+    return Problem(captured, network, p, domain, request.seed, started + request.budget_s, progress)
+
+
+def make_domain(fields: dict[str, Any], size: int, p: Norm) -> Domain:
+    """The request's domain for flat inputs of `size` entries."""
+    kind = fields.get("kind")
+    if kind == "all":
+        return WholeSpace()
+    if kind == "box":
+        lower, upper = (_vector(fields, key, size) for key in ("lower", "upper"))
+        if bool((lower > upper).any()):
+            raise InvalidRequest("domain.lower exceeds domain.upper")
+        return Box(lower, upper)
+    if kind == "ball":
+        radius = float(fields.get("radius", 0.0))
+        if not 0.0 < radius < float("inf"):
+            raise InvalidRequest("domain.radius must be a positive number")
+        return Ball(_vector(fields, "center", size), radius, p)
+    raise InvalidRequest(f"unknown domain kind {kind!r}: known are all, box, ball")
+
+
+def _vector(fields: dict[str, Any], key: str, size: int) -> torch.Tensor:
+    try:
+        entries = torch.as_tensor(fields[key], dtype=torch.float64).reshape(-1)
+    except (KeyError, TypeError, ValueError) as cause:
+        raise InvalidRequest(f"domain.{key} must be a number or a list of numbers") from cause
+    if len(entries) not in (1, size) or not bool(torch.isfinite(entries).all()):
+        raise InvalidRequest(f"domain.{key} needs 1 or {size} finite numbers, not {len(entries)}")
+    return entries.expand(size)
+
+
+def run_methods(problem: Problem, request: Request) -> tuple[list[Estimate], list[dict[str, Any]]]:
+    """Every requested method in turn; one that cannot serve this request is reported as skipped."""
+    estimates, records = [], []
+    for name in request.methods:
+        problem.progress({"method": name, "phase": "running"})
+        begun = time.monotonic()
+        try:
+            estimate = IMPLEMENTATIONS[name](problem, request.options[name])
+        except MethodSkipped as reason:
+            estimate = Estimate(name, None, "skipped", reason.detail)
+        estimates.append(estimate)
+        records.append(estimate_record(estimate, time.monotonic() - begun))
+    if all(estimate.status != "ok" for estimate in estimates):
+        reasons = "; ".join(f"{e.method}: {e.reason}" for e in estimates)
+        raise MethodSkipped(f"no requested method could answer. {reasons}")
+    return estimates, records
+
+
+def _best_witness(captured: Captured, estimates: list[Estimate]) -> str | None:
+    witnesses = [estimate.witness for estimate in estimates if estimate.witness is not None]
+    if not witnesses:
+        return None
+    best = max(witnesses, key=lambda witness: witness.value)
+    return base64.b64encode(_npz(captured, best)).decode()
+
+
+def _npz(captured: Captured, witness: Witness) -> bytes:
+    """Arrays `x.<input>` and `y.<input>` in the inputs' shapes, and the slope `value` that they attain."""
+    arrays: dict[str, Any] = {"value": np.float64(witness.value)}
+    sizes = [torch.Size(spec.shape).numel() for spec in captured.inputs]
+    for prefix, point in (("x", witness.x), ("y", witness.y)):
+        for spec, piece in zip(captured.inputs, point.cpu().split(sizes), strict=True):
+            arrays[f"{prefix}.{spec.name}"] = piece.reshape(spec.shape).numpy()
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()

@@ -1,0 +1,80 @@
+"""The captured graph -> `Network`: every ATen node by its rule, constants folded, affine regions fused."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import fx
+from torch._ops import OpOverload
+
+from app.lipschitz.errors import InvalidModel, UnsupportedOperator
+from app.lipschitz.ingest.captured import Captured, Origin
+from app.lipschitz.network.builder import Builder
+from app.lipschitz.network.call import Call
+from app.lipschitz.network.folding import fold
+from app.lipschitz.network.nodes import Network
+from app.lipschitz.network.rules import RULES
+from app.lipschitz.network.values import Constant, Linear
+
+
+def build(captured: Captured, outputs: Sequence[int]) -> Network:
+    """The network of a captured graph, with the outputs at the given positions.
+
+    Raises UnsupportedOperator, NotGloballyLipschitz or Discontinuous naming the operator and its place.
+    """
+    builder = Builder([spec.shape for spec in captured.inputs])
+    inputs = iter(builder.inputs)
+    values: dict[fx.Node, Any] = {}
+    for node in captured.graph.graph.nodes:
+        if node.op == "placeholder":
+            values[node] = next(inputs)
+        elif node.op == "get_attr":
+            values[node] = _stored(captured.graph, node)
+        elif node.op == "call_function":
+            values[node] = _called(builder, node, values)
+        else:
+            return builder.finish(_outputs(builder, node, values, outputs), Origin("output", "Concat"))
+    raise InvalidModel("the captured graph has no output")
+
+
+def _stored(graph: fx.GraphModule, node: fx.Node) -> Constant:
+    value = operator.attrgetter(str(node.target))(graph).detach()
+    if value.is_floating_point():
+        return Constant(value.to(torch.float64), None, value.numel())
+    return Constant(value)
+
+
+def _called(builder: Builder, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
+    args: Any = fx.node.map_arg(node.args, values.__getitem__)
+    if node.target is operator.getitem:
+        return _item(*args)
+    kwargs: Any = fx.node.map_arg(node.kwargs, values.__getitem__)
+    assert isinstance(node.target, OpOverload), f"{node.target} is no ATen operator"
+    call = Call.bind(node.target, args, kwargs, _origin(node))
+    if not call.linears():
+        return fold(call)
+    rule = RULES.get(call.name.removeprefix("aten."))
+    if rule is None:
+        raise UnsupportedOperator(f"{call.place} has no rule")
+    return rule(builder, call)
+
+
+def _item(results: Any, position: int) -> Any:
+    if position >= len(results):
+        raise UnsupportedOperator(f"output {position} of a multi-output operator has no rule")
+    return results[position]
+
+
+def _origin(node: fx.Node) -> Origin:
+    return node.meta.get("origin") or Origin(node.name, str(node.target).removeprefix("aten."))
+
+
+def _outputs(builder: Builder, node: fx.Node, values: dict[fx.Node, Any], positions: Sequence[int]) -> list[Linear]:
+    results: Any = fx.node.map_arg(node.args[0], values.__getitem__)
+    chosen = [results[position] for position in positions]
+    if not any(isinstance(value, Linear) for value in chosen):
+        raise InvalidModel("no output depends on a floating-point input: the function is constant")
+    return [value if isinstance(value, Linear) else builder.constant(value.value) for value in chosen]

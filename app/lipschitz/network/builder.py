@@ -1,0 +1,155 @@
+"""Collects the nodes of a network while the captured graph is walked; fuses affine steps on the way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from app.lipschitz.ingest.captured import Origin
+from app.lipschitz.network.nodes import (
+    Activation,
+    Affine,
+    Concat,
+    Function,
+    Input,
+    Kind,
+    Network,
+    Node,
+    Nonlinear,
+    Slope,
+    Term,
+)
+from app.lipschitz.network.values import Linear, flat_or_none, merge_origins
+from app.lipschitz.operators import algebra
+from app.lipschitz.operators.base import Shape
+from app.lipschitz.operators.gather import Gather
+from app.lipschitz.operators.norm import Norm
+from app.lipschitz.operators.reshape import Reshape
+
+
+class Builder:
+    """The growing network. Values stay `Linear` until a nonlinear reader or a merge needs them as a node."""
+
+    def __init__(self, input_shapes: Sequence[Shape]) -> None:
+        sizes = [math.prod(shape) for shape in input_shapes]
+        self._input = Input((sum(sizes),), ())
+        self._nodes: list[Node] = [self._input]
+        self._emitted: dict[Linear, Node] = {}
+        starts = [sum(sizes[:position]) for position in range(len(sizes))]
+        self.inputs = [self._placeholder(start, shape) for start, shape in zip(starts, input_shapes, strict=True)]
+
+    def _placeholder(self, start: int, shape: Shape) -> Linear:
+        size = math.prod(shape)
+        if size == self._input.size:
+            return Linear(self._input, Reshape(self._input.shape, shape))
+        index = torch.arange(start, start + size)
+        return Linear(self._input, Gather(self._input.shape, shape, index))
+
+    def emit(self, value: Linear) -> Node:
+        """The node that holds `value`; the source itself when nothing was done to it."""
+        if isinstance(value.operator, Reshape) and value.bias is None:
+            return value.source
+        if value not in self._emitted:
+            kind: Kind = "affine" if value.parameters else "structural"
+            terms = (Term(value.source, value.operator),)
+            self._emitted[value] = self._append(
+                Affine(value.shape, value.origins, terms, value.bias, value.parameters, kind)
+            )
+        return self._emitted[value]
+
+    def activation(self, value: Linear, function: Function, slope: Slope, origin: Origin) -> Linear:
+        """An elementwise `function` of `value`, on flat vectors."""
+        source = self.emit(value)
+        return self._identity(self._append(Activation(value.shape, (origin,), source, function, slope)))
+
+    def nonlinear(
+        self,
+        value: Linear,
+        shape: Shape,
+        function: Callable[[Tensor], Tensor],
+        constants: Mapping[Norm, float],
+        kind: Kind,
+        origin: Origin,
+    ) -> Linear:
+        """A map from tensors of `value.shape` to tensors of `shape`; `function` sees one extra batch axis."""
+        source, in_shape = self.emit(value), value.shape
+
+        def on_flat(x: Tensor) -> Tensor:
+            return function(x.reshape(x.shape[0], *in_shape)).reshape(x.shape[0], -1)
+
+        node = Nonlinear(shape, (origin,), source, on_flat, dict(constants), kind)
+        return self._identity(self._append(node))
+
+    def add(self, values: Sequence[Linear], signs: Sequence[float], origin: Origin) -> Linear:
+        """`sum_j sign_j value_j`; stays fused while all come from one node, else becomes a merge node."""
+        scaled = [value if sign == 1.0 else scaled_by(value, sign) for value, sign in zip(values, signs, strict=True)]
+        shape, offset = scaled[0].shape, torch.stack([value.offset() for value in scaled]).sum(0)
+        origins = merge_origins(*(value.origins for value in scaled), (origin,))
+        parameters = sum(value.parameters for value in scaled)
+        terms = [Term(value.source, value.operator) for value in scaled]
+        by_source = _gather_by_source(terms)
+        if len(by_source) == 1:
+            (term,) = by_source
+            return Linear(term.source, term.operator, flat_or_none(offset), origins, parameters)
+        node = Affine(shape, origins, tuple(by_source), flat_or_none(offset), parameters, "merge")
+        return self._identity(self._append(node))
+
+    def stack(self, values: Sequence[Linear], origin: Origin) -> Linear:
+        """The values' entries end to end as one flat vector."""
+        bias = flat_or_none(torch.cat([value.offset().reshape(-1) for value in values]))
+        origins = merge_origins(*(value.origins for value in values), (origin,))
+        parameters = sum(value.parameters for value in values)
+        if len({value.source for value in values}) == 1:
+            stacked = algebra.stack([value.operator for value in values])
+            return Linear(values[0].source, stacked, bias, origins, parameters)
+        terms = tuple(Term(value.source, value.operator) for value in values)
+        size = sum(value.operator.out_size for value in values)
+        return self._identity(self._append(Concat((size,), origins, terms, bias, parameters)))
+
+    def constant(self, value: Tensor) -> Linear:
+        """A constant tensor as a value that depends on the input by zero."""
+        nowhere = torch.full((value.numel(),), -1)
+        operator = Gather(self._input.shape, tuple(value.shape), nowhere)
+        return Linear(self._input, operator, flat_or_none(value.to(torch.float64)))
+
+    def finish(self, outputs: Sequence[Linear], origin: Origin) -> Network:
+        """The network whose value is all outputs end to end."""
+        joined = outputs[0] if len(outputs) == 1 else self.stack(outputs, origin)
+        last = self.emit(joined)
+        return Network(_needed(self._nodes, last))
+
+    def _append(self, node: Node) -> Node:
+        self._nodes.append(node)
+        return node
+
+    @staticmethod
+    def _identity(node: Node) -> Linear:
+        return Linear(node, Reshape((node.size,), node.shape))
+
+
+def scaled_by(value: Linear, factor: float) -> Linear:
+    """`factor * value` for a factor that is exact in floating point."""
+    bias = None if value.bias is None else factor * value.bias
+    operator = algebra.scale(value.operator, factor)
+    return Linear(value.source, operator, bias, value.origins, value.parameters)
+
+
+def _gather_by_source(terms: Sequence[Term]) -> list[Term]:
+    merged: dict[Node, Term] = {}
+    for term in terms:
+        known = merged.get(term.source)
+        operator = term.operator if known is None else algebra.add(known.operator, term.operator)
+        merged[term.source] = Term(term.source, operator)
+    return list(merged.values())
+
+
+def _needed(nodes: Sequence[Node], last: Node) -> tuple[Node, ...]:
+    """The nodes that `last` depends on, in order, `last` at the end; the input always comes first."""
+    needed = {last, nodes[0]}
+    for node in reversed(nodes):
+        if node in needed:
+            needed.update(node.sources)
+    return (*(node for node in nodes if node in needed and node is not last), last)

@@ -1,0 +1,128 @@
+"""Arithmetic on constants with a running bound on its rounding errors.
+
+Weights are often prepared inside the graph (batch norm folded by an exporter, weight normalisation). They are
+computed here in float64; `radius` keeps, entry by entry, how far the result can be from real arithmetic, so
+that certified norms can add it. An operation without a formula yields an infinite radius: harmless in a bias,
+refused in a weight. Standard model of floating point, u = 2^-53 (Higham, Accuracy and Stability, ch. 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from app.lipschitz.network.values import Constant
+
+UNIT = 2.0**-53
+SLACK = 1.0 + 2.0**-40
+"""Covers the rounding errors of the radius computations themselves."""
+
+
+def exact(value: Tensor | float | int, parameters: int = 0) -> Constant:
+    """A constant whose stored number is the number meant."""
+    return Constant(torch.as_tensor(value, dtype=_dtype_of(value)), None, parameters)
+
+
+def _dtype_of(value: Tensor | float | int) -> torch.dtype:
+    if isinstance(value, Tensor):
+        return value.dtype
+    return torch.float64
+
+
+def radius(constant: Constant) -> Tensor:
+    """The radius as a tensor of the constant's shape, zeros when exact."""
+    return torch.zeros_like(constant.value) if constant.radius is None else constant.radius
+
+
+def _rounded(value: Tensor, propagated: Tensor, *operands: Constant) -> Constant:
+    total = SLACK * (propagated + UNIT * value.abs())
+    return Constant(value, total, sum(operand.parameters for operand in operands))
+
+
+def add(a: Constant, b: Constant, alpha: float = 1.0) -> Constant:
+    """a + alpha b."""
+    value = a.value + alpha * b.value
+    inner = 0.0 if abs(alpha) == 1.0 else UNIT * (alpha * b.value).abs()
+    return _rounded(value, radius(a) + abs(alpha) * radius(b) + inner, a, b)
+
+
+def subtract(a: Constant, b: Constant, alpha: float = 1.0) -> Constant:
+    """a - alpha b."""
+    return add(a, b, -alpha)
+
+
+def multiply(a: Constant, b: Constant) -> Constant:
+    """a b, entry by entry."""
+    propagated = a.value.abs() * radius(b) + b.value.abs() * radius(a) + radius(a) * radius(b)
+    return _rounded(a.value * b.value, propagated, a, b)
+
+
+def divide(a: Constant, b: Constant) -> Constant:
+    """a / b, entry by entry; the radius is infinite where b's enclosure holds zero."""
+    value = a.value / b.value
+    below = b.value.abs() - radius(b)
+    propagated = (radius(a) + value.abs() * radius(b)) / below
+    return _rounded(value, torch.where(below > 0, propagated, torch.inf), a, b)
+
+
+def square_root(a: Constant) -> Constant:
+    """sqrt(a); the radius is infinite where a's enclosure reaches zero with a > 0 uncertain."""
+    value = a.value.sqrt()
+    below = a.value - radius(a)
+    propagated = torch.where(radius(a) == 0, 0.0, radius(a) / below.clamp(min=0).sqrt())
+    return _rounded(value, propagated, a)
+
+
+def reciprocal(a: Constant) -> Constant:
+    """1 / a."""
+    return divide(exact(1.0), a)
+
+
+def power(a: Constant, exponent: float) -> Constant:
+    """a^exponent for the exponents that weight preparation uses: -1, -1/2, 1/2, 1, 2."""
+    table: dict[float, Callable[[Constant], Constant]] = {
+        -1.0: reciprocal,
+        -0.5: lambda c: reciprocal(square_root(c)),
+        0.5: square_root,
+        1.0: lambda c: c,
+        2.0: lambda c: multiply(c, c),
+    }
+    if exponent not in table:
+        return unknown(a.value**exponent, a)
+    return table[exponent](a)
+
+
+def matrix_product(a: Constant, b: Constant) -> Constant:
+    """a @ b; inner products of length k err by at most gamma_k |a| |b|."""
+    k = a.value.shape[-1]
+    gamma = k * UNIT / (1 - k * UNIT)
+    spread = a.value.abs() + radius(a)
+    propagated = gamma * (spread @ (b.value.abs() + radius(b))) + spread @ radius(b) + radius(a) @ b.value.abs()
+    return _rounded(a.value @ b.value, propagated, a, b)
+
+
+def total(a: Constant, dim: list[int] | None, keepdim: bool = False) -> Constant:
+    """Sum over dimensions, all of them for None."""
+    dims = dim or list(range(a.value.ndim))
+    value = a.value.sum(dims, keepdim=keepdim)
+    count = a.value.numel() / max(value.numel(), 1)
+    propagated = radius(a).sum(dims, keepdim=keepdim) + count * UNIT * a.value.abs().sum(dims, keepdim=keepdim)
+    return _rounded(value, propagated, a)
+
+
+def negate(a: Constant) -> Constant:
+    """-a, exact."""
+    return Constant(-a.value, a.radius, a.parameters)
+
+
+def magnitude(a: Constant) -> Constant:
+    """|a|, 1-Lipschitz."""
+    return Constant(a.value.abs(), a.radius, a.parameters)
+
+
+def unknown(value: Tensor, *operands: Constant) -> Constant:
+    """The result of an operation without an error formula; exact only for integers and booleans."""
+    spread = torch.full_like(value, torch.inf) if value.is_floating_point() else None
+    return Constant(value, spread, sum(operand.parameters for operand in operands))

@@ -1,0 +1,198 @@
+"""The typed graph that every bound is computed on.
+
+All values are flat float64 vectors, evaluated in batches `(B, n)`, so that neither the model's own batch
+axis nor its tensor layout can be confused with the batch of points. Nodes hold their sources directly and
+compare by identity; `Network.nodes` lists them in topological order, input first.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from app.lipschitz.ingest.captured import Origin
+from app.lipschitz.operators.base import LinearOperator, Shape
+from app.lipschitz.operators.norm import Norm
+
+Kind = Literal["affine", "activation", "pooling", "normalization", "merge", "structural"]
+Function = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Node(ABC):
+    """One vector-valued step; `origins` are the source file's layers that it stands for."""
+
+    shape: Shape
+    origins: tuple[Origin, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of entries of the node's value."""
+        return math.prod(self.shape)
+
+    @property
+    @abstractmethod
+    def sources(self) -> tuple[Node, ...]:
+        """The nodes whose values this one reads, in order."""
+
+    @abstractmethod
+    def apply(self, *values: Tensor) -> Tensor:
+        """The node's value from its sources' values, `(B, n_i)` each -> `(B, size)`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Input(Node):
+    """All floating-point inputs of the model, laid end to end."""
+
+    @property
+    def sources(self) -> tuple[Node, ...]:
+        """None: the input is where the walk starts."""
+        return ()
+
+    def apply(self, *_values: Tensor) -> Tensor:
+        """Never called: the input's value is given."""
+        raise AssertionError("an input has no sources")
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """One summand `operator @ source` of an affine node."""
+
+    source: Node
+    operator: LinearOperator
+
+
+@dataclass(frozen=True, eq=False)
+class Affine(Node):
+    """`sum_j A_j s_j + bias`: one fused affine region; several terms where branches are added."""
+
+    terms: tuple[Term, ...]
+    bias: Tensor | None
+    parameters: int
+    kind: Kind
+
+    @property
+    def sources(self) -> tuple[Node, ...]:
+        """One source a term."""
+        return tuple(term.source for term in self.terms)
+
+    def apply(self, *values: Tensor) -> Tensor:
+        """The sum of the terms, plus the bias."""
+        total = sum(
+            (term.operator.mv(x) for term, x in zip(self.terms, values, strict=True)),
+            start=torch.zeros((), dtype=torch.float64, device=values[0].device),
+        )
+        return total if self.bias is None else total + self.bias
+
+
+@dataclass(frozen=True, eq=False)
+class Concat(Node):
+    """Blocks of different sources laid end to end: `(A_1 s_1, ..., A_m s_m) + bias`."""
+
+    terms: tuple[Term, ...]
+    bias: Tensor | None
+    parameters: int
+
+    @property
+    def sources(self) -> tuple[Node, ...]:
+        """One source a block."""
+        return tuple(term.source for term in self.terms)
+
+    def apply(self, *values: Tensor) -> Tensor:
+        """The blocks end to end, plus the bias."""
+        blocks = [term.operator.mv(x) for term, x in zip(self.terms, values, strict=True)]
+        joined = torch.cat(blocks, dim=1)
+        return joined if self.bias is None else joined + self.bias
+
+
+@dataclass(frozen=True, eq=False)
+class Slope:
+    """Certified range of an elementwise function's difference quotients; rounded outwards."""
+
+    lower: float
+    upper: float
+
+    @property
+    def magnitude(self) -> float:
+        """The function's Lipschitz constant, max(|lower|, |upper|)."""
+        return max(abs(self.lower), abs(self.upper))
+
+
+@dataclass(frozen=True, eq=False)
+class Activation(Node):
+    """An elementwise function with difference quotients in `slope`."""
+
+    source: Node
+    function: Function
+    slope: Slope
+
+    @property
+    def sources(self) -> tuple[Node, ...]:
+        """The pre-activation."""
+        return (self.source,)
+
+    def apply(self, *values: Tensor) -> Tensor:
+        """The function, entry by entry."""
+        return self.function(values[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Nonlinear(Node):
+    """A map with known global Lipschitz constants: pooling, softmax, a normalisation layer, a maximum."""
+
+    source: Node
+    function: Function
+    constants: dict[Norm, float]
+    kind: Kind
+
+    @property
+    def sources(self) -> tuple[Node, ...]:
+        """The one vector that the map reads."""
+        return (self.source,)
+
+    def apply(self, *values: Tensor) -> Tensor:
+        """The map on a flat batch."""
+        return self.function(values[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A function from `(B, n)` to `(B, m)`; `nodes` is in topological order, the output last."""
+
+    nodes: tuple[Node, ...]
+
+    @property
+    def input(self) -> Node:
+        """The node that stands for the model's inputs."""
+        return self.nodes[0]
+
+    @property
+    def output(self) -> Node:
+        """The node that stands for the model's outputs, laid end to end."""
+        return self.nodes[-1]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Evaluate a batch of flat inputs, `(B, n)` -> `(B, m)`, differentiable, float64."""
+        values: dict[Node, Tensor] = {self.input: x}
+        remaining = _reader_counts(self.nodes)
+        for node in self.nodes[1:]:
+            values[node] = node.apply(*(values[source] for source in node.sources))
+            for source in node.sources:
+                remaining[source] -= 1
+                if not remaining[source]:
+                    del values[source]  # large feature maps must not pile up
+        return values[self.output]
+
+
+def _reader_counts(nodes: tuple[Node, ...]) -> dict[Node, int]:
+    counts = dict.fromkeys(nodes, 0)
+    for node in nodes:
+        for source in node.sources:
+            counts[source] += 1
+    return counts

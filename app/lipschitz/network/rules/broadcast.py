@@ -1,0 +1,26 @@
+"""Broadcasting of a dependent value, and elementwise products with a constant."""
+
+from __future__ import annotations
+
+import torch
+
+from app.lipschitz.network.constants import radius
+from app.lipschitz.network.values import Constant, Linear
+from app.lipschitz.operators.base import Shape
+from app.lipschitz.operators.diagonal import Diagonal
+from app.lipschitz.operators.gather import Gather
+
+
+def broadcast(value: Linear, shape: Shape) -> Linear:
+    """`value` expanded to `shape`: every copy of an entry is gathered from it."""
+    if value.shape == tuple(shape):
+        return value
+    index = torch.arange(value.operator.out_size).reshape(value.shape).expand(shape)
+    gather = Gather(value.shape, tuple(shape), index.reshape(-1))
+    return value.then(gather, value.offset().expand(shape), None)
+
+
+def diagonal(weight: Constant, shape: Shape) -> Diagonal:
+    """Multiplication by a constant tensor that broadcasts to `shape`; its rounding goes into `error`."""
+    error = float(radius(weight).max()) if weight.value.numel() else 0.0
+    return Diagonal(tuple(shape), tuple(shape), weight.value.to(torch.float64), error)

@@ -1,0 +1,76 @@
+"""Sums, and maxima or minima of two dependent tensors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from app.lipschitz.network.builder import Builder, scaled_by
+from app.lipschitz.network.call import Call
+from app.lipschitz.network.nodes import Slope
+from app.lipschitz.network.rules.broadcast import broadcast
+from app.lipschitz.network.rules.table import rule
+from app.lipschitz.network.values import Constant, Linear
+from app.lipschitz.operators.base import Shape
+from app.lipschitz.operators.norm import Norm
+
+ONE: dict[Norm, float] = {"1": 1.0, "2": 1.0, "inf": 1.0}
+
+
+@rule("add.Tensor", "add.Scalar")
+def add(builder: Builder, call: Call) -> Linear:
+    """a + alpha b."""
+    return _sum(builder, call, 1.0, _alpha(call))
+
+
+@rule("sub.Tensor", "sub.Scalar")
+def subtract(builder: Builder, call: Call) -> Linear:
+    """a - alpha b."""
+    return _sum(builder, call, 1.0, -_alpha(call))
+
+
+@rule("rsub.Tensor", "rsub.Scalar")
+def reverse_subtract(builder: Builder, call: Call) -> Linear:
+    """b - alpha a."""
+    return _sum(builder, call, -_alpha(call), 1.0)
+
+
+@rule("maximum.default", "minimum.default")
+def extremum(builder: Builder, call: Call) -> Linear:
+    """The larger or smaller entry: each row of a Jacobian selects one entry, so the constant is 1."""
+    left, right = call.arguments["input"], call.arguments["other"]
+    shape = tuple(torch.broadcast_shapes(left.shape, right.shape))
+    if isinstance(left, Constant) or isinstance(right, Constant):
+        return _clipped(builder, call, shape)
+    joined = builder.stack([broadcast(left, shape), broadcast(right, shape)], call.origin)
+    half = joined.operator.out_size // 2
+
+    def select(x: Tensor) -> Tensor:
+        return torch.as_tensor(call.target(x[:, :half], x[:, half:]))
+
+    return builder.nonlinear(joined, shape, select, ONE, "merge", call.origin)
+
+
+def _clipped(builder: Builder, call: Call, shape: Shape) -> Linear:
+    (dependent,) = call.linears()
+    value = broadcast(dependent, shape)
+
+    def clip(x: Tensor) -> Tensor:
+        return torch.as_tensor(call.run(lambda _: x.reshape(-1, *shape))).reshape(x.shape)
+
+    return builder.activation(value, clip, Slope(0.0, 1.0), call.origin)
+
+
+def _sum(builder: Builder, call: Call, first: float, second: float) -> Linear:
+    operands = ((call.arguments["input"], first), (call.arguments["other"], second))
+    shape = tuple(torch.broadcast_shapes(*(getattr(operand, "shape", ()) for operand, _ in operands)))
+    dependent = [(broadcast(x, shape), sign) for x, sign in operands if isinstance(x, Linear)]
+    if len(dependent) > 1:
+        return builder.add([x for x, _ in dependent], [sign for _, sign in dependent], call.origin)
+    ((value, sign),) = dependent
+    parameters = sum(constant.parameters for constant in call.constants())
+    return scaled_by(value, sign).shifted(call.run(lambda _: value.offset()), parameters)
+
+
+def _alpha(call: Call) -> float:
+    return float(call.arguments["alpha"])

@@ -1,0 +1,116 @@
+"""Maxima over windows or axes, and sorting: every row of a Jacobian selects one entry.
+
+The p-norm of such a selection depends only on how often one entry can be selected: at most as many times as
+windows that hold it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from app.lipschitz.network.builder import Builder
+from app.lipschitz.network.call import Call
+from app.lipschitz.network.rules.affine import per_dimension
+from app.lipschitz.network.rules.table import only_dependent, rule
+from app.lipschitz.network.values import Linear
+from app.lipschitz.operators.base import Shape
+from app.lipschitz.operators.norm import Norm
+
+
+def selection_constants(copies: int) -> dict[Norm, float]:
+    """Norms of a 0/1 matrix with one 1 a row and at most `copies` in a column."""
+    root = math.sqrt(copies)
+    return {
+        "1": float(copies),
+        "2": root if root * root == copies else math.nextafter(root, math.inf),
+        "inf": 1.0,
+    }
+
+
+@rule("max_pool2d_with_indices.default", "max_pool3d_with_indices.default", "max_pool1d.default",
+      "max_pool2d.default", "max_pool3d.default")  # fmt: skip
+def max_pool(builder: Builder, call: Call) -> tuple[Linear, ...] | Linear:
+    """Max pooling; windows may overlap."""
+    pooled = _pool(builder, call, _overlap(call))
+    return (pooled,) if "with_indices" in call.name else pooled
+
+
+@rule("adaptive_max_pool2d.default", "adaptive_max_pool3d.default")
+def adaptive_max_pool(builder: Builder, call: Call) -> tuple[Linear, ...]:
+    """Adaptive max pooling: window j covers floor(j n/m) up to ceil((j+1) n/m)."""
+    value, sizes = only_dependent(call), call.arguments["output_size"]
+    lengths = value.shape[len(value.shape) - len(sizes) :]
+    copies = [_adaptive_overlap(n, m) for n, m in zip(lengths, sizes, strict=True)]
+    return (_pool(builder, call, math.prod(copies)),)
+
+
+def _pool(builder: Builder, call: Call, copies: int) -> Linear:
+    value = only_dependent(call)
+    first = _first(call.run(Linear.offset))
+    shape = value.shape
+
+    def pool(x: Tensor) -> Tensor:
+        merged = x.reshape(-1, *shape[1:]) if len(shape) > 3 or len(call.arguments["kernel_size"]) < 2 else x
+        return _first(call.run(lambda _: merged))
+
+    return builder.nonlinear(value, tuple(first.shape), pool, selection_constants(copies), "pooling", call.origin)
+
+
+def _overlap(call: Call) -> int:
+    """Largest number of windows that share an entry: the product over dimensions."""
+    size = call.arguments["kernel_size"]
+    dims = len(size)
+    stride = per_dimension(call.arguments["stride"] or size, dims)
+    dilation = per_dimension(call.arguments["dilation"], dims)
+    return math.prod(_shared(k, s, d) for k, s, d in zip(size, stride, dilation, strict=True))
+
+
+def _shared(k: int, s: int, d: int) -> int:
+    """Windows start at multiples of s and read d apart: taps of one residue modulo s / gcd(s, d)."""
+    return math.ceil(k / (s // math.gcd(s, d)))
+
+
+def _adaptive_overlap(n: int, m: int) -> int:
+    covered = torch.zeros(n, dtype=torch.int64)
+    for j in range(m):
+        covered[j * n // m : -(-(j + 1) * n // m)] += 1
+    return int(covered.max())
+
+
+def _first(result: Tensor | tuple[Tensor, ...]) -> Tensor:
+    return result if isinstance(result, Tensor) else result[0]
+
+
+@rule("amax.default", "amin.default", "max.default", "min.default", "max.dim", "min.dim")
+def extremum_over_axes(builder: Builder, call: Call) -> tuple[Linear, ...] | Linear:
+    """The largest or smallest entry along some axes."""
+    value = only_dependent(call)
+    dims = call.arguments.get("dim")
+    axes = list(range(len(value.shape))) if dims in (None, []) else ([dims] if isinstance(dims, int) else list(dims))
+    keepdim = bool(call.arguments.get("keepdim", False))
+    reduce = torch.amax if "max" in call.name else torch.amin
+    batched = [axis + 1 if axis >= 0 else axis for axis in axes]
+    shape = tuple(_first(call.run(Linear.offset)).shape)
+    node = builder.nonlinear(
+        value, shape, lambda x: reduce(x, batched, keepdim), selection_constants(1), "pooling", call.origin
+    )
+    return (node,) if call.name.endswith(".dim") else node
+
+
+@rule("sort.default", "sort.stable", "topk.default")
+def sort(builder: Builder, call: Call) -> tuple[Linear, ...]:
+    """Sorted entries: near every point with distinct entries a selection without repeats."""
+    value = only_dependent(call)
+    shape = tuple(_first(call.run(Linear.offset)).shape)
+    function = _sorted(call, value.shape)
+    node = builder.nonlinear(value, shape, function, selection_constants(1), "pooling", call.origin)
+    return (node,)
+
+
+def _sorted(call: Call, shape: Shape) -> Callable[[Tensor], Tensor]:
+    axis = call.arguments["dim"] % max(len(shape), 1) + 1
+    return lambda x: _first(call.run(lambda _: x, dim=axis))

@@ -1,0 +1,53 @@
+"""Operators that are understood and have no finite constant: the refusal says why."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from app.lipschitz.errors import Discontinuous
+from app.lipschitz.network.builder import Builder
+from app.lipschitz.network.call import Call
+from app.lipschitz.network.rules.affine import not_lipschitz
+from app.lipschitz.network.rules.table import rule
+
+UNBOUNDED = {
+    "exp.default": "grows exponentially",
+    "expm1.default": "grows exponentially",
+    "exp2.default": "grows exponentially",
+    "pow.Tensor_Scalar": "is a power",
+    "pow.Tensor_Tensor": "is a power",
+    "pow.Scalar": "grows exponentially",
+    "square.default": "is a square",
+    "sqrt.default": "is infinitely steep at zero",
+    "rsqrt.default": "is infinitely steep at zero",
+    "reciprocal.default": "has a pole at zero",
+    "log.default": "is infinitely steep at zero",
+    "log1p.default": "is infinitely steep at minus one",
+    "log2.default": "is infinitely steep at zero",
+    "tan.default": "has poles",
+    "cumprod.default": "multiplies values that depend on the input",
+    "prod.dim_int": "multiplies values that depend on the input",
+    "_scaled_dot_product_flash_attention_for_cpu.default": "is an attention",
+}
+
+JUMPS = ("sign.default", "sgn.default", "floor.default", "ceil.default", "round.default", "trunc.default",
+         "frac.default",
+         "argmax.default", "argmin.default", "gt.Scalar", "gt.Tensor", "ge.Scalar", "ge.Tensor", "lt.Scalar",
+         "lt.Tensor", "le.Scalar", "le.Tensor", "eq.Scalar", "eq.Tensor", "ne.Scalar", "ne.Tensor",
+         "hardshrink.default",
+         "heaviside.default", "remainder.Scalar", "fmod.Scalar", "floor_divide.default", "round.decimals",
+         "div.Tensor_mode", "div.Scalar_mode", "argsort.default")  # fmt: skip
+
+
+@rule(*UNBOUNDED)
+def unbounded(_builder: Builder, call: Call) -> NoReturn:
+    """Locally Lipschitz at most."""
+    raise not_lipschitz(call, UNBOUNDED[call.name.removeprefix("aten.")])
+
+
+@rule(*JUMPS)
+def jumps(_builder: Builder, call: Call) -> Any:
+    """A step function."""
+    raise Discontinuous(
+        f"{call.place} is discontinuous: it has no finite Lipschitz constant on any domain where it jumps"
+    )

@@ -1,0 +1,60 @@
+"""Which part of the output is bounded: all of it, one logit, or the margin between two."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from app.lipschitz.errors import InvalidRequest
+from app.lipschitz.ingest.captured import Captured, Origin
+from app.lipschitz.network.nodes import Affine, Network, Term
+from app.lipschitz.operators import algebra
+from app.lipschitz.operators.dense import Dense
+
+
+def output_positions(captured: Captured, output: str | None) -> list[int]:
+    """Positions of the outputs that are asked for; all when none is named."""
+    names = [spec.name for spec in captured.outputs]
+    if output is None:
+        return list(range(len(names)))
+    if output not in names:
+        raise InvalidRequest(f"the model has no output {output!r}: its outputs are {', '.join(names)}")
+    return [names.index(output)]
+
+
+def with_target(network: Network, target: dict[str, Any]) -> Network:
+    """The network followed by the target's linear map, fused into the last layer where that is affine."""
+    kind = target.get("kind", "all")
+    if kind == "all":
+        return network
+    size = network.output.size
+    if kind == "logit":
+        row = _unit(target, "index", size)
+    elif kind == "margin":
+        row = _unit(target, "i", size) - _unit(target, "j", size)
+    else:
+        raise InvalidRequest(f"target kind {kind!r} is not available: known are all, logit, margin")
+    return _followed_by(network, Dense((size,), (1,), row), Origin(f"target {kind}", "Target"))
+
+
+def _unit(target: dict[str, Any], key: str, size: int) -> Tensor:
+    position = target.get(key)
+    if not isinstance(position, int) or not 0 <= position < size:
+        raise InvalidRequest(f"target.{key} must be an integer from 0 to {size - 1}, not {position!r}")
+    row = torch.zeros(1, size, dtype=torch.float64)
+    row[0, position] = 1.0
+    return row
+
+
+def _followed_by(network: Network, operator: Dense, origin: Origin) -> Network:
+    last = network.output
+    if not isinstance(last, Affine):
+        appended = Affine((1,), (origin,), (Term(last, operator),), None, 0, "structural")
+        return Network((*network.nodes, appended))
+    terms = tuple(Term(t.source, algebra.compose(operator, t.operator)) for t in last.terms)
+    bias = None if last.bias is None else operator.mv(last.bias[None])[0]
+    fused = replace(last, shape=(1,), origins=(*last.origins, origin), terms=terms, bias=bias)
+    return Network((*network.nodes[:-1], fused))

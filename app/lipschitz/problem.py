@@ -1,0 +1,64 @@
+"""What every method gets, and what it gives back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import Tensor
+
+from app.lipschitz.domain import Domain
+from app.lipschitz.ingest.captured import Captured
+from app.lipschitz.network.nodes import Network
+from app.lipschitz.operators.base import LinearOperator
+from app.lipschitz.operators.norm import Norm, NormBound, norm
+
+Progress = Callable[[dict[str, object]], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """One network, one norm, one domain; `norm_of` computes each operator's norm once for all methods."""
+
+    captured: Captured
+    network: Network
+    p: Norm
+    domain: Domain
+    seed: int
+    deadline: float
+    progress: Progress
+    _norms: dict[LinearOperator, NormBound] = field(default_factory=dict)
+
+    def norm_of(self, operator: LinearOperator) -> NormBound:
+        """Certified upper and witnessed lower p-norm of an operator."""
+        if operator not in self._norms:
+            self._norms[operator] = norm(operator, self.p)
+        return self._norms[operator]
+
+    def seconds_left(self) -> float:
+        """Time until the budget is spent; negative afterwards."""
+        return self.deadline - time.monotonic()
+
+
+@dataclass(frozen=True, eq=False)
+class Witness:
+    """Two flat inputs; `value` is a safe lower bound of ||f(x) - f(y)||_p / ||x - y||_p."""
+
+    x: Tensor
+    y: Tensor
+    value: float
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """One method's answer; `value` is None when the method has none, with the reason."""
+
+    method: str
+    value: float | None
+    status: Literal["ok", "skipped", "failed"] = "ok"
+    reason: str | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+    layers: list[dict[str, Any]] = field(default_factory=list)
+    witness: Witness | None = None

@@ -1,0 +1,189 @@
+"""The result as the HTTP contract states it: plain JSON values, no infinity, no NaN."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from app import __version__
+from app.lipschitz.catalog import MethodInfo, method_named
+from app.lipschitz.errors import BracketViolation
+from app.lipschitz.ingest.captured import Captured, Inspection, TensorSpec
+from app.lipschitz.methods.walk import Step, shares, walk
+from app.lipschitz.network.nodes import Activation, Affine, Concat, Node, Nonlinear
+from app.lipschitz.operators.norm import NormBound
+from app.lipschitz.problem import Estimate, Problem
+from app.lipschitz.request import Request
+
+STRUCTURAL = frozenset(
+    {"Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Identity", "Cast", "Concat", "Add", "view"}
+)
+
+
+def finite(value: float | None) -> float | None:
+    """A number as JSON can carry it: None for infinity and NaN."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def estimate_record(estimate: Estimate, seconds: float) -> dict[str, Any]:
+    """One entry of `estimates`."""
+    method = _info(estimate.method)
+    value, reason = finite(estimate.value), estimate.reason
+    if estimate.status == "ok" and value is None:
+        reason = "the bound exceeds the range of float64"
+    return {
+        "method": method.name,
+        "kind": method.kind,
+        "guarantee": method.guarantee,
+        "status": estimate.status,
+        "reason": reason,
+        "value": value,
+        "seconds": round(seconds, 6),
+        "details": estimate.details,
+        "layers": estimate.layers,
+    }
+
+
+def bracket(estimates: list[Estimate]) -> tuple[Estimate | None, Estimate | None]:
+    """The least certified upper and the largest witnessed lower bound; BracketViolation if they cross."""
+    answers = [estimate for estimate in estimates if estimate.value is not None]
+    uppers = [e for e in answers if _info(e.method).kind == "upper" and math.isfinite(_value(e))]
+    lowers = [e for e in answers if _info(e.method).kind == "lower"]
+    upper, lower = min(uppers, key=_value, default=None), max(lowers, key=_value, default=None)
+    if upper and lower and _value(lower) > _value(upper):
+        raise BracketViolation(
+            f"{lower.method} attains {lower.value!r}, above the certified {upper.value!r} of {upper.method}: "
+            "a defect of Lipserve; no result is given, please report the model"
+        )
+    return upper, lower
+
+
+def verdict(gate: dict[str, float], upper: Estimate | None, lower: Estimate | None) -> str | None:
+    """Pass when the certified upper keeps the limit, fail when the witnessed lower breaks it."""
+    limit = gate.get("max_upper")
+    if limit is None:
+        return None
+    if upper and _value(upper) <= limit:
+        return "pass"
+    return "fail" if lower and _value(lower) > limit else "inconclusive"
+
+
+def result_record(
+    request: Request, problem: Problem, estimates: list[Estimate], records: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """The contract's `result`."""
+    upper, lower = bracket(estimates)
+    closed = upper is not None and lower is not None and _value(lower) > 0
+    return {
+        "norm": request.norm,
+        "domain": request.domain,
+        "target": request.target,
+        "upper": _end(upper),
+        "lower": _end(lower),
+        "ratio": finite(_value(upper) / _value(lower)) if closed and upper and lower else None,
+        "verdict": verdict(request.gate, upper, lower),
+        "estimates": records,
+        "layers": layer_table(problem),
+        "certificates": [],
+        "model": model_record(problem.captured),
+        "engine": {
+            "version": __version__,
+            "device": str(torch.get_default_device()),
+            "dtype": "float64",
+            "torch": torch.__version__,
+        },
+        "warnings": list(problem.captured.warnings),
+    }
+
+
+def _value(estimate: Estimate) -> float:
+    return math.inf if estimate.value is None else estimate.value
+
+
+def _info(name: str) -> MethodInfo:
+    method = method_named(name)
+    assert method is not None
+    return method
+
+
+def _end(estimate: Estimate | None) -> dict[str, Any] | None:
+    if estimate is None:
+        return None
+    return {
+        "value": estimate.value,
+        "method": estimate.method,
+        "guarantee": _info(estimate.method).guarantee,
+    }
+
+
+def model_record(captured: Captured) -> dict[str, Any]:
+    """What was analysed: the captured inputs and outputs, with the shapes that were used."""
+    return inspection_record(captured.inspection) | {
+        "inputs": [_spec(spec) for spec in captured.inputs],
+        "outputs": [_spec(spec) for spec in captured.outputs],
+    }
+
+
+def inspection_record(inspection: Inspection) -> dict[str, Any]:
+    """The model part of the contract that needs no run."""
+    return {
+        "format": inspection.format,
+        "inputs": [_spec(spec) for spec in inspection.inputs],
+        "outputs": [_spec(spec) for spec in inspection.outputs],
+        "parameters": inspection.parameters,
+        "operators": inspection.operators,
+    }
+
+
+def _spec(spec: TensorSpec) -> dict[str, Any]:
+    return {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)}
+
+
+def layer_table(problem: Problem) -> list[dict[str, Any]]:
+    """AutoLip's walk, one row a step; the norms were computed before and come from the problem's store."""
+    steps = walk(problem.network, problem.p, lambda operator: problem.norm_of(operator).upper)
+    cumulative = {step.node: step.cumulative for step in steps}
+    rows = zip(steps[1:], shares(steps, problem.p)[1:], strict=True)
+    return [_row(problem, index, step, share, cumulative) for index, (step, share) in enumerate(rows)]
+
+
+def _row(
+    problem: Problem, index: int, step: Step, share: float | None, cumulative: dict[Node, float]
+) -> dict[str, Any]:
+    node = step.node
+    bounds = [problem.norm_of(branch.operator) for branch in step.branches if branch.operator is not None]
+    incoming = max(cumulative[branch.source] for branch in step.branches)
+    factor = step.branches[0].factor if len(step.branches) == 1 else step.cumulative / (incoming or 1.0)
+    return {
+        "index": index,
+        "name": _name(node),
+        "op": "+".join(dict.fromkeys(origin.op for origin in node.origins)) or "Identity",
+        "kind": _kind(node),
+        "input_shape": list(step.branches[0].source.shape),
+        "output_shape": list(node.shape),
+        "parameters": node.parameters if isinstance(node, Affine | Concat) else 0,
+        "norm": _norm(bounds[0]) if len(bounds) == 1 else None,
+        "branches": [_norm(bound) for bound in bounds] if len(bounds) > 1 else [],
+        "slope": [node.slope.lower, node.slope.upper] if isinstance(node, Activation) else None,
+        "lipschitz": finite(factor),
+        "cumulative": finite(step.cumulative),
+        "share": share,
+    }
+
+
+def _norm(bound: NormBound) -> dict[str, Any]:
+    return {"upper": finite(bound.upper), "lower": finite(bound.lower), "method": bound.method}
+
+
+def _kind(node: Node) -> str:
+    if isinstance(node, Affine | Nonlinear):
+        return node.kind
+    return "activation" if isinstance(node, Activation) else "merge"
+
+
+def _name(node: Node) -> str:
+    weighty = [origin.name for origin in node.origins if origin.op not in STRUCTURAL]
+    names = weighty or [origin.name for origin in node.origins]
+    return "+".join(dict.fromkeys(names)) or "identity"
