@@ -1,0 +1,1 @@
+"""The HTTP edge: translates requests into records and records into answers."""

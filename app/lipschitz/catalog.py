@@ -75,6 +75,7 @@ METHODS: tuple[MethodInfo, ...] = (
         options={
             "restarts": OptionInfo("integer", 8, "starting points, ascended in one batch", 1, 4096),
             "steps": OptionInfo("integer", 20, "ascent steps at most (the time budget may end them)", 1, 100_000),
+            "seconds": OptionInfo("number", 3.0, "time limit of the ascent, within the job's budget", 0.01, 86_400),
             "scale": OptionInfo("number", 1.0, "standard deviation of the starting points", 1e-6, 1e6),
         },
     ),

@@ -1,0 +1,1 @@
+"""The database and the files: all SQL, every byte on the disk."""

@@ -6,6 +6,7 @@ All arithmetic is float64. A subclass gives `mv`; the adjoint comes from autodif
 `error` bounds the distance to the operator in real arithmetic: the stored numbers were folded in floating
 point, and for p in {1, 2, inf} the exact operator A satisfies ||A - self||_p <= error. Every certified norm
 adds it. `majorant()` is the operator with entries |A_ij| or larger, from which the 1- and inf-norms follow.
+`depth` and `absolute_sums()` are what the rounding analysis of a floating-point product needs to know.
 """
 
 from __future__ import annotations
@@ -42,6 +43,20 @@ class LinearOperator(ABC):
         """Bound on ||exact - stored||_p for p = 1, 2 and inf; 0 when the stored numbers are exact."""
         return 0.0
 
+    @property
+    def device(self) -> torch.device | None:
+        """Where the weights live; None for an operator that has none and follows its argument."""
+        return None
+
+    @property
+    def depth(self) -> int:
+        """Rounding errors met by one entry: |fl(A x) - A x| <= gamma_depth |A| |x|, for mv and rmv alike."""
+        raise NotImplementedError(f"{type(self).__name__} does not bound its rounding errors")
+
+    def absolute_sums(self) -> tuple[float, float]:
+        """Upper bounds of ||M||_1 and ||M||_inf for the majorant M, cheap rather than sharp."""
+        raise NotImplementedError(f"{type(self).__name__} does not bound its majorant")
+
     @abstractmethod
     def mv(self, x: Tensor) -> Tensor:
         """A x for a batch: `(B, n)` -> `(B, m)`, differentiable in x."""
@@ -60,5 +75,5 @@ class LinearOperator(ABC):
     def as_matrix(self) -> Tensor:
         """The dense matrix, `(m, n)`; built from the smaller side."""
         if self.in_size <= self.out_size:
-            return self.mv(torch.eye(self.in_size, dtype=torch.float64)).T
-        return self.rmv(torch.eye(self.out_size, dtype=torch.float64))
+            return self.mv(torch.eye(self.in_size, dtype=torch.float64, device=self.device)).T
+        return self.rmv(torch.eye(self.out_size, dtype=torch.float64, device=self.device))

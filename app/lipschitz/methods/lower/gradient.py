@@ -10,6 +10,7 @@ a thousandth of it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -28,15 +29,15 @@ SAFETY = 1.0 - 1e-9
 
 
 def gradient(problem: Problem, options: dict[str, Any]) -> Estimate:
-    """The best pair over `restarts` ascents of at most `steps` steps each."""
-    restarts, steps, scale = int(options["restarts"]), int(options["steps"]), float(options["scale"])
-    generator = torch.Generator().manual_seed(problem.seed)
-    size = problem.network.input.size
-    middle = problem.domain.sample(restarts, size, scale, generator)
-    direction = steepest(torch.randn(restarts, size, dtype=torch.float64, generator=generator), problem.p)
+    """The best pair over ascents from up to `restarts` points, `steps` steps each, within `seconds`."""
+    steps, scale = int(options["steps"]), float(options["scale"])
+    deadline = time.monotonic() + min(float(options["seconds"]), max(problem.seconds_left(), 0.0))
+    middle, direction = _starts(problem, int(options["restarts"]), scale)
     spread = float(vector_norm(middle - middle.mean(0), problem.p).mean()) or scale
+    affordable = _affordable(problem, middle, direction, spread, steps, deadline)
+    middle, direction = middle[:affordable], direction[:affordable]
     best, done = _Best(problem), 0
-    while done < steps and (done == 0 or problem.seconds_left() > 0):
+    while done < steps and (done == 0 or time.monotonic() < deadline):
         distance = spread * SHRINK ** (done / max(steps - 1, 1))
         x, y = _pairs(problem, middle, direction, distance)
         slope, pull_x, pull_y = _slopes(problem.network, x, y, problem.p)
@@ -45,7 +46,22 @@ def gradient(problem: Problem, options: dict[str, Any]) -> Estimate:
         middle = problem.domain.project(middle + distance * _unit(pull_x + pull_y))
         done += 1
     witness = best.witness()
-    return Estimate("gradient", witness.value, details={"restarts": restarts, "steps": done}, witness=witness)
+    return Estimate("gradient", witness.value, details={"restarts": affordable, "steps": done}, witness=witness)
+
+
+def _starts(problem: Problem, restarts: int, scale: float) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(problem.seed)
+    size = problem.network.input.size
+    middle = problem.domain.sample(restarts, size, scale, generator)
+    return middle, steepest(torch.randn(restarts, size, dtype=torch.float64, generator=generator), problem.p)
+
+
+def _affordable(problem: Problem, middle: Tensor, direction: Tensor, spread: float, steps: int, deadline: float) -> int:
+    """How many ascents can take all their steps in time, judged by timing one step of the first."""
+    begun = time.monotonic()
+    _slopes(problem.network, *_pairs(problem, middle[:1], direction[:1], spread), problem.p)
+    one = time.monotonic() - begun
+    return max(1, min(len(middle), int((deadline - begun) / (steps * one + 1e-9))))
 
 
 def _pairs(problem: Problem, middle: Tensor, direction: Tensor, distance: float) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,76 @@
+"""Pieces of the OpenAPI document that the framework cannot derive: problem answers, streamed bodies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from app.api.problems import MEDIA_TYPE
+from app.api.requests import AnalysisFields
+from app.errors import Problem
+
+Responses = dict[int | str, dict[str, Any]]
+
+
+class Fault(BaseModel):
+    """One field at fault."""
+
+    detail: str
+    pointer: str = Field(description="JSON pointer into the request.")
+
+
+class ProblemView(BaseModel):
+    """RFC 9457 problem document."""
+
+    type: str = Field(description="Stable URI of the kind of problem.")
+    title: str
+    status: int
+    detail: str
+    instance: str | None = None
+    errors: list[Fault] | None = None
+
+
+def answers(*kinds: type[Problem], also: Responses | None = None) -> Responses:
+    """The responses of an endpoint that may answer these problems, with an example of each, and `also`."""
+    responses: Responses = dict(also or {})
+    for kind in kinds:
+        response = responses.setdefault(
+            kind.status,
+            {
+                "description": "",
+                "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemView"}, "examples": {}}},
+            },
+        )
+        joined = "; ".join(filter(None, (response["description"], kind.title)))
+        response["description"] = joined
+        response["content"][MEDIA_TYPE]["examples"][kind.slug] = {"value": kind().document("/v1/...")}
+    return responses
+
+
+def file_body(*, with_request: bool = False) -> dict[str, Any]:
+    """The body of an upload: a form with part `file`, or the file itself."""
+    parts: dict[str, Any] = {"file": {"type": "string", "format": "binary"}}
+    if with_request:
+        parts["request"] = {"$ref": "#/components/schemas/AnalysisFields"}
+    form = {"type": "object", "required": ["file"], "properties": parts}
+    raw = {"schema": {"type": "string", "format": "binary"}}
+    content = {"multipart/form-data": {"schema": form}, "application/octet-stream": raw}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def json_body(schema: str) -> dict[str, Any]:
+    """A JSON body of that schema."""
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def query_fields() -> dict[str, Any]:
+    """Every field of an analysis as a query parameter."""
+    fields = AnalysisFields.model_fields.items()
+    parameters = [_query_parameter(name, field.description or "") for name, field in fields]
+    return {"parameters": [_query_parameter("name", "The model's name, for a raw body."), *parameters]}
+
+
+def _query_parameter(name: str, description: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "description": description, "schema": {"type": "string"}}

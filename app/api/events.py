@@ -1,0 +1,67 @@
+"""Server-sent events of one job, resumable by `Last-Event-ID`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from anyio import to_thread
+from fastapi import Request
+from fastapi.responses import StreamingResponse
+from sqlalchemy import RowMapping
+
+from app.api.house import House
+from app.api.waiting import LOOK_S, rung
+from app.errors import UnknownJob
+
+MEDIA_TYPE = "text/event-stream"
+BATCH = 100
+KEEP_ALIVE = ": keep-alive\n\n"
+KEEP_ALIVE_S = 15.0
+
+
+def wants_stream(request: Request) -> bool:
+    """Whether the client accepts server-sent events."""
+    return MEDIA_TYPE in request.headers.get("accept", "")
+
+
+def event_stream(request: Request, house: House, job_id: str, after: int) -> StreamingResponse:
+    """Every event after number `after`, or after `Last-Event-ID`, until the job is over."""
+    last = request.headers.get("last-event-id", "")
+    start = int(last) if last.isdecimal() else after
+    return StreamingResponse(_lines(house, job_id, start), media_type=MEDIA_TYPE, headers={"Cache-Control": "no-store"})
+
+
+async def _lines(house: House, job_id: str, after: int) -> AsyncIterator[str]:
+    loop = asyncio.get_running_loop()
+    spoke_at = loop.time()
+    with house.watch.bell(job_id) as bell:
+        while True:
+            bell.clear()
+            is_over = await to_thread.run_sync(_is_over, house, job_id)
+            rows = await to_thread.run_sync(house.jobs.events, job_id, after, BATCH)
+            for row in rows:
+                after, spoke_at = row["id"], loop.time()
+                yield _line(row)
+            if is_over and len(rows) < BATCH:
+                return
+            if loop.time() - spoke_at > KEEP_ALIVE_S:
+                spoke_at = loop.time()
+                yield KEEP_ALIVE
+            if not rows:
+                await rung(bell, LOOK_S)
+
+
+def _is_over(house: House, job_id: str) -> bool:
+    """A job that was deleted meanwhile is over, too."""
+    try:
+        return house.jobs.get(job_id).is_over
+    except UnknownJob:
+        return True
+
+
+def _line(row: RowMapping) -> str:
+    data: dict[str, Any] = row["data"]
+    return f"id: {row['id']}\nevent: {row['type']}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n"

@@ -1,0 +1,118 @@
+"""Examples for the OpenAPI document; a test validates them against the views and requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+SHA256 = "5b7c0b0a2c4f3f6b7c7dd0b1cf2a2c4fd8a1d1f0a9a7a1b4e8c9a6b5d4c3b2a1"
+JOB_ID = "0b6f7f0e-5a53-4a5e-8a77-3b1c6a3b1f11"
+
+MODEL: dict[str, Any] = {
+    "id": SHA256,
+    "name": "m.onnx",
+    "format": "onnx",
+    "size_bytes": 159_443,
+    "created_at": "2026-01-02T03:04:05Z",
+    "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 784]}],
+    "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 10]}],
+    "parameters": 39_760,
+    "operators": {"Gemm": 2, "Relu": 1},
+    "unsupported": [],
+    "warnings": [],
+}
+
+PROGRESS: dict[str, Any] = {
+    "method": "gradient",
+    "phase": "ascent",
+    "done": 12,
+    "total": 20,
+    "upper": 24.36635,
+    "lower": 23.9,
+}
+
+REQUEST: dict[str, Any] = {
+    "methods": ["autolip", "gradient"],
+    "inputs": None,
+    "input": None,
+    "output": None,
+    "norm": "2",
+    "domain": {"kind": "all"},
+    "target": {"kind": "all"},
+    "options": {},
+    "certify": True,
+    "gate": None,
+    "budget_s": 60.0,
+    "seed": 0,
+}
+
+LAYER: dict[str, Any] = {
+    "index": 0,
+    "name": "fc1",
+    "op": "Gemm",
+    "kind": "affine",
+    "input_shape": [1, 784],
+    "output_shape": [1, 50],
+    "parameters": 39_250,
+    "norm": {"upper": 4.1, "lower": 4.1, "method": "svd"},
+    "slope": None,
+    "lipschitz": 4.1,
+    "cumulative": 4.1,
+    "share": 0.6,
+}
+
+RESULT: dict[str, Any] = {
+    "norm": "2",
+    "domain": {"kind": "all"},
+    "target": {"kind": "all"},
+    "upper": {"value": 26.1, "method": "autolip", "guarantee": "certified"},
+    "lower": {"value": 23.9, "method": "gradient", "guarantee": "witnessed"},
+    "ratio": 1.092,
+    "verdict": None,
+    "estimates": [
+        {
+            "method": "autolip",
+            "kind": "upper",
+            "guarantee": "certified",
+            "status": "ok",
+            "reason": None,
+            "value": 26.1,
+            "seconds": 0.01,
+            "details": {},
+            "layers": [LAYER],
+        }
+    ],
+    "layers": [LAYER],
+    "certificates": [],
+    "model": {"parameters": 39_760},
+    "engine": {"version": "0.1.0", "device": "cpu", "dtype": "float64", "torch": "2.15.0"},
+    "warnings": [],
+}
+
+JOB: dict[str, Any] = {
+    "id": JOB_ID,
+    "status": "succeeded",
+    "model": SHA256,
+    "request": REQUEST,
+    "metadata": {},
+    "priority": 5,
+    "timeout_s": 600.0,
+    "progress": PROGRESS,
+    "attempt": 1,
+    "worker": "host/0",
+    "device": "cpu",
+    "cached": False,
+    "created_at": "2026-01-02T03:04:05.100Z",
+    "started_at": "2026-01-02T03:04:05.110Z",
+    "finished_at": "2026-01-02T03:04:05.180Z",
+    "expires_at": None,
+    "error": None,
+    "urls": {
+        "self": f"/v1/jobs/{JOB_ID}",
+        "cancel": f"/v1/jobs/{JOB_ID}/cancel",
+        "events": f"/v1/jobs/{JOB_ID}/events",
+        "report": None,
+        "certificate": None,
+        "witness": f"/v1/jobs/{JOB_ID}/witness",
+    },
+    "result": RESULT,
+}

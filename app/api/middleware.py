@@ -1,0 +1,70 @@
+"""Around every request: its id, its count, and an answer even where the service fails."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.metrics import HttpMetrics
+from app.api.problems import answer
+from app.errors import Problem
+
+logger = logging.getLogger(__name__)
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+UNROUTED = "(none)"
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+
+
+class Envelope:
+    """Gives each request an id, counts it, and turns an unexpected exception into a problem."""
+
+    def __init__(self, app: ASGIApp, metrics: HttpMetrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        start, status = time.perf_counter(), 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except ClientDisconnect:
+            logger.info("request %s: the client went away", request_id)
+        except Exception:
+            logger.exception("request %s failed", request_id)
+            if status == 0:
+                await answer(Problem(), scope["path"])(scope, receive, send_with_id)
+        finally:
+            self._metrics.count(_method(scope), _route(scope), status, time.perf_counter() - start)
+
+
+def _request_id(scope: Scope) -> str:
+    sent = Headers(scope=scope).get("x-request-id", "")
+    return sent if REQUEST_ID.fullmatch(sent) else str(uuid.uuid4())
+
+
+def _route(scope: Scope) -> str:
+    """The path's template, never the path: labels must stay few."""
+    return str(getattr(scope.get("route"), "path", UNROUTED))
+
+
+def _method(scope: Scope) -> str:
+    return scope["method"] if scope["method"] in METHODS else "other"

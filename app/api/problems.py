@@ -1,0 +1,106 @@
+"""Every error as `application/problem+json`, the framework's own included."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn, cast
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from app.errors import (
+    InvalidRequest,
+    MalformedJson,
+    MalformedRequest,
+    MethodNotAllowed,
+    NotFound,
+    Problem,
+    RequestRefused,
+    TooLarge,
+)
+
+MEDIA_TYPE = "application/problem+json"
+FRAMEWORK_PROBLEMS: dict[int, type[Problem]] = {
+    kind.status: kind for kind in (MalformedRequest, NotFound, MethodNotAllowed, TooLarge)
+}
+
+
+def answer(problem: Problem, path: str) -> Response:
+    """The response for a problem met by a request to `path`."""
+    return JSONResponse(
+        problem.document(path), status_code=problem.status, media_type=MEDIA_TYPE, headers=problem.headers
+    )
+
+
+def register(app: FastAPI) -> None:
+    """Have every exception answered as a problem."""
+    app.add_exception_handler(Problem, _on_problem)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+
+
+def invalid(errors: Sequence[Mapping[str, Any]], data: Any) -> InvalidRequest:
+    """The problem for pydantic's errors on `data`; pointers lead to the fields at fault (RFC 6901)."""
+    faults = [{"detail": _message(error), "pointer": _pointer(error, data)} for error in errors]
+    first = faults[0]
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return InvalidRequest(f"{first['pointer']}: {first['detail']}{more}", errors=faults)
+
+
+def parse_json(text: bytes) -> Any:
+    """The JSON value of a body; MalformedJson where there is none, NaN and Infinity included."""
+    try:
+        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        raise MalformedJson(f"The body is not JSON: {error}.") from error
+
+
+def _refuse(number: str) -> NoReturn:
+    raise ValueError(f"{number} is no number that JSON can carry")
+
+
+def _finite(number: str) -> float:
+    return value if math.isfinite(value := float(number)) else _refuse(number)
+
+
+def _message(error: Mapping[str, Any]) -> str:
+    return str(error["msg"]).removeprefix("Value error, ")
+
+
+def _pointer(error: Mapping[str, Any], data: Any) -> str:
+    """The error's location without pydantic's names for members of unions, which are not in the data."""
+    pointer = "#"
+    for index, step in enumerate(error["loc"]):
+        is_missing = error["type"] == "missing" and index == len(error["loc"]) - 1
+        if isinstance(data, dict) and (step in data or is_missing):
+            data = data.get(step)
+        elif isinstance(data, list) and isinstance(step, int) and step < len(data):
+            data = data[step]
+        else:
+            continue
+        pointer += "/" + str(step).replace("~", "~0").replace("/", "~1")
+    return pointer
+
+
+async def _on_problem(request: Request, problem: Exception) -> Response:
+    return answer(cast(Problem, problem), request.url.path)
+
+
+async def _on_validation_error(request: Request, error: Exception) -> Response:
+    errors = [e | {"loc": e["loc"][1:]} for e in cast(RequestValidationError, error).errors()]
+    data = {str(e["loc"][0]): None for e in errors if e["loc"]}
+    return answer(invalid(errors, data), request.url.path)
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    refusal = cast(HTTPException, error)
+    kind = FRAMEWORK_PROBLEMS.get(refusal.status_code, RequestRefused)
+    place = f"{request.method} {request.url.path}"
+    problem = kind(f"{place}: {refusal.detail}", headers=refusal.headers)
+    response = answer(problem, request.url.path)
+    response.status_code = refusal.status_code
+    return response

@@ -1,0 +1,180 @@
+"""What a job request may say, and its canonical form."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from typing_extensions import TypeAliasType
+
+from app.api import problems
+from app.lipschitz.catalog import METHODS, MethodInfo, method_named
+from app.lipschitz.errors import InvalidRequest
+from app.lipschitz.request import checked_options
+
+MAX_REQUEST_BYTES = 8 * 2**20
+MAX_METADATA_BYTES = 16 * 2**10
+NAMES = tuple(method.name for method in METHODS)
+
+Shape = Annotated[list[Annotated[int, Field(ge=1, lt=2**31)]], Field(max_length=16)]
+Numbers = TypeAliasType("Numbers", "float | list[Numbers]")
+"""A number, or an array of numbers as nested lists."""
+
+
+class Strict(BaseModel):
+    """Unknown fields, NaN and Infinity are refused."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+
+
+class All(Strict):
+    """The whole space, or every output."""
+
+    kind: Literal["all"] = "all"
+
+
+class Box(Strict):
+    """Every coordinate between its limits: numbers, or arrays of the input's shape."""
+
+    kind: Literal["box"]
+    lower: Numbers
+    upper: Numbers
+
+
+class Ball(Strict):
+    """All points within a radius of a centre, in the request's norm."""
+
+    kind: Literal["ball"]
+    center: list[Numbers]
+    radius: float = Field(gt=0)
+
+
+class Logit(Strict):
+    """One output coordinate."""
+
+    kind: Literal["logit"]
+    index: int = Field(ge=0)
+
+
+class Margin(Strict):
+    """The difference of two output coordinates."""
+
+    kind: Literal["margin"]
+    i: int = Field(ge=0)
+    j: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _of_two(self) -> Self:
+        if self.i == self.j:
+            raise ValueError("a margin needs two different outputs")
+        return self
+
+
+class Margins(Strict):
+    """Every difference of two output coordinates."""
+
+    kind: Literal["margins"]
+
+
+class Gate(Strict):
+    """The limit that the verdict is about."""
+
+    max_upper: float = Field(gt=0, description="Pass when the certified upper bound is within this limit.")
+
+
+Domain = Annotated[All | Box | Ball, Field(discriminator="kind")]
+Target = Annotated[All | Logit | Margin | Margins, Field(discriminator="kind")]
+
+
+class AnalysisFields(Strict):
+    """Everything that an analysis may be asked for; all fields have defaults."""
+
+    methods: Literal["auto"] | Annotated[list[str], Field(min_length=1)] = Field(
+        default="auto", description=f"Methods to run: `auto`, or a list of {', '.join(NAMES)}."
+    )
+    inputs: dict[str, Shape] | list[Shape] | None = Field(
+        default=None, description="Input shapes by name or by position, where the file leaves them open."
+    )
+    input: str | None = Field(default=None, description="The input that varies; null: all of them.")
+    output: str | None = Field(default=None, description="The output that is bounded; null: the first.")
+    norm: Literal["1", "2", "inf"] = Field(default="2", description="The norm of both spaces.")
+    domain: Domain = Field(default_factory=All, description="Where the constant is asked for.")
+    target: Target = Field(default_factory=All, description="Which output coordinates count.")
+    options: dict[str, dict[str, Any]] = Field(default={}, description="Options by method; see `GET /v1/methods`.")
+    certify: bool = Field(default=True, description="Whether certificates are wanted where a method can give them.")
+    gate: Gate | None = Field(default=None, description="A limit that turns the bracket into a verdict.")
+    budget_s: float = Field(default=60.0, gt=0, description="Time that the methods share, in seconds.")
+    timeout_s: float | None = Field(default=None, gt=0, description="Hard time limit, in seconds; null: the service's.")
+    priority: int = Field(default=5, ge=0, le=9, description="Jobs of a higher priority start first.")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of everything random.")
+    metadata: dict[str, Any] = Field(default={}, description="Yours; kept with the job and not looked at.")
+
+    @field_validator("methods")
+    @classmethod
+    def _known_methods(cls, methods: str | list[str]) -> str | list[str]:
+        if methods in ("auto", ["auto"]):
+            return "auto"
+        unknown = [name for name in methods if name not in NAMES]
+        if unknown:
+            raise ValueError(f"unknown method {unknown[0]!r}; there are {', '.join(NAMES)}, and 'auto' alone")
+        return list(dict.fromkeys(methods))
+
+    @field_validator("options")
+    @classmethod
+    def _known_options(cls, options: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name, given in options.items():
+            method = method_named(name)
+            if method is None:
+                raise ValueError(f"options for the unknown method {name!r}")
+            _check_options(method, given)
+        return options
+
+    @field_validator("metadata")
+    @classmethod
+    def _small_metadata(cls, metadata: dict[str, Any]) -> dict[str, Any]:
+        if len(json.dumps(metadata, allow_nan=False)) > MAX_METADATA_BYTES:
+            raise ValueError(f"metadata may take {MAX_METADATA_BYTES} bytes as JSON")
+        return metadata
+
+    def canonical(self) -> dict[str, Any]:
+        """What the answer depends on, defaults filled in: the request that the library gets."""
+        return self.model_dump(mode="json", exclude={"model", "timeout_s", "priority", "metadata"})
+
+
+class JobRequest(AnalysisFields):
+    """The body of `POST /v1/jobs`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "model": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                    "methods": ["autolip", "gradient"],
+                    "norm": "2",
+                    "gate": {"max_upper": 100.0},
+                    "budget_s": 60,
+                }
+            ]
+        }
+    )
+
+    model: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of an uploaded model.")
+
+
+def _check_options(method: MethodInfo, given: dict[str, Any]) -> None:
+    try:
+        checked_options(method, given)
+    except InvalidRequest as error:
+        raise ValueError(error.detail) from error
+
+
+Fields = TypeVar("Fields", bound=AnalysisFields)
+
+
+def parse_fields(kind: type[Fields], data: Any, *, is_text: bool = False) -> Fields:
+    """The request in a JSON value, or in text for every plain field; InvalidRequest points at what is wrong."""
+    try:
+        return kind.model_validate(data, strict=not is_text)
+    except ValidationError as error:
+        raise problems.invalid(error.errors(include_url=False, include_input=False), data) from error

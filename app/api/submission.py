@@ -1,0 +1,58 @@
+"""From a checked request to a job, and from the job to the answer of `POST`."""
+
+from __future__ import annotations
+
+from anyio import to_thread
+from fastapi import Request
+from fastapi.responses import JSONResponse, Response
+
+from app.api.house import House
+from app.api.requests import AnalysisFields
+from app.api.views import JobView
+from app.api.waiting import preferred_wait, until_over
+from app.errors import InvalidRequest
+from app.jobs.record import JobRecord
+from app.jobs.service import Submission
+from app.settings import Settings
+
+RETRY_AFTER_S = 1
+
+
+async def submitted(request: Request, house: House, model: str, fields: AnalysisFields) -> Response:
+    """Queue the job; 200 with the finished job when the request waits and it ends in time, else 202."""
+    submission = Submission(
+        model,
+        fields.canonical(),
+        timeout_s=_time_limit(fields, house.settings),
+        priority=fields.priority,
+        metadata=fields.metadata,
+        use_cache="no-cache" not in request.headers.get("cache-control", "").lower(),
+    )
+    job = await to_thread.run_sync(house.jobs.submit, submission)
+    wait_s = preferred_wait(request, house.settings.max_wait_s)
+    if wait_s is not None:
+        job = await until_over(house, job, wait_s)
+    headers = {"Location": f"/v1/jobs/{job.id}"}
+    if wait_s is not None:
+        headers["Preference-Applied"] = f"wait={wait_s:g}"
+    if not job.is_over:
+        headers["Retry-After"] = str(RETRY_AFTER_S)
+    status = 200 if wait_s is not None and job.is_over else 202
+    view = await to_thread.run_sync(view_of, house, job)
+    return Response(view.model_dump_json(), status, headers, JSONResponse.media_type)
+
+
+def view_of(house: House, job: JobRecord) -> JobView:
+    """The job with its result."""
+    return JobView.finished(job, house.jobs.result(job))
+
+
+def _time_limit(fields: AnalysisFields, settings: Settings) -> float:
+    """The time limit asked for; else the service's, or what leaves room for the budget."""
+    if fields.timeout_s is None:
+        roomy = max(settings.default_timeout_s, 2 * fields.budget_s + 60)
+        return min(roomy, settings.max_timeout_s)
+    if fields.timeout_s > settings.max_timeout_s:
+        detail = f"the longest time limit here is {settings.max_timeout_s:g} s"
+        raise InvalidRequest(f"#/timeout_s: {detail}", errors=[{"detail": detail, "pointer": "#/timeout_s"}])
+    return fields.timeout_s

@@ -1,0 +1,175 @@
+"""What the service answers: records as the JSON of the contract."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.api import examples
+from app.jobs.admission import ModelRecord
+from app.jobs.record import JobRecord
+
+
+class TensorView(BaseModel):
+    """One input or output; -1 stands for a size that the file leaves open."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class ModelView(BaseModel):
+    """An uploaded model."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.MODEL]})
+
+    id: str = Field(description="SHA-256 of the file.")
+    name: str
+    format: str
+    size_bytes: int
+    created_at: datetime
+    inputs: list[TensorView]
+    outputs: list[TensorView]
+    parameters: int
+    operators: dict[str, int] = Field(description="Operators of the file's graph, with their number.")
+    unsupported: list[str] = Field(description="Operators without a rule.")
+    warnings: list[str]
+
+    @classmethod
+    def of(cls, record: ModelRecord) -> ModelView:
+        """The view of a record."""
+        return cls(
+            id=record.id,
+            name=record.name,
+            format=record.format,
+            size_bytes=record.size_bytes,
+            created_at=time_of(record.created_at),
+            **record.inspection,
+        )
+
+
+class ModelPage(BaseModel):
+    """Models, newest first."""
+
+    models: list[ModelView]
+    next_page_token: str | None
+
+
+class Urls(BaseModel):
+    """Where the job's parts are; null where there is none (yet)."""
+
+    self: str
+    cancel: str
+    events: str
+    report: str | None
+    certificate: str | None
+    witness: str | None
+
+
+class JobSummary(BaseModel):
+    """A job without its result, as lists show it."""
+
+    id: str
+    status: str = Field(description="queued, running, canceling, succeeded, failed, canceled or timed_out.")
+    model: str
+    request: dict[str, Any] = Field(description="The canonical request, defaults filled in.")
+    metadata: dict[str, Any]
+    priority: int
+    timeout_s: float
+    progress: dict[str, Any] | None = Field(json_schema_extra={"examples": [examples.PROGRESS]})
+    attempt: int
+    worker: str | None
+    device: str | None
+    cached: bool = Field(description="Answered from an earlier job with the same question.")
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    expires_at: datetime | None
+    error: dict[str, Any] | None = Field(description="Problem document of a job that failed.")
+    urls: Urls
+
+    @classmethod
+    def of(cls, job: JobRecord) -> JobSummary:
+        """The view of a record."""
+        return cls(**_members(job))
+
+
+class JobView(JobSummary):
+    """A job with its result."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.JOB]})
+
+    result: dict[str, Any] | None
+
+    @classmethod
+    def finished(cls, job: JobRecord, result: dict[str, Any] | None) -> JobView:
+        """The view of a record and its result."""
+        return cls(**_members(job), result=result)
+
+
+class JobPage(BaseModel):
+    """Jobs, newest first."""
+
+    jobs: list[JobSummary]
+    next_page_token: str | None
+
+
+class EventView(BaseModel):
+    """Something that happened to a job."""
+
+    id: int
+    at: datetime
+    type: str = Field(description="status or progress.")
+    data: dict[str, Any]
+
+
+class EventPage(BaseModel):
+    """Events, oldest first."""
+
+    events: list[EventView]
+
+
+def time_of(seconds: float) -> datetime:
+    """RFC 3339 time, UTC, of seconds since the epoch."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _members(job: JobRecord) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "status": job.status,
+        "model": job.model,
+        "request": job.request,
+        "metadata": job.metadata,
+        "priority": job.priority,
+        "timeout_s": job.timeout_s,
+        "progress": job.progress,
+        "attempt": job.attempt,
+        "worker": job.worker,
+        "device": job.device,
+        "cached": job.cached,
+        "created_at": time_of(job.created_at),
+        "started_at": _optional_time(job.started_at),
+        "finished_at": _optional_time(job.finished_at),
+        "expires_at": _optional_time(job.expires_at),
+        "error": job.error,
+        "urls": _urls(job),
+    }
+
+
+def _optional_time(seconds: float | None) -> datetime | None:
+    return None if seconds is None else time_of(seconds)
+
+
+def _urls(job: JobRecord) -> Urls:
+    path = f"/v1/jobs/{job.id}"
+    return Urls(
+        self=path,
+        cancel=f"{path}/cancel",
+        events=f"{path}/events",
+        report=None,
+        certificate=None,
+        witness=f"{path}/witness" if job.has_witness else None,
+    )

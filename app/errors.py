@@ -1,0 +1,267 @@
+"""Everything that can go wrong, as the caller sees it: one tree, each leaf an RFC 9457 problem type.
+
+`slug` is stable and ends the type's URI; `status` is the HTTP status, also inside a job's `error`, where it
+is the status that the same refusal would have as an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+TYPE_PREFIX = "urn:lipserve:problem:"
+
+
+class Problem(Exception):
+    """Root of the tree. `detail` is one sentence on this occurrence; `errors` point at fields at fault."""
+
+    status: ClassVar[int] = 500
+    slug: ClassVar[str] = "internal-error"
+    title: ClassVar[str] = "The service failed"
+
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        errors: list[dict[str, str]] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail or self.title
+        self.errors = errors or []
+        self.headers = dict(headers or {})
+
+    def document(self, instance: str | None = None) -> dict[str, Any]:
+        """The problem as RFC 9457 JSON; `instance` is the path of the request or job that met it."""
+        members = {
+            "type": TYPE_PREFIX + self.slug,
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "instance": instance,
+        }
+        return members | ({"errors": self.errors} if self.errors else {})
+
+
+# Requests
+
+
+class MalformedRequest(Problem):
+    """The request cannot be read at all: broken multipart, broken HTTP."""
+
+    status, slug, title = 400, "malformed-request", "The request cannot be read"
+
+
+class MalformedJson(Problem):
+    """The body should be JSON and is not."""
+
+    status, slug, title = 400, "malformed-json", "The body is not JSON"
+
+
+class DigestMismatch(Problem):
+    """The uploaded bytes do not hash to the digest in the path."""
+
+    status, slug, title = 400, "digest-mismatch", "The bytes do not have the promised SHA-256"
+
+
+class NotFound(Problem):
+    """No such path."""
+
+    status, slug, title = 404, "not-found", "No such resource"
+
+
+class UnknownModel(Problem):
+    """No model of that digest has been uploaded."""
+
+    status, slug, title = 404, "unknown-model", "No such model"
+
+
+class UnknownJob(Problem):
+    """No job has that id."""
+
+    status, slug, title = 404, "unknown-job", "No such job"
+
+
+class NoWitness(Problem):
+    """The job holds no witness (yet)."""
+
+    status, slug, title = 404, "no-witness", "The job has no witness"
+
+
+class MethodNotAllowed(Problem):
+    """The path does not answer to this HTTP method."""
+
+    status, slug, title = 405, "method-not-allowed", "The method is not allowed here"
+
+
+class ModelInUse(Problem):
+    """The model cannot be deleted while jobs on it wait or run."""
+
+    status, slug, title = 409, "model-in-use", "Jobs on this model are not over"
+
+
+class JobActive(Problem):
+    """The job cannot be deleted before it is over."""
+
+    status, slug, title = 409, "job-active", "The job is not over"
+
+
+class TooLarge(Problem):
+    """The body or the file exceeds the cap."""
+
+    status, slug, title = 413, "too-large", "The upload is too large"
+
+
+class NotAModel(Problem):
+    """The bytes are neither ONNX, nor TorchScript, nor a torch.export archive."""
+
+    status, slug, title = 415, "not-a-model", "The file is not a model of a supported format"
+
+
+class RequestRefused(Problem):
+    """Any other status that the HTTP framework answers with."""
+
+    status, slug, title = 400, "request-refused", "The request was refused"
+
+
+# Refusals of the numerical library, by its slugs
+
+
+class InvalidRequest(Problem):
+    """A field is unknown, of the wrong type, out of range, or does not fit the model."""
+
+    status, slug, title = 422, "invalid-request", "The request does not fit the contract"
+
+
+class InvalidModel(Problem):
+    """The file claims a supported format and cannot be used; the detail says why."""
+
+    status, slug, title = 422, "invalid-model", "The model cannot be used"
+
+
+class InvalidInputs(Problem):
+    """Input shapes are missing where the file leaves them open, or do not fit the model."""
+
+    status, slug, title = 422, "invalid-inputs", "The inputs do not fit the model"
+
+
+class UnsupportedOperator(Problem):
+    """An operator of the graph has no rule; the detail names it and its place."""
+
+    status, slug, title = 422, "unsupported-operator", "The graph holds an operator without a rule"
+
+
+class DataDependentControlFlow(Problem):
+    """The model branches or loops on tensor values."""
+
+    status, slug, title = 422, "data-dependent-control-flow", "The graph depends on the data"
+
+
+class DiscontinuousOperator(Problem):
+    """An operator of the graph jumps, so no finite constant exists; the detail names it."""
+
+    status, slug, title = 422, "discontinuous-operator", "The graph holds a discontinuous operator"
+
+
+class StatefulModel(Problem):
+    """The model keeps state between two calls."""
+
+    status, slug, title = 422, "stateful-model", "The model is not a function of its inputs"
+
+
+class NotGloballyLipschitz(Problem):
+    """No finite constant exists on the domain asked for."""
+
+    status, slug, title = 422, "not-globally-lipschitz", "No finite constant exists on this domain"
+
+
+class ConversionMismatch(Problem):
+    """The captured graph does not reproduce the model, so nothing is claimed."""
+
+    status, slug, title = 422, "conversion-mismatch", "The captured graph does not reproduce the model"
+
+
+class MethodSkipped(Problem):
+    """No requested method could serve the model; the detail gives the reasons."""
+
+    status, slug, title = 422, "method-skipped", "No requested method can serve this model"
+
+
+class BracketViolation(Problem):
+    """A lower bound exceeded an upper bound: a defect, so no result is given."""
+
+    status, slug, title = 500, "bracket-violation", "The bounds contradict each other"
+
+
+class AnalysisFailed(Problem):
+    """The analysis stopped on an unexpected error."""
+
+    status, slug, title = 500, "analysis-failed", "The analysis failed"
+
+
+# What becomes of jobs
+
+
+class OutOfMemory(Problem):
+    """The analysis needed more memory than there is."""
+
+    status, slug, title = 500, "out-of-memory", "The analysis ran out of memory"
+
+
+class WorkerCrashed(Problem):
+    """The process that ran the job died; the detail names the signal or the exit status."""
+
+    status, slug, title = 500, "worker-crashed", "The worker process died"
+
+
+class WorkerProtocol(Problem):
+    """The process that ran the job sent something that is not a message."""
+
+    status, slug, title = 500, "worker-protocol", "The worker process broke its protocol"
+
+
+class WorkerLost(Problem):
+    """The job's supervisor was lost more often than a job is retried."""
+
+    status, slug, title = 500, "worker-lost", "The job's worker was lost too often"
+
+
+class TimeLimit(Problem):
+    """The job reached its time limit and was stopped."""
+
+    status, slug, title = 504, "time-limit", "The job reached its time limit"
+
+
+# The service's own state
+
+
+class NotReady(Problem):
+    """A part that the service needs does not work (yet)."""
+
+    status, slug, title = 503, "not-ready", "The service is not ready"
+
+
+class Busy(Problem):
+    """No worker could take the file in time."""
+
+    status, slug, title = 503, "busy", "No worker is free"
+
+
+class StorageFull(Problem):
+    """The disk has no room for the upload."""
+
+    status, slug, title = 507, "storage-full", "There is no room for the upload"
+
+
+def problem_types() -> Iterator[type[Problem]]:
+    """Every problem type, the root first."""
+    yield Problem
+    yield from Problem.__subclasses__()
+
+
+BY_SLUG: dict[str, type[Problem]] = {kind.slug: kind for kind in problem_types()}
+
+
+def from_slug(slug: str, detail: str) -> Problem:
+    """The problem that a child process reported; an unknown slug is an analysis failure."""
+    return BY_SLUG.get(slug, AnalysisFailed)(detail)

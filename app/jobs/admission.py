@@ -1,0 +1,98 @@
+"""A model's way in: a staged file becomes a model once a child has read it, or leaves nothing behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import RowMapping
+
+from app.errors import Busy, InvalidModel, ModelInUse, Problem, UnknownModel, from_slug
+from app.jobs.record import JobRecord
+from app.jobs.service import JobService
+from app.jobs.states import ACTIVE, Status
+from app.store.blobs import Blobs, Staged
+from app.store.models import ModelRepository
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """A model that can be analyzed; `inspection` is what a child told about it."""
+
+    id: str
+    name: str
+    format: str
+    size_bytes: int
+    created_at: float
+    inspection: dict[str, Any]
+
+    @classmethod
+    def of(cls, row: RowMapping) -> ModelRecord:
+        """The record of a row of the models table."""
+        return cls(**{str(name): value for name, value in row.items()})
+
+
+class ModelService:
+    """Decides which files are models, and when they go."""
+
+    def __init__(self, repository: ModelRepository, blobs: Blobs, jobs: JobService, inspect_timeout_s: float) -> None:
+        self._repository = repository
+        self._blobs = blobs
+        self._jobs = jobs
+        self._inspect_timeout_s = inspect_timeout_s
+
+    @property
+    def patience_s(self) -> float:
+        """How long an upload waits for its inspection: one before it in the queue, and its own."""
+        return 2 * self._inspect_timeout_s
+
+    def known(self, sha256: str) -> ModelRecord | None:
+        """The model of that digest if it is here, file and all."""
+        row = self._repository.get(sha256)
+        return ModelRecord.of(row) if row is not None and self._blobs.exists(sha256) else None
+
+    def get(self, sha256: str) -> ModelRecord:
+        """The model; UnknownModel where there is none."""
+        row = self._repository.get(sha256)
+        if row is None:
+            raise UnknownModel(f"No model {sha256} has been uploaded.")
+        return ModelRecord.of(row)
+
+    def page(self, limit: int, after: tuple[float, str] | None) -> list[ModelRecord]:
+        """Models, newest first."""
+        return [ModelRecord.of(row) for row in self._repository.page(limit, after)]
+
+    def submit_inspection(self, staged: Staged) -> JobRecord:
+        """Have a child read the file."""
+        staged.sync()
+        return self._jobs.submit_inspection(staged.sha256, staged.key, self._inspect_timeout_s)
+
+    def admit(self, staged: Staged, name: str, inspection: JobRecord) -> tuple[ModelRecord, bool]:
+        """Keep the file that was inspected, and whether it is new; raises the inspection's refusal."""
+        if inspection.status is not Status.SUCCEEDED:
+            raise self._refusal(inspection)
+        found = self._jobs.result(inspection) or {}
+        values = {
+            "id": staged.sha256,
+            "name": name,
+            "format": found.pop("format"),
+            "size_bytes": staged.size,
+            "inspection": found,
+        }
+        is_new = self._repository.add(values, lambda: self._blobs.keep(staged))
+        return self.get(staged.sha256), is_new
+
+    def delete(self, sha256: str) -> None:
+        """Forget the model and its file; ModelInUse while jobs on it are not over."""
+        self.get(sha256)
+        if not self._repository.remove(sha256, ACTIVE, lambda: self._blobs.remove(sha256)):
+            raise ModelInUse("Jobs on this model wait or run; cancel them first.")
+
+    def _refusal(self, inspection: JobRecord) -> Problem:
+        match inspection.status, inspection.error:
+            case Status.FAILED, {"type": str(kind), "detail": str(detail), "status": 422}:
+                return from_slug(kind.rpartition(":")[2], detail)
+            case Status.FAILED | Status.TIMED_OUT, {"detail": str(detail)}:
+                return InvalidModel(f"The file could not be read: {detail}")
+        self._jobs.cancel(inspection.id)
+        return Busy("No worker was free to read the file.", headers={"Retry-After": "10"})

@@ -1,0 +1,46 @@
+"""The devices of this machine, as environments for child processes; told without importing torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.settings import Settings, core_count, inherited_environment, visible_gpus
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Device:
+    """A place for one child: `cuda:<n>` counts among the visible GPUs, `cpu` is a share of the cores."""
+
+    name: str
+    environment: dict[str, str]
+
+
+def slot_devices(settings: Settings) -> list[Device]:
+    """One device a slot, by the setting `devices`."""
+    gpus = visible_gpus()
+    names = [name.strip() for name in settings.devices.split(",")]
+    if names == ["auto"]:
+        names = [f"cuda:{index}" for index in range(len(gpus))] or ["cpu"]
+    threads = settings.worker_threads or max(1, core_count() // len(names))
+    return [Device(name, _environment(_gpu(name, gpus), threads)) for name in names]
+
+
+def spare_device() -> Device:
+    """The device of the child that only inspects files."""
+    return Device("cpu", _environment("", 1))
+
+
+def _gpu(name: str, gpus: list[str]) -> str:
+    kind, _, index = name.partition(":")
+    if kind == "cpu":
+        return ""
+    if kind != "cuda" or not index.isdecimal() or int(index) >= len(gpus):
+        raise ValueError(f"LIPSERVE_DEVICES names {name!r}; there are cpu and {len(gpus)} GPUs, cuda:0 the first")
+    return gpus[int(index)]
+
+
+def _environment(gpu: str, threads: int) -> dict[str, str]:
+    limits = dict.fromkeys(THREAD_VARIABLES, str(threads))
+    return inherited_environment() | limits | {"CUDA_VISIBLE_DEVICES": gpu}

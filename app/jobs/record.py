@@ -1,0 +1,63 @@
+"""What a job is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import RowMapping
+
+from app.jobs.states import TERMINAL, Status
+from app.store.jobs import Fence
+
+
+class Kind(StrEnum):
+    """What is asked of the child process."""
+
+    INSPECT = "inspect"
+    ANALYZE = "analyze"
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """One row of the table, as it was when it was read. Times are seconds since the epoch, UTC."""
+
+    id: str
+    kind: Kind
+    status: Status
+    model: str
+    blob: str
+    request: dict[str, Any]
+    metadata: dict[str, Any]
+    cached: bool
+    priority: int
+    timeout_s: float
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    expires_at: float | None
+    attempt: int
+    losses: int
+    owner: str | None
+    worker: str | None
+    device: str | None
+    progress: dict[str, Any] | None
+    error: dict[str, Any] | None
+    has_witness: bool
+
+    @classmethod
+    def of(cls, row: RowMapping) -> JobRecord:
+        """The record of a row of the jobs table."""
+        values = {field.name: row[field.name] for field in fields(cls)}
+        return cls(**values | {"kind": Kind(row["kind"]), "status": Status(row["status"])})
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the status is terminal."""
+        return self.status in TERMINAL
+
+    @property
+    def fence(self) -> Fence:
+        """The hold of the supervisor that claimed the job."""
+        return Fence(self.id, self.owner or "", self.attempt)

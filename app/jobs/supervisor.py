@@ -1,0 +1,90 @@
+"""Runs the jobs of one host: slots with warm children, and the sweep for jobs of lost supervisors."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import uuid
+
+from app.jobs.devices import slot_devices, spare_device
+from app.jobs.dispatcher import Dispatcher
+from app.jobs.record import Kind
+from app.jobs.recovery import Recovery
+from app.jobs.slots import Surroundings, WorkerSlot, WorkerView
+from app.jobs.states import TERMINAL
+from app.jobs.watch import Watch
+from app.settings import Settings
+from app.store.blobs import Blobs
+from app.store.jobs import JobRepository
+from app.store.locks import Held
+
+logger = logging.getLogger(__name__)
+
+INSPECTION_KEPT_S = 60.0
+
+
+class Supervisor:
+    """Started once a process. A dead supervisor's lock file tells its successors at once."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        repository: JobRepository,
+        blobs: Blobs,
+        watch: Watch,
+        dispatcher: Dispatcher,
+    ) -> None:
+        self._settings = settings
+        self._repository = repository
+        self._dispatcher = dispatcher
+        self._watch = watch
+        self._stop = threading.Event()
+        owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._lock = Held(settings.data_dir / "supervisors" / owner)
+        self._recovery = Recovery(repository, self._lock.path.parent, settings.max_losses)
+        around = Surroundings(settings, repository, blobs, watch, owner, self._stop.is_set)
+        self._slots = _slots(settings, around)
+        self._sweeper = threading.Thread(target=self._sweep_forever, name="sweeper", daemon=True)
+
+    def start(self) -> None:
+        """Take over what lost supervisors left, then take jobs; children start in the background."""
+        self._sweep()
+        self._dispatcher.serve(self._slots)
+        self._sweeper.start()
+
+    def stop(self) -> None:
+        """Put running jobs back into the queue, end the children."""
+        self._stop.set()
+        self._dispatcher.close()
+        for slot in self._slots:
+            slot.drop_child()
+        self._sweeper.join()
+        self._lock.release()
+
+    def workers(self) -> list[WorkerView]:
+        """Every slot's state at this moment."""
+        return [slot.view() for slot in self._slots]
+
+    def _sweep_forever(self) -> None:
+        while not self._stop.wait(self._settings.sweep_s):
+            try:
+                self._sweep()
+            except Exception:
+                logger.exception("the sweep failed and will be tried again")
+
+    def _sweep(self) -> None:
+        self._recovery.recover(self._recovered)
+        self._repository.purge(Kind.INSPECT, TERMINAL, INSPECTION_KEPT_S)
+
+    def _recovered(self, job_id: str) -> None:
+        logger.warning("job %s: its supervisor was lost", job_id)
+        self._watch.changed(job_id)
+        self._dispatcher.notify(job_id, 0)
+
+
+def _slots(settings: Settings, around: Surroundings) -> list[WorkerSlot]:
+    """One slot a device for analyses, and a spare that is always free to inspect an upload."""
+    slots = [WorkerSlot(index, device, (Kind.ANALYZE,), around) for index, device in enumerate(slot_devices(settings))]
+    return [*slots, WorkerSlot(len(slots), spare_device(), (Kind.INSPECT,), around)]

@@ -1,0 +1,69 @@
+"""What an ONNX file declares: inputs, outputs, operator set, operators and parameters."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
+
+from app.lipschitz.ingest import dtypes
+from app.lipschitz.ingest.captured import Inspection, TensorSpec
+from app.lipschitz.ingest.onnx_file import nodes, tensors
+from app.lipschitz.ingest.onnx_ops import supports
+
+STANDARD_DOMAINS = ("", "ai.onnx")
+
+
+def opset(model: ModelProto) -> int:
+    """Version of the standard operator set that the model imports; 1 when it names none."""
+    return next((entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS), 1)
+
+
+def declared_inputs(graph: GraphProto) -> list[ValueInfoProto]:
+    """The graph's inputs without initializers, which old files list among them."""
+    constants = {tensor.name for tensor in graph.initializer}
+    return [value for value in graph.input if value.name not in constants]
+
+
+def spec(value: ValueInfoProto) -> TensorSpec:
+    """Datatype and shape as declared, -1 for open dimensions (0 too: some exporters write it for 'open')."""
+    tensor = value.type.tensor_type
+    shape = tuple(dim.dim_value if dim.dim_value > 0 else -1 for dim in tensor.shape.dim)
+    return TensorSpec(value.name, dtypes.from_onnx(tensor.elem_type), shape)
+
+
+def symbols(value: ValueInfoProto) -> list[str] | None:
+    """The names of the open dimensions, '' where one is fixed or unnamed; None where not even the rank is known."""
+    if not value.type.tensor_type.HasField("shape"):
+        return None
+    return [dim.dim_param for dim in value.type.tensor_type.shape.dim]
+
+
+def inspect(model: ModelProto) -> Inspection:
+    """What the file says without being run."""
+    histogram = Counter(_operator_name(node) for node in nodes(model))
+    functions = {(function.domain, function.name) for function in model.functions}
+    unsupported = {
+        _operator_name(node)
+        for node in nodes(model)
+        if (node.domain, node.op_type) not in functions and not supports(node, opset(model))
+    }
+    return Inspection(
+        "onnx",
+        tuple(spec(value) for value in declared_inputs(model.graph)),
+        tuple(spec(value) for value in model.graph.output),
+        _parameters(tensors(model)),
+        dict(histogram),
+        tuple(sorted(unsupported)),
+    )
+
+
+def _operator_name(node: NodeProto) -> str:
+    return node.op_type if node.domain in STANDARD_DOMAINS else f"{node.domain}.{node.op_type}"
+
+
+def _parameters(stored: Iterator[TensorProto]) -> int:
+    floating = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+    return sum(math.prod(tensor.dims) for tensor in stored if tensor.data_type in floating)

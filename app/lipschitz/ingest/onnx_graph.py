@@ -1,0 +1,145 @@
+"""Runs an ONNX graph on torch tensors, node by node: under tracing this is the capture.
+
+Values that do not depend on the model's inputs are told apart, because only they may steer the computation:
+shapes, axes, the condition of an `If`. Shapes count as known, since the inputs' shapes are fixed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
+from torch import Tensor
+
+from app.lipschitz.errors import DataDependentControlFlow, InvalidModel, LipschitzError, UnsupportedOperator
+from app.lipschitz.ingest.captured import Origin
+from app.lipschitz.ingest.messages import first_line
+from app.lipschitz.ingest.onnx_declared import declared_inputs, opset
+from app.lipschitz.ingest.onnx_ops import implementation, supports
+from app.lipschitz.ingest.onnx_ops.table import OnnxCall, Value
+from app.lipschitz.ingest.onnx_tensors import to_torch
+
+EXACT = frozenset({
+    "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Concat", "Split", "Slice",
+    "Gather", "GatherElements", "GatherND", "Expand", "Tile", "ConstantOfShape", "Constant", "Cast",
+    "CastLike", "Dropout", "DepthToSpace", "SpaceToDepth", "Neg", "Where",
+})  # fmt: skip
+"""Operators that do not round: stored constants stay exact through them."""
+
+SHAPE_READERS = frozenset({"Shape", "Size"})
+
+SHAPED_BY_VALUES = frozenset({"NonZero", "NonMaxSuppression", "Unique", "Compress"})
+"""Operators whose result's size depends on the values of their input."""
+
+Scope = Callable[[Origin], AbstractContextManager[None]]
+"""Marks everything that is traced inside with an origin."""
+
+
+class OnnxGraph:
+    """The function that an ONNX file describes, callable on tensors. It takes the weights out of `model`."""
+
+    def __init__(self, model: ModelProto, scope: Scope) -> None:
+        self._graph = model.graph
+        self._opset = opset(model)
+        self._scope = scope
+        _name_nodes(model.graph)
+        for node in _all_nodes(model.graph):
+            _require_support(node, self._opset)
+        self._inputs = [value.name for value in declared_inputs(model.graph)]
+        self._constants = _initializers(model.graph)
+        model.graph.ClearField("initializer")
+
+    @property
+    def constant_names(self) -> dict[int, str]:
+        """Names of the stored tensors by `id`."""
+        return {id(value.tensor): name for name, value in self._constants.items()}
+
+    def __call__(self, *inputs: Tensor) -> list[Tensor]:
+        """The graph's outputs, in order."""
+        given = {name: Value(x, False, False) for name, x in zip(self._inputs, inputs, strict=True)}
+        return [value.tensor for value in self._run(self._graph, {**self._constants, **given})]
+
+    def _run(self, graph: GraphProto, values: dict[str, Value]) -> list[Value]:
+        for node in graph.node:
+            with self._scope(Origin(node.name, node.op_type)):
+                results = self._evaluate(node, values)
+            values.update((name, value) for name, value in zip(node.output, results, strict=False) if name)
+        return [_value(values, output.name, "the graph's outputs") for output in graph.output]
+
+    def _evaluate(self, node: NodeProto, values: Mapping[str, Value]) -> Sequence[Value]:
+        inputs = [_value(values, name, f"node '{node.name}'") if name else None for name in node.input]
+        call = OnnxCall.of(node, self._opset, inputs)
+        if node.op_type == "If":
+            return self._branch(call, values)
+        if node.op_type in SHAPED_BY_VALUES and not _all_known(inputs):
+            raise DataDependentControlFlow(f"The result of {call.place} has a size that depends on the input.")
+        return _as_values(call, _guarded(call))
+
+    def _branch(self, call: OnnxCall, values: Mapping[str, Value]) -> Sequence[Value]:
+        """A constant condition folds; any other makes the model more than one graph."""
+        chosen = "then_branch" if call.number(0) else "else_branch"
+        return self._run(call.attr(chosen), {**values, **_initializers(call.attr(chosen))})
+
+
+def _guarded(call: OnnxCall) -> Sequence[Tensor]:
+    """Run the node; errors of torch become refusals that name it."""
+    try:
+        result = implementation(call.node.op_type)(call)
+    except LipschitzError:
+        raise
+    except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError,
+            ZeroDivisionError, NotImplementedError, ArithmeticError) as error:  # fmt: skip
+        raise InvalidModel(f"ONNX operator {call.place} cannot be run: {first_line(error)}") from error
+    return (result,) if isinstance(result, Tensor) else result
+
+
+def _as_values(call: OnnxCall, results: Sequence[Tensor]) -> list[Value]:
+    known = call.node.op_type in SHAPE_READERS or _all_known(call.inputs)
+    stored = all(value is None or value.exact for value in call.inputs) and call.node.op_type in EXACT
+    return [Value(x, known, known and (stored or not x.is_floating_point())) for x in results]
+
+
+def _all_known(inputs: Sequence[Value | None]) -> bool:
+    return all(value is None or value.known for value in inputs)
+
+
+def _value(values: Mapping[str, Value], name: str, reader: str) -> Value:
+    if name not in values:
+        raise UnsupportedOperator(
+            f"The value '{name}' read by {reader} is not available: it is undefined, or an optional output "
+            "(statistics, indices) that is not captured."
+        )
+    return values[name]
+
+
+def _initializers(graph: GraphProto) -> dict[str, Value]:
+    return {tensor.name: Value(to_torch(tensor), known=True, exact=True) for tensor in graph.initializer}
+
+
+def _require_support(node: NodeProto, version: int) -> None:
+    domain = node.domain or "ai.onnx"
+    if node.op_type in ("Loop", "Scan"):
+        raise DataDependentControlFlow(f"ONNX operator {node.op_type} at '{node.name}' is a loop.")
+    if not supports(node, version):
+        raise UnsupportedOperator(
+            f"ONNX operator {node.op_type} (domain '{domain}') at '{node.name}' is not supported."
+        )
+
+
+def _all_nodes(graph: GraphProto) -> Iterator[NodeProto]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.type == AttributeProto.GRAPH:
+                yield from _all_nodes(attribute.g)
+
+
+def _name_nodes(graph: GraphProto) -> None:
+    """Give every node a name of its own: unnamed ones are called by their operator, repeats are counted."""
+    seen: Counter[str] = Counter()
+    for node in _all_nodes(graph):
+        name = node.name or node.op_type
+        node.name = f"{name}_{seen[name]}" if seen[name] else name
+        seen[name] += 1

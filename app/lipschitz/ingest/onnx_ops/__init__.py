@@ -1,0 +1,35 @@
+"""ONNX operators as torch calls: one table, with onnx2torch's converters behind it."""
+
+from onnx import NodeProto
+
+from app.lipschitz.ingest.onnx_ops import (  # noqa: F401  (importing fills the table)
+    elementwise,
+    generators,
+    indexing,
+    linear,
+    movement,
+    normalization,
+    padding,
+    pooling,
+    quantization,
+    recurrent,
+    reduction,
+    resize,
+)
+from app.lipschitz.ingest.onnx_ops.fallback import convert_and_run, has_converter
+from app.lipschitz.ingest.onnx_ops.table import OPS, Op
+
+CONTROL = frozenset({"If", "Loop", "Scan"})
+"""Operators with subgraphs: the graph runner's business."""
+
+
+def supports(node: NodeProto, opset: int) -> bool:
+    """Whether the node's operator can be captured (an `If` when its condition is constant)."""
+    if node.domain not in ("", "ai.onnx"):
+        return False
+    return node.op_type in OPS or node.op_type == "If" or has_converter(node.op_type, opset)
+
+
+def implementation(operator: str) -> Op:
+    """The table's entry, or onnx2torch's converter."""
+    return OPS.get(operator, convert_and_run)

@@ -1,0 +1,54 @@
+"""Operators that make constants and shapes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from app.lipschitz.errors import InvalidModel
+from app.lipschitz.ingest.onnx_ops.table import OnnxCall, const, op
+from app.lipschitz.ingest.onnx_tensors import to_torch
+
+
+@op("Constant")
+def constant(call: OnnxCall) -> Tensor:
+    """The attribute's value."""
+    if "value" in call.attributes:
+        return to_torch(call.attributes["value"])
+    for name, dtype in (("value_float", torch.float32), ("value_floats", torch.float32),
+                        ("value_int", torch.int64), ("value_ints", torch.int64)):  # fmt: skip
+        if name in call.attributes:
+            return const(call.attributes[name], dtype)
+    raise call.refuse("only numeric dense constants")
+
+
+@op("ConstantOfShape")
+def constant_of_shape(call: OnnxCall) -> Tensor:
+    """One number, repeated."""
+    shape = call.bounded(call.numbers(0))
+    if "value" not in call.attributes:
+        return torch.zeros(shape)
+    value = to_torch(call.attributes["value"])
+    return torch.full(shape, value.reshape(()).item(), dtype=value.dtype)
+
+
+@op("Shape")
+def shape(call: OnnxCall) -> Tensor:
+    """Sizes of the axes from `start` to `end`."""
+    return const(list(call.tensor(0).shape)[call.attr("start", 0) : call.attr("end")])
+
+
+@op("Size")
+def size(call: OnnxCall) -> Tensor:
+    """Number of entries."""
+    return const(call.tensor(0).numel())
+
+
+@op("Range")
+def arithmetic_range(call: OnnxCall) -> Tensor:
+    """start, start + delta, ... up to limit."""
+    start, limit, delta = (call.number(position) for position in range(3))
+    if delta == 0:
+        raise InvalidModel(f"{call.place} has step zero.")
+    call.bounded([int((limit - start) / delta)])
+    return torch.arange(start, limit, delta, dtype=call.tensor(0).dtype)

@@ -1,0 +1,55 @@
+"""The two questions asked of a file: what does it say, and which function is it?"""
+
+from __future__ import annotations
+
+from app.lipschitz.ingest import dtypes, exported, inputs, onnx_declared, onnx_file, onnx_program, torchscript
+from app.lipschitz.ingest.agreement import check
+from app.lipschitz.ingest.captured import Captured, InputShapes, Inspection, TensorSpec
+from app.lipschitz.ingest.dependence import refuse_dependence
+from app.lipschitz.ingest.labels import label
+from app.lipschitz.ingest.promote import promote
+from app.lipschitz.ingest.sniff import detect
+from app.lipschitz.ingest.trace import clean, pure, trace
+
+SAMPLES = 3
+"""Random inputs on which capture and original are compared."""
+
+_INSPECT = {
+    "onnx": lambda data: onnx_declared.inspect(onnx_file.parse(data)),
+    "torchscript": torchscript.inspect,
+    "torch_export": exported.inspect,
+}
+
+_LOAD = {"onnx": onnx_program.load, "torchscript": torchscript.load, "torch_export": exported.load}
+
+
+def inspect(data: bytes) -> Inspection:
+    """What the file declares, without running it. Raises InvalidModel for what is no model."""
+    return _INSPECT[detect(data)](data)
+
+
+def capture(data: bytes, shapes: InputShapes | None = None, seed: int = 0) -> Captured:
+    """The model as one float64 graph of ATen operators, compared with the original on random inputs.
+
+    `shapes` gives what the file leaves open; a leading open dimension is taken as a batch of one. Raises the
+    refusals of `app.lipschitz.errors`: nothing is captured unless it is the same function.
+    """
+    program = _LOAD[detect(data)](data, shapes)
+    samples = list(inputs.samples(program.inputs, seed, SAMPLES))
+    traced = trace(program, [x.clone() for x in samples[0]])
+    warnings = refuse_dependence(traced)
+    traced = pure(traced, samples[0])
+    clean(traced)
+    label(traced, [spec.name for spec in program.inputs], program.constant_names)
+    captured = promote(traced)
+    outputs = check(traced, captured, program.reference, samples, program.output_names)
+    return Captured(
+        captured,
+        program.inputs,
+        tuple(
+            TensorSpec(name, dtypes.from_torch(y.dtype), tuple(y.shape))
+            for name, y in zip(program.output_names, outputs, strict=True)
+        ),
+        program.inspection,
+        (*program.warnings, *dict.fromkeys(warnings)),
+    )

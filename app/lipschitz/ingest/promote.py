@@ -1,0 +1,102 @@
+"""The traced graph in float64: stored tensors converted exactly, every floating type argument widened.
+
+The result computes the same function with less rounding. Integers stay integers; where torch would make a
+float32 out of integers alone (a quotient, a product with a number), they are widened first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import Graph, GraphModule, Interpreter, Node
+from torch.fx.node import map_aggregate
+
+from app.lipschitz.errors import UnsupportedOperator
+
+aten = torch.ops.aten
+
+
+def promote(graph: GraphModule) -> GraphModule:
+    """A float64 copy of `graph`; shares its integer constants."""
+    copy = Graph()
+    outputs = copy.graph_copy(graph.graph, {})
+    assert isinstance(outputs, list | tuple)
+    copy.output(tuple(outputs))
+    _copy_meta(graph.graph, copy)
+    for node in list(copy.nodes):
+        if isinstance(node.target, torch._ops.OpOverload):
+            _widen(node, node.target)
+    constants = {
+        node.target: _as_double(getattr(graph, str(node.target))) for node in copy.nodes if node.op == "get_attr"
+    }
+    return GraphModule(constants, copy)
+
+
+def _copy_meta(source: Graph, copy: Graph) -> None:
+    for old, new in zip(source.nodes, copy.nodes, strict=True):
+        new.meta = dict(old.meta)
+
+
+def _as_double(tensor: Tensor) -> Tensor:
+    tensor = tensor.detach()
+    return tensor.double() if tensor.is_floating_point() else tensor
+
+
+def _widen(node: Node, target: torch._ops.OpOverload) -> None:
+    if _is_narrow(node.meta.get("val")) and not _floating_inputs(node):
+        _widen_source(node, target)
+    node.args = map_aggregate(node.args, _wide_dtype)
+    node.kwargs = map_aggregate(node.kwargs, _wide_dtype)
+
+
+def _wide_dtype(argument: Any) -> Any:
+    if isinstance(argument, torch.dtype) and argument.is_floating_point:
+        return torch.float64
+    return argument
+
+
+def _widen_source(node: Node, target: torch._ops.OpOverload) -> None:
+    """A floating tensor from no floating tensor: name the type, or widen the integers it is made of."""
+    if any(argument.name == "dtype" for argument in target._schema.arguments):
+        node.kwargs = {**node.kwargs, "dtype": torch.float64}
+        return
+    with node.graph.inserting_before(node):
+        for source in node.all_input_nodes:
+            if not _is_boolean(source):
+                node.replace_input_with(source, _converted(source))
+
+
+def _converted(source: Node) -> Node:
+    node = source.graph.call_function(aten._to_copy.default, (source,), {"dtype": torch.float64})
+    node.meta = {key: source.meta[key] for key in ("origin", "shape") if key in source.meta}
+    return node
+
+
+def _floating_inputs(node: Node) -> bool:
+    return any(_is_floating(source.meta.get("val")) for source in node.all_input_nodes)
+
+
+def _is_floating(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def _is_narrow(value: Any) -> bool:
+    return _is_floating(value) and value.dtype != torch.float64
+
+
+def _is_boolean(node: Node) -> bool:
+    value = node.meta.get("val")
+    return isinstance(value, Tensor) and value.dtype == torch.bool
+
+
+class DoubleInterpreter(Interpreter):
+    """Runs a promoted graph and makes sure that nothing fell back to a narrower type."""
+
+    def run_node(self, n: Node) -> Any:
+        """Evaluate one node."""
+        result = super().run_node(n)
+        if _is_narrow(result):
+            raise UnsupportedOperator(f"Operator {n.target} at '{n.meta['origin'].name}' computes in {result.dtype}.")
+        return result

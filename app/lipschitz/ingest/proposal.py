@@ -1,0 +1,58 @@
+"""What a script's first layer tells about the shape of its input, for the refusal that asks for one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from app.lipschitz.errors import InvalidInputs
+
+AXES = {3: ["L"], 4: ["H", "W"], 5: ["D", "H", "W"]}
+GROUPS_ARGUMENT = {"aten::conv1d": 6, "aten::conv2d": 6, "aten::conv3d": 6, "aten::_convolution": 8}
+PRODUCT_WEIGHT = {"aten::linear": 1, "aten::matmul": 1, "aten::mm": 1, "aten::addmm": 2}
+
+
+def missing_shapes(module: torch.jit.ScriptModule, names: Sequence[str]) -> InvalidInputs:
+    """The refusal of a script without input shapes, with a proposal where the first layer fixes one."""
+    listed = ", ".join(repr(name) for name in names)
+    proposal = next(_proposals(module, module.inlined_graph), None) if len(names) == 1 else None
+    if proposal is None:
+        return InvalidInputs(f"TorchScript stores no input shapes: give inputs, one shape each for {listed}.")
+    return InvalidInputs(f"TorchScript stores no input shapes: give inputs=[[{', '.join(proposal)}]] for {listed}.")
+
+
+def _proposals(module: torch.jit.ScriptModule, graph: torch._C.Graph) -> Iterator[list[str]]:
+    for node in graph.nodes():
+        arguments = list(node.inputs())
+        if node.kind() in PRODUCT_WEIGHT:
+            weight = _stored(module, arguments[PRODUCT_WEIGHT[node.kind()]])
+            if weight is not None and weight.ndim == 2:
+                yield ["1", str(weight.shape[1 if node.kind() == "aten::linear" else 0])]
+        elif node.kind() in GROUPS_ARGUMENT:
+            weight = _stored(module, arguments[1])
+            groups = arguments[GROUPS_ARGUMENT[node.kind()]].toIValue()
+            if weight is not None and weight.ndim in AXES and isinstance(groups, int):
+                yield ["1", str(weight.shape[1] * groups), *AXES[weight.ndim]]
+
+
+def _stored(module: torch.jit.ScriptModule, value: torch._C.Value) -> Tensor | None:
+    """The tensor that a graph value stands for, if it is stored in the module (possibly transposed)."""
+    found = _resolve(module, value)
+    return found if isinstance(found, Tensor) else None
+
+
+def _resolve(module: torch.jit.ScriptModule, value: torch._C.Value) -> Any:
+    node = value.node()
+    if node.kind() == "prim::Param":
+        return module if value.type().kind() == "ClassType" else None
+    if node.kind() == "prim::GetAttr":
+        return getattr(_resolve(module, node.inputsAt(0)), node.s("name"), None)
+    if node.kind() == "prim::Constant":
+        return value.toIValue()
+    if node.kind() == "aten::t":
+        weight = _resolve(module, node.inputsAt(0))
+        return weight.t() if isinstance(weight, Tensor) else None
+    return None

@@ -1,0 +1,86 @@
+"""TorchScript archives: `torch.jit.load` from memory. The caller must have confined the process.
+
+A script carries no input shapes, so the caller gives them; where the first layer's weight fixes its input,
+the refusal proposes a shape. Hidden state is found by looking for writes to attributes and by calling twice.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+
+import torch
+
+from app.lipschitz.errors import InvalidModel, StatefulModel, UnsupportedOperator
+from app.lipschitz.ingest import dtypes, inputs, torch_module
+from app.lipschitz.ingest.captured import InputShapes, Inspection, TensorSpec
+from app.lipschitz.ingest.messages import first_line
+from app.lipschitz.ingest.program import Program
+from app.lipschitz.ingest.proposal import missing_shapes
+
+SCALARS = {"int": "INT64", "bool": "BOOL", "str": "BYTES"}
+
+
+def _load(data: bytes) -> torch.jit.ScriptModule:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch advertises torch.export on every load
+            module = torch.jit.load(io.BytesIO(data), map_location="cpu")
+        assert isinstance(module, torch.jit.ScriptModule)
+        module.inlined_graph  # noqa: B018  (raises where there is no forward)
+    except (RuntimeError, ValueError, AttributeError, NotImplementedError, EOFError, OSError) as error:
+        raise InvalidModel(f"The TorchScript archive cannot be loaded: {first_line(error)}") from error
+    module.eval()
+    return module
+
+
+def inspect(data: bytes) -> Inspection:
+    """Operators of the inlined forward graph; shapes and outputs are unknown until it is run."""
+    return _describe(_load(data))
+
+
+def load(data: bytes, shapes: InputShapes | None) -> Program:
+    """Load, refuse hidden state and foreign operators, and run once on inputs of the caller's shapes."""
+    module = _load(data)
+    inspection = _describe(module)
+    if inspection.unsupported:
+        raise UnsupportedOperator(f"TorchScript operator {inspection.unsupported[0]} is not supported.")
+    if "prim::SetAttr" in _kinds(module.inlined_graph):
+        raise StatefulModel("The model's forward writes to its own attributes: it keeps state between calls.")
+    inputs.require_floating(inspection.inputs)
+    if shapes is None:
+        raise missing_shapes(module, [spec.name for spec in inspection.inputs])
+    concrete = inputs.concrete(inspection.inputs, [None] * len(inspection.inputs), shapes)
+    return torch_module.program(module, module, inspection, concrete)
+
+
+def _describe(module: torch.jit.ScriptModule) -> Inspection:
+    kinds = (kind.removeprefix("aten::") for kind in _kinds(module.inlined_graph) if not kind.startswith("prim::"))
+    histogram = Counter(kinds)
+    return Inspection(
+        "torchscript",
+        tuple(_arguments(module)),
+        (),
+        torch_module.parameters(module),
+        dict(histogram),
+        tuple(sorted(kind for kind in histogram if "::" in kind)),
+    )
+
+
+def _kinds(block: torch._C.Graph | torch._C.Block) -> Iterator[str]:
+    for node in block.nodes():
+        yield node.kind()
+        for inner in node.blocks():
+            yield from _kinds(inner)
+
+
+def _arguments(module: torch.jit.ScriptModule) -> Iterator[TensorSpec]:
+    """Forward's arguments without default; those that are no tensors are listed by their scalar type."""
+    datatype = dtypes.from_torch(torch_module.floating_type(module))
+    schema: torch._C.FunctionSchema = module.forward.schema  # type: ignore[attr-defined]
+    for argument in schema.arguments[1:]:
+        if not argument.has_default_value():
+            kind = str(argument.type)
+            yield TensorSpec(argument.name, datatype if kind == "Tensor" else SCALARS.get(kind, "UNKNOWN"), ())

@@ -1,0 +1,105 @@
+"""One flat graph of ATen operators from any function of tensors, by running it once under make_fx."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Interpreter, Node
+from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from app.lipschitz.errors import StatefulModel
+from app.lipschitz.ingest.captured import Origin
+from app.lipschitz.ingest.program import Program
+
+aten = torch.ops.aten
+
+IDENTITIES = frozenset({aten.detach.default, aten.alias.default, aten.clone.default, aten.lift_fresh_copy.default})
+
+
+@contextmanager
+def origin_scope(origin: Origin) -> Iterator[None]:
+    """Every node traced inside carries `origin`, unless an inner scope marked it."""
+    yield
+    mode = get_proxy_mode()
+    if mode is None:
+        return
+    for node in reversed(mode.tracer.graph.nodes):
+        if "origin" in node.meta:
+            break
+        node.meta["origin"] = origin
+
+
+def trace(program: Program, examples: Sequence[Tensor]) -> GraphModule:
+    """The program's graph on these examples, before clean-up: dead nodes tell what the run depended on."""
+    with _plain_operators(), torch.set_grad_enabled(program.differentiable):
+        tracer = make_fx(program.function, _error_on_data_dependent_ops=False)
+        return tracer(*(x.requires_grad_(program.differentiable) for x in examples))
+
+
+@contextmanager
+def _plain_operators() -> Iterator[None]:
+    """No vendor kernels: recurrent layers and attention then decompose into matrix products."""
+    enabled = torch._C._get_mkldnn_enabled()
+    torch._C._set_mkldnn_enabled(False)  # torch.backends.mkldnn.flags also touches TF32 and warns of it
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch._C._set_mkldnn_enabled(enabled)
+
+
+def pure(graph: GraphModule, examples: Sequence[Tensor]) -> GraphModule:
+    """The same graph without operators that overwrite tensors; refuses those that overwrite the model's own.
+
+    Overwriting through views is undone by torch's functionalisation, in a second trace of the first graph.
+    """
+    writes = [node for node in graph.graph.nodes if _overwrites(node)]
+    if not writes:
+        return graph
+    for node in writes:
+        if isinstance(node.args[0], Node) and node.args[0].op == "get_attr":
+            raise StatefulModel(f"The model overwrites one of its own tensors ({node.target}): it keeps state.")
+    function = torch.func.functionalize(_Labelled(graph).run, remove="mutations")
+    with torch.no_grad():
+        result: GraphModule = make_fx(function)(*(x.detach() for x in examples))
+    return result
+
+
+class _Labelled(Interpreter):
+    """Replays a graph under tracing; the new nodes inherit their origins."""
+
+    def run_node(self, n: Node) -> Any:
+        """Evaluate one node."""
+        if "origin" not in n.meta:
+            return super().run_node(n)
+        with origin_scope(n.meta["origin"]):
+            return super().run_node(n)
+
+
+def _overwrites(node: Node) -> bool:
+    return isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
+
+
+VIEWS = frozenset({aten.view.default, aten._unsafe_view.default})
+
+
+def clean(graph: GraphModule) -> None:
+    """Drop dead nodes and identities in place, and note every tensor's shape.
+
+    Views become reshapes: memory layout is not part of the function and differs between element types.
+    """
+    for node in graph.graph.nodes:
+        if node.target in IDENTITIES:
+            node.replace_all_uses_with(node.args[0])
+        elif node.target in VIEWS:
+            node.target = aten.reshape.default
+    graph.graph.eliminate_dead_code(is_impure_node=lambda node: node.op in ("placeholder", "output"))
+    for node in graph.graph.nodes:
+        value = node.meta.get("val")
+        if isinstance(value, Tensor):
+            node.meta["shape"] = tuple(value.shape)

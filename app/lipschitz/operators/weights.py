@@ -1,0 +1,26 @@
+"""What every operator with stored numbers asks of them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from app.lipschitz.operators.rounding import widened
+
+
+def require_finite(weight: Tensor, owner: str) -> None:
+    """ValueError unless `weight` is float64 and free of NaN and infinity: no norm could be stated."""
+    if weight.dtype != torch.float64:
+        raise ValueError(f"{owner} needs float64 weights, not {weight.dtype}")
+    if not bool(torch.isfinite(weight).all()):
+        raise ValueError(f"{owner} has weights that are not finite")
+
+
+def largest_sum(weight: Tensor, dims: tuple[int, ...]) -> float:
+    """Upper bound of the largest sum of |weight| over `dims`, rounding included; 0 for an empty tensor."""
+    if weight.numel() == 0:
+        return 0.0
+    terms = 1
+    for dim in dims:
+        terms *= weight.shape[dim]
+    return widened(float(weight.abs().sum(dim=dims).max()), terms)

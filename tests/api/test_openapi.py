@@ -1,0 +1,104 @@
+"""The OpenAPI document covers every route and problem, and its examples are true."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from app.api import examples
+from app.api.requests import AnalysisFields, JobRequest
+from app.api.views import JobView, ModelView
+from app.errors import problem_types
+from app.main import create_app
+from app.settings import Settings
+from tests.conftest import ROOT, RunningService, fake_model
+
+IN_JOBS_ONLY = {
+    "invalid-inputs", "unsupported-operator", "data-dependent-control-flow", "discontinuous-operator",
+    "stateful-model", "not-globally-lipschitz", "conversion-mismatch", "method-skipped",
+    "bracket-violation", "analysis-failed", "out-of-memory", "worker-crashed", "worker-protocol",
+    "worker-lost", "time-limit",
+}  # fmt: skip
+ANYWHERE = {"internal-error", "not-found", "method-not-allowed", "request-refused"}
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return create_app(Settings()).openapi()
+
+
+def test_every_path_of_the_contract_is_there(document: dict[str, Any]) -> None:
+    operations = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
+    assert operations == {
+        "GET /livez", "GET /readyz", "GET /v2/health/live", "GET /v2/health/ready", "GET /metrics",
+        "GET /version", "GET /v1/methods", "GET /v1/operators", "GET /v1/workers",
+        "POST /v1/models", "GET /v1/models", "PUT /v1/models/{model_id}", "GET /v1/models/{model_id}",
+        "HEAD /v1/models/{model_id}", "DELETE /v1/models/{model_id}",
+        "POST /v1/analyze", "POST /v1/jobs", "GET /v1/jobs", "GET /v1/jobs/{job_id}",
+        "DELETE /v1/jobs/{job_id}", "POST /v1/jobs/{job_id}/cancel", "GET /v1/jobs/{job_id}/events",
+        "GET /v1/jobs/{job_id}/witness",
+    }  # fmt: skip
+
+
+def test_every_problem_is_announced_where_it_can_be_answered(document: dict[str, Any]) -> None:
+    announced = {
+        slug
+        for methods in document["paths"].values()
+        for operation in methods.values()
+        for response in operation["responses"].values()
+        for slug in response.get("content", {}).get("application/problem+json", {}).get("examples", {})
+    }
+    assert announced == {kind.slug for kind in problem_types()} - IN_JOBS_ONLY - ANYWHERE
+
+
+def test_every_error_is_a_problem(document: dict[str, Any]) -> None:
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            for status, response in operation["responses"].items():
+                if int(status) >= 400:
+                    assert set(response["content"]) == {"application/problem+json"}
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    text = json.dumps(document)
+    names = {part.partition('"')[0] for part in text.split('"#/components/schemas/')[1:]}
+    assert names <= set(document["components"]["schemas"])
+    assert "HTTPValidationError" not in text
+
+
+def test_every_operation_and_parameter_says_what_it_is(document: dict[str, Any]) -> None:
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            assert operation["description"], path
+            names = {parameter["name"] for parameter in operation.get("parameters", [])}
+            if path == "/v1/analyze":
+                assert names == {"name", *AnalysisFields.model_fields}
+
+
+def test_examples_are_true() -> None:
+    for view, example in ((ModelView, examples.MODEL), (JobView, examples.JOB)):
+        shown = TypeAdapter(view).validate_json(json.dumps(example)).model_dump(mode="json")
+        assert set(shown) == set(example)
+    assert AnalysisFields.model_validate(examples.REQUEST).canonical() == examples.REQUEST
+    for example in JobRequest.model_json_schema()["examples"]:
+        JobRequest.model_validate(example)
+
+
+def test_the_job_example_has_the_members_of_a_real_job(service: RunningService) -> None:
+    job = service.analyze(fake_model(test="members")).json()
+    assert set(job) == set(examples.JOB)
+    assert set(job["request"]) == set(examples.REQUEST)
+    assert set(job["urls"]) == set(examples.JOB["urls"])
+
+
+def test_the_command_line_prints_what_the_service_serves(service: RunningService) -> None:
+    command = [sys.executable, "-m", "app", "openapi"]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert json.loads(printed) == service.client.get("/openapi.json").json()
+
+
+def test_every_setting_says_what_it_is() -> None:
+    assert all(field.description for field in Settings.model_fields.values())

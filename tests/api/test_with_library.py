@@ -1,0 +1,52 @@
+"""The whole way with the real library: HTTP, store, child, numbers, witness."""
+
+import io
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from app.worker.warmup import tiny_model
+from tests.conftest import RunningService
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    running = RunningService(tmp_path_factory.mktemp("real") / "data", worker_module="app.worker")
+    running.start()
+    yield running
+    running.stop()
+
+
+def test_a_bracket_with_layers_and_witness(real: RunningService) -> None:
+    job = real.analyze(tiny_model(), methods=["autolip", "gradient"]).json()
+    assert job["status"] == "succeeded", job["error"]
+    result = job["result"]
+    assert result["upper"]["guarantee"] == "certified"
+    assert result["lower"]["guarantee"] == "witnessed"
+    assert result["lower"]["value"] <= 1 <= result["upper"]["value"] <= 1 + 1e-6
+    assert [layer["name"] for layer in result["layers"] if layer["op"] == "Gemm"] == ["first", "last"]
+    with np.load(io.BytesIO(real.client.get(job["urls"]["witness"]).content), allow_pickle=False) as witness:
+        x, y = (witness[f"{point}.x"] @ [[0, 1], [1, 0]] for point in "xy")
+        slope = np.linalg.norm(np.maximum(x, 0) - np.maximum(y, 0)) / np.linalg.norm(x - y)
+    assert slope >= result["lower"]["value"] * (1 - 1e-9)
+
+
+def test_the_model_record_is_read_from_the_file(real: RunningService) -> None:
+    model = real.client.get(f"/v1/models/{real.upload(tiny_model())}").json()
+    assert (model["format"], model["parameters"]) == ("onnx", 4)
+    assert model["operators"] == {"Gemm": 2, "Relu": 1}
+    assert model["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [1, 2]}]
+
+
+def test_a_truncated_file_is_refused_and_leaves_nothing(real: RunningService) -> None:
+    before = real.files()
+    answer = real.client.post("/v1/models", content=tiny_model()[:-30])
+    assert (answer.status_code, answer.json()["type"]) == (422, "urn:lipserve:problem:invalid-model")
+    assert real.files() == before
+
+
+def test_an_input_that_does_not_fit_is_named(real: RunningService) -> None:
+    job = real.analyze(tiny_model(), inputs={"x": [1, 3]}).json()
+    assert (job["status"], job["error"]["status"]) == ("failed", 422)
+    assert job["error"]["type"] == "urn:lipserve:problem:invalid-inputs"

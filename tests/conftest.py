@@ -1,0 +1,163 @@
+"""A real service in a process of its own, on a free port, with an empty data directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+START_S = 120.0
+
+
+class RunningService:
+    """`python -m app serve` in a process group of its own, which can be killed as a whole and started again."""
+
+    def __init__(self, data_dir: Path, **settings: Any) -> None:
+        self.data_dir = data_dir
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.client = httpx.Client(base_url=self.url, timeout=120)
+        self._settings = {"worker_module": "tests.jobs.fake_worker", "sweep_s": 0.5} | settings
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("LIPSERVE_")}
+        given = self._settings | {"port": self.port, "data_dir": self.data_dir}
+        environment |= {f"LIPSERVE_{name.upper()}": str(value) for name, value in given.items()}
+        log = (self.data_dir.parent / f"{self.data_dir.name}.log").open("ab")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "app", "serve"],
+            cwd=ROOT,
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        log.close()
+        self._await_ready()
+
+    def kill(self) -> None:
+        """What a power cut does to the processes."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def terminate(self) -> None:
+        """Ask for a graceful end."""
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait(timeout=30)
+
+    def stop(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+        self.client.close()
+
+    def log(self) -> str:
+        return (self.data_dir.parent / f"{self.data_dir.name}.log").read_text()
+
+    def analyze(self, data: bytes, wait: float | None = 30, **request: Any) -> httpx.Response:
+        """`POST /v1/analyze` of a file; without an answer from the cache."""
+        files = {"file": ("m.onnx", data), "request": (None, json.dumps(request), "application/json")}
+        headers = {"Cache-Control": "no-cache"} | ({} if wait is None else {"Prefer": f"wait={wait}"})
+        return self.client.post("/v1/analyze", files=files, headers=headers)
+
+    def upload(self, data: bytes, name: str = "m.onnx") -> str:
+        """The id of an uploaded model."""
+        answer = self.client.post("/v1/models", files={"file": (name, data)})
+        assert answer.status_code in (200, 201), answer.text
+        return answer.json()["id"]
+
+    def finished(self, job_id: str, within_s: float = 30) -> dict[str, Any]:
+        """The job when it is over."""
+        return eventually(
+            lambda: self.client.get(f"/v1/jobs/{job_id}", params={"wait": 5}).json(),
+            lambda job: job["finished_at"] is not None,
+            within_s,
+        )
+
+    def files(self) -> set[str]:
+        """Everything that uploads have left on the disk."""
+        root = self.data_dir / "files"
+        return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+
+    def _await_ready(self) -> None:
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline:
+            assert self._process is not None
+            assert self._process.poll() is None, self.log()
+            try:
+                if self.client.get("/readyz").status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.02)
+        raise TimeoutError(self.log())
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def eventually(
+    look: Callable[[], Any], is_so: Callable[[Any], bool], within_s: float = 10, every_s: float = 0.02
+) -> Any:
+    """What `look` sees once `is_so`."""
+    deadline = time.monotonic() + within_s
+    while not is_so(seen := look()):
+        assert time.monotonic() < deadline, f"still {seen}"
+        time.sleep(every_s)
+    return seen
+
+
+def fake_model(**told: Any) -> bytes:
+    """A file that claims to be ONNX, and tells the fake library what to do."""
+    body = json.dumps(told).encode()
+    length, digits = len(body), bytearray()
+    while length > 0x7F:
+        digits.append(length & 0x7F | 0x80)
+        length >>= 7
+    return b"\x08\x08\x3a" + bytes(digits) + bytes([length]) + body
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    """One service for all tests that leave it as it was, with the fake library."""
+    running = RunningService(tmp_path_factory.mktemp("service") / "data", max_upload_bytes=2**20)
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def start_service(tmp_path: Path) -> Iterator[Callable[..., RunningService]]:
+    """Starts a service of the test's own; the same data directory each time."""
+    started: list[RunningService] = []
+
+    def start(**settings: Any) -> RunningService:
+        running = RunningService(tmp_path / "data", **settings)
+        started.append(running)
+        running.start()
+        return running
+
+    yield start
+    for running in started:
+        running.stop()
