@@ -154,7 +154,8 @@ OPERATORS: tuple[OperatorInfo, ...] = (
              "softplus.default softshrink.default log_sigmoid_forward.default"),
     *_family("1-Lipschitz function", "1", "abs.default sin.default cos.default"),
     *_family("leaky ReLU", "max(1, |a|)",
-             "leaky_relu.default rrelu_with_noise.default rrelu_with_noise_functional.default _prelu_kernel.default prelu.default"),
+             "leaky_relu.default rrelu_with_noise.default rrelu_with_noise_functional.default "
+             "_prelu_kernel.default prelu.default"),
     *_family("ELU", "scale max(1, alpha input_scale)", "elu.default celu.default"),
     *_family("sigmoid", "1/4", "sigmoid.default"),
     *_family("hard sigmoid", "1/6", "hardsigmoid.default"),
@@ -163,6 +164,9 @@ OPERATORS: tuple[OperatorInfo, ...] = (
     *_family("GELU", "1.128905 (erf), 1.128994 (tanh approximation)", "gelu.default"),
     *_family("SiLU", "1.099840", "silu.default"),
     *_family("Mish", "1.088499", "mish.default"),
+    *_family("function that is steep without bound", "none on the whole space; from its interval on a bounded domain",
+             "exp.default expm1.default exp2.default square.default sqrt.default log.default log2.default "
+             "log10.default rsqrt.default log1p.default reciprocal.default pow.Tensor_Scalar"),
     *_family("softmax", "1/2 in every norm", "_softmax.default"),
     *_family("log-softmax", "sqrt(n) in the 2-norm", "_log_softmax.default"),
     *_family("log-sum-exp", "1", "logsumexp.default"),
@@ -176,9 +180,7 @@ OPERATORS: tuple[OperatorInfo, ...] = (
              "topk.default"),
     *_family("maximum or minimum of two", "1 on the pair", "maximum.default minimum.default"),
     *_family("refused: locally Lipschitz at most", _UNBOUNDED,
-             "exp.default expm1.default exp2.default pow.Tensor_Scalar pow.Tensor_Tensor pow.Scalar "
-             "square.default sqrt.default rsqrt.default reciprocal.default log.default log1p.default "
-             "log2.default tan.default cumprod.default prod.dim_int "
+             "pow.Tensor_Tensor pow.Scalar tan.default cumprod.default prod.dim_int "
              "_scaled_dot_product_flash_attention_for_cpu.default"),
     *_family("refused: step function", _JUMPS,
              "sign.default sgn.default floor.default ceil.default round.default trunc.default "

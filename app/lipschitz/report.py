@@ -166,11 +166,18 @@ def _row(
         "parameters": node.parameters if isinstance(node, Affine | Concat) else 0,
         "norm": _norm(bounds[0]) if len(bounds) == 1 else None,
         "branches": [_norm(bound) for bound in bounds] if len(bounds) > 1 else [],
-        "slope": [node.slope.lower, node.slope.upper] if isinstance(node, Activation) else None,
+        "slope": _slope(node),
         "lipschitz": finite(factor),
         "cumulative": finite(step.cumulative),
         "share": share,
     }
+
+
+def _slope(node: Node) -> list[float] | None:
+    if not isinstance(node, Activation):
+        return None
+    slope = node.scalar.slope()
+    return [slope.lower, slope.upper]
 
 
 def _norm(bound: NormBound) -> dict[str, Any]:

@@ -53,9 +53,10 @@ def graphs(graph: GraphProto, depth: int = 0) -> Iterator[GraphProto]:
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                if inner.ByteSize():
-                    yield from graphs(inner, depth + 1)
+            if attribute.HasField("g"):
+                yield from graphs(attribute.g, depth + 1)
+            for inner in attribute.graphs:
+                yield from graphs(inner, depth + 1)
 
 
 def nodes(model: ModelProto) -> Iterator[NodeProto]:

@@ -38,18 +38,18 @@ Scope = Callable[[Origin], AbstractContextManager[None]]
 
 
 class OnnxGraph:
-    """The function that an ONNX file describes, callable on tensors. It takes the weights out of `model`."""
+    """The function that an ONNX file describes, callable on tensors. It keeps no reference to `model`, whose
+    memory holds the weights once more."""
 
     def __init__(self, model: ModelProto, scope: Scope) -> None:
-        self._graph = model.graph
+        self._graph = GraphProto(node=model.graph.node, output=model.graph.output)
         self._opset = opset(model)
         self._scope = scope
-        _name_nodes(model.graph)
-        for node in _all_nodes(model.graph):
+        _name_nodes(self._graph)
+        for node in _all_nodes(self._graph):
             _require_support(node, self._opset)
         self._inputs = [value.name for value in declared_inputs(model.graph)]
         self._constants = _initializers(model.graph)
-        model.graph.ClearField("initializer")
 
     @property
     def constant_names(self) -> dict[int, str]:

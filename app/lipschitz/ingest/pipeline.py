@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from app.lipschitz.errors import InvalidModel
 from app.lipschitz.ingest import dtypes, exported, inputs, onnx_declared, onnx_file, onnx_program, torchscript
 from app.lipschitz.ingest.agreement import check
 from app.lipschitz.ingest.captured import Captured, InputShapes, Inspection, TensorSpec
@@ -25,7 +29,8 @@ _LOAD = {"onnx": onnx_program.load, "torchscript": torchscript.load, "torch_expo
 
 def inspect(data: bytes) -> Inspection:
     """What the file declares, without running it. Raises InvalidModel for what is no model."""
-    return _INSPECT[detect(data)](data)
+    with _text_errors():
+        return _INSPECT[detect(data)](data)
 
 
 def capture(data: bytes, shapes: InputShapes | None = None, seed: int = 0) -> Captured:
@@ -34,7 +39,8 @@ def capture(data: bytes, shapes: InputShapes | None = None, seed: int = 0) -> Ca
     `shapes` gives what the file leaves open; a leading open dimension is taken as a batch of one. Raises the
     refusals of `app.lipschitz.errors`: nothing is captured unless it is the same function.
     """
-    program = _LOAD[detect(data)](data, shapes)
+    with _text_errors():
+        program = _LOAD[detect(data)](data, shapes)
     samples = list(inputs.samples(program.inputs, seed, SAMPLES))
     traced = trace(program, [x.clone() for x in samples[0]])
     warnings = refuse_dependence(traced)
@@ -53,3 +59,12 @@ def capture(data: bytes, shapes: InputShapes | None = None, seed: int = 0) -> Ca
         program.inspection,
         (*program.warnings, *dict.fromkeys(warnings)),
     )
+
+
+@contextmanager
+def _text_errors() -> Iterator[None]:
+    """Protobuf decodes text on access, so damaged names surface anywhere."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise InvalidModel(f"The file holds text that is not UTF-8: {error}.") from error

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 
+from app.lipschitz.errors import NotGloballyLipschitz
 from app.lipschitz.network.nodes import Activation, Affine, Concat, Input, Network, Node, Nonlinear, Term
 from app.lipschitz.operators import algebra
 from app.lipschitz.operators.base import LinearOperator
@@ -78,12 +79,24 @@ def _(node: Concat, p: Norm, norm: OperatorNorm) -> list[tuple[Node, LinearOpera
 
 @node_branches.register
 def _(node: Activation, p: Norm, norm: OperatorNorm) -> list[tuple[Node, LinearOperator | None, float]]:
-    return [(node.source, None, node.slope.magnitude)]
+    constant = node.scalar.slope().magnitude
+    if math.isinf(constant):
+        raise no_global_constant(node)
+    return [(node.source, None, constant)]
 
 
 @node_branches.register
 def _(node: Nonlinear, p: Norm, norm: OperatorNorm) -> list[tuple[Node, LinearOperator | None, float]]:
     return [(node.source, None, node.constants[p])]
+
+
+def no_global_constant(node: Node) -> NotGloballyLipschitz:
+    """The refusal of a node that is steep without bound on the whole space."""
+    (origin,) = node.origins
+    return NotGloballyLipschitz(
+        f"{origin.op} at '{origin.name}' has no finite Lipschitz constant on the whole space; "
+        "a constant may exist on a bounded domain (box or ball)"
+    )
 
 
 def _blocks_by_source(terms: Sequence[Term]) -> dict[Node, list[LinearOperator]]:

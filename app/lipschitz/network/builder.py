@@ -13,15 +13,14 @@ from app.lipschitz.network.nodes import (
     Activation,
     Affine,
     Concat,
-    Function,
     Input,
     Kind,
     Network,
     Node,
     Nonlinear,
-    Slope,
     Term,
 )
+from app.lipschitz.network.scalar import Scalar
 from app.lipschitz.network.values import Linear, flat_or_none, merge_origins
 from app.lipschitz.operators import algebra
 from app.lipschitz.operators.base import Shape
@@ -60,10 +59,10 @@ class Builder:
             )
         return self._emitted[value]
 
-    def activation(self, value: Linear, function: Function, slope: Slope, origin: Origin) -> Linear:
-        """An elementwise `function` of `value`, on flat vectors."""
+    def activation(self, value: Linear, scalar: Scalar, origin: Origin) -> Linear:
+        """An elementwise function of `value`."""
         source = self.emit(value)
-        return self._identity(self._append(Activation(value.shape, (origin,), source, function, slope)))
+        return self._identity(self._append(Activation(value.shape, (origin,), source, scalar)))
 
     def nonlinear(
         self,

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from app.lipschitz.ingest.captured import Origin
+from app.lipschitz.network.scalar import Scalar
 from app.lipschitz.operators.base import LinearOperator, Shape
 from app.lipschitz.operators.norm import Norm
 
@@ -112,25 +113,11 @@ class Concat(Node):
 
 
 @dataclass(frozen=True, eq=False)
-class Slope:
-    """Certified range of an elementwise function's difference quotients; rounded outwards."""
-
-    lower: float
-    upper: float
-
-    @property
-    def magnitude(self) -> float:
-        """The function's Lipschitz constant, max(|lower|, |upper|)."""
-        return max(abs(self.lower), abs(self.upper))
-
-
-@dataclass(frozen=True, eq=False)
 class Activation(Node):
-    """An elementwise function with difference quotients in `slope`."""
+    """An elementwise function."""
 
     source: Node
-    function: Function
-    slope: Slope
+    scalar: Scalar
 
     @property
     def sources(self) -> tuple[Node, ...]:
@@ -139,7 +126,7 @@ class Activation(Node):
 
     def apply(self, *values: Tensor) -> Tensor:
         """The function, entry by entry."""
-        return self.function(values[0])
+        return self.scalar.function(values[0])
 
 
 @dataclass(frozen=True, eq=False)

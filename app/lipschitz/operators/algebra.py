@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from app.lipschitz.operators.base import LinearOperator, Shape
 from app.lipschitz.operators.composite import Composed, Stack, Sum

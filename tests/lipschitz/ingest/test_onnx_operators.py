@@ -89,13 +89,13 @@ def test_comparison_selects() -> None:
     agrees(nodes, MATRIX, {"c": f32(0.1)})
 
 
-def test_old_broadcasts_are_aligned_at_an_axis() -> None:
+def test_operator_sets_without_kernels_in_onnxruntime() -> None:
     bias = weights(4)
     nodes = [node("Add", ["x", "c"], ["y"], broadcast=1, axis=1)]
-    captured = capture(onnx_bytes(nodes, {"x": (*IMAGE[:2], 1)}, ["y"], {"c": bias}, opset=6))
-    x = torch.from_numpy(weights(1, 4, 1)).double()
+    captured = capture(onnx_bytes(nodes, {"x": MATRIX}, ["y"], {"c": bias}, opset=6))
+    x = torch.from_numpy(weights(*MATRIX)).double()
     (found,) = Interpreter(captured.graph).run(x)
-    torch.testing.assert_close(found, x + torch.from_numpy(bias).double().reshape(4, 1))
+    torch.testing.assert_close(found, x + torch.from_numpy(bias).double())
 
 
 @pytest.mark.parametrize(("opset", "attributes", "constants"), [
@@ -296,11 +296,9 @@ def test_transpose_concat_split() -> None:
 
 @pytest.mark.parametrize(("starts", "ends", "axes", "steps"), [
     ((1,), (3,), (1,), (1,)), ((-2,), (100,), (1,), (1,)), ((0, 1), (3, 4), (0, 1), (2, 2)),
-    ((-1,), (-100,), (1,), (-1,)), ((3,), (0,), (1,), (-2,)), ((2,), (1,), (0,), (1,)),
+    ((-1,), (-100,), (1,), (-1,)), ((3,), (0,), (1,), (-2,)),
 ])  # fmt: skip
 def test_slice(starts: tuple[int, ...], ends: tuple[int, ...], axes: tuple[int, ...], steps: tuple[int, ...]) -> None:
-    if starts > ends and steps[0] > 0:
-        pytest.skip("empty results are no function worth bounding")
     constants = {"s": i64(*starts), "e": i64(*ends), "a": i64(*axes), "t": i64(*steps)}
     agrees([node("Slice", ["x", *constants], ["y"])], MATRIX, constants)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -17,9 +18,7 @@ from tests.lipschitz.helpers import ORDER, autolip_of, jacobian_norms, network_o
 
 def weights(*widths: int, seed: int = 0) -> list[Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    return [
-        torch.randn(o, i, dtype=torch.float64, generator=generator) for i, o in zip(widths, widths[1:], strict=False)
-    ]
+    return [torch.randn(o, i, dtype=torch.float64, generator=generator) for i, o in pairwise(widths)]
 
 
 def chain(matrices: list[Tensor]):

@@ -7,9 +7,10 @@ from torch import Tensor
 
 from app.lipschitz.network.builder import Builder, scaled_by
 from app.lipschitz.network.call import Call
-from app.lipschitz.network.nodes import Slope
 from app.lipschitz.network.rules.broadcast import broadcast
+from app.lipschitz.network.rules.elementwise import flat, on_flat
 from app.lipschitz.network.rules.table import rule
+from app.lipschitz.network.scalar import Knot, Scalar
 from app.lipschitz.network.values import Constant, Linear
 from app.lipschitz.operators.base import Shape
 from app.lipschitz.operators.norm import Norm
@@ -54,11 +55,10 @@ def extremum(builder: Builder, call: Call) -> Linear:
 def _clipped(builder: Builder, call: Call, shape: Shape) -> Linear:
     (dependent,) = call.linears()
     value = broadcast(dependent, shape)
-
-    def clip(x: Tensor) -> Tensor:
-        return torch.as_tensor(call.run(lambda _: x.reshape(-1, *shape))).reshape(x.shape)
-
-    return builder.activation(value, clip, Slope(0.0, 1.0), call.origin)
+    (bound,) = call.constants()
+    rises = call.name == "aten.minimum.default"
+    scalar = Scalar(on_flat(call, value), (Knot(flat(bound, value), 0.0, 1.0),), (float(rises), float(not rises)))
+    return builder.activation(value, scalar, call.origin)
 
 
 def _sum(builder: Builder, call: Call, first: float, second: float) -> Linear:

@@ -11,19 +11,8 @@ from app.lipschitz.network.rules.affine import not_lipschitz
 from app.lipschitz.network.rules.table import rule
 
 UNBOUNDED = {
-    "exp.default": "grows exponentially",
-    "expm1.default": "grows exponentially",
-    "exp2.default": "grows exponentially",
-    "pow.Tensor_Scalar": "is a power",
-    "pow.Tensor_Tensor": "is a power",
+    "pow.Tensor_Tensor": "is a power of a value that depends on the input",
     "pow.Scalar": "grows exponentially",
-    "square.default": "is a square",
-    "sqrt.default": "is infinitely steep at zero",
-    "rsqrt.default": "is infinitely steep at zero",
-    "reciprocal.default": "has a pole at zero",
-    "log.default": "is infinitely steep at zero",
-    "log1p.default": "is infinitely steep at minus one",
-    "log2.default": "is infinitely steep at zero",
     "tan.default": "has poles",
     "cumprod.default": "multiplies values that depend on the input",
     "prod.dim_int": "multiplies values that depend on the input",
