@@ -28,7 +28,7 @@ from app.lipschitz.operators.base import Shape
 from app.lipschitz.operators.composite import Adjoint
 from app.lipschitz.operators.convolution import Convolution, single_image
 from app.lipschitz.operators.dense_norm import Bracket, normalised
-from app.lipschitz.operators.gram import proved_eigenvalue, ranking, top_vector, verified_level
+from app.lipschitz.operators.gram import proved_eigenvalue, ranking, top_pair, verified_level
 from app.lipschitz.operators.rounding import gamma, up_ldexp, up_mul, up_sqrt, widened
 from app.lipschitz.operators.torus import embed
 from app.lipschitz.operators.waves import Mode, wave
@@ -127,7 +127,7 @@ def _mode(symbols: _Symbols, frequencies: Tensor, level: float) -> Mode:
     block = int(ranking(grams).argmax())
     frequency, group = divmod(block, symbols.groups)
     angles = [2.0 * math.pi * int(v) / n for v, n in zip(frequencies[frequency], symbols.sides, strict=True)]
-    return Mode(tuple(angles), group, top_vector(grams[block], level))
+    return Mode(tuple(angles), group, top_pair(grams[block])[1])
 
 
 def _majorant_sums(kernel: Tensor) -> tuple[float, float]:

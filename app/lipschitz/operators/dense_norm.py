@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from app.lipschitz.operators.gram import proved_eigenvalue, top_vector, verified_level
+from app.lipschitz.operators.gram import MARGIN, proved_eigenvalue, top_pair, verified_level
 from app.lipschitz.operators.rounding import gamma, up_ldexp, up_mul, up_sqrt, widened
 
 
@@ -48,12 +48,10 @@ def _gram_error(a: Tensor) -> tuple[float, float]:
     return up_mul(gamma(length + 1), square), up_sqrt(square)
 
 
-def _witnessed(a: Tensor, gram: Tensor, level: float, size: float) -> float:
-    """||A^T y|| / ||y|| for y near the top left singular vector of the strongest block, rounded down."""
-    block = 0 if a.shape[0] == 1 else int(torch.linalg.matrix_norm(gram).argmax())
-    y = top_vector(gram[block], level)
-    ratio = float(torch.linalg.vector_norm(a[block].mT @ y) / torch.linalg.vector_norm(y))
-    terms = sum(a.shape[1:])
+def _witnessed(a: Tensor, y: Tensor, size: float) -> float:
+    """||A^T y|| / ||y|| for y `(s,)` near the top left singular vector of A `(s, l)`, rounded down."""
+    ratio = float(torch.linalg.vector_norm(a.mT @ y) / torch.linalg.vector_norm(y))
+    terms = sum(a.shape)
     return max(0.0, ratio * (1.0 - 4.0 * gamma(terms)) - 2.0 * gamma(terms) * size)
 
 
@@ -65,7 +63,9 @@ def spectral_norm(matrices: Tensor) -> Bracket:
     a = scaled if scaled.shape[1] <= scaled.shape[2] else scaled.mT
     gram = a @ a.mT
     error, size = _gram_error(a)
-    level = verified_level(gram, 0.0)
+    strongest = 0 if len(gram) == 1 else int(torch.linalg.matrix_norm(gram).argmax())
+    guess, y = top_pair(gram[strongest])
+    level = verified_level(gram, guess * (1.0 + MARGIN))
     upper = up_sqrt(proved_eigenvalue(level, gram.shape[-1], error, hermitian=False))
-    lower = _witnessed(a, gram, level, size) if math.isfinite(level) else 0.0
+    lower = _witnessed(a[strongest], y, size)
     return Bracket(up_ldexp(upper, exponent), math.ldexp(lower, exponent) * (1.0 - 2.0**-50))

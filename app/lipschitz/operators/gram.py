@@ -15,7 +15,8 @@ from torch import Tensor
 
 from app.lipschitz.operators.rounding import UNIT, gamma, up_add, up_mul
 
-_MARGIN = 1e-11
+MARGIN = 1e-11
+"""A level lies this much above the guessed eigenvalue, relative."""
 _ATTEMPTS = 14
 _DIRECT = 200
 """Up to this size a full symmetric eigensolver is faster than Lanczos steps from Python."""
@@ -28,10 +29,10 @@ def deterministic_start(n: int, like: Tensor) -> Tensor:
     return torch.sin(steps * steps).to(like.dtype)
 
 
-def lanczos_largest(gram: Tensor, *, max_steps: int = 200) -> Tensor:
-    """Largest Ritz values of Hermitian matrices `(b, n, n)` -> `(b,)`: estimates from below.
+def lanczos_pairs(gram: Tensor, *, max_steps: int = 200) -> tuple[Tensor, Tensor]:
+    """Largest Ritz values `(b,)`, estimates from below, and their vectors `(b, n)`, of Hermitian `(b, n, n)`.
 
-    Full reorthogonalisation; stops when the values no longer move in the twelfth digit.
+    Full reorthogonalisation; stops when the estimated error is in the twelfth digit.
     """
     b, n, _ = gram.shape
     steps = min(max_steps, n)
@@ -39,7 +40,6 @@ def lanczos_largest(gram: Tensor, *, max_steps: int = 200) -> Tensor:
     tridiagonal = torch.zeros(b, steps, steps, dtype=torch.float64, device=gram.device)
     v = deterministic_start(n, gram).expand(b, n)
     v = v / torch.linalg.vector_norm(v, dim=1, keepdim=True)
-    values = torch.zeros(b, dtype=torch.float64, device=gram.device)
     for k in range(steps):
         basis[:, k] = v
         w = torch.bmm(gram, v.unsqueeze(2))
@@ -49,13 +49,31 @@ def lanczos_largest(gram: Tensor, *, max_steps: int = 200) -> Tensor:
             w = w - torch.bmm(known.mT, torch.bmm(known.conj(), w))
         beta = torch.linalg.vector_norm(w.squeeze(2), dim=1)
         if k % 8 == 7 or k == steps - 1:
-            previous, values = values, torch.linalg.eigvalsh(tridiagonal[:, : k + 1, : k + 1])[:, -1]
-            if bool(((values - previous) <= 1e-12 * values).all()):
+            ritz, weights = torch.linalg.eigh(tridiagonal[:, : k + 1, : k + 1])
+            if bool((_ritz_error(ritz, weights, beta) <= 1e-12 * ritz[:, -1]).all()):
                 break
         if k + 1 < steps:
             tridiagonal[:, k + 1, k] = tridiagonal[:, k, k + 1] = beta
             v = w.squeeze(2) / beta.clamp(min=1e-290).unsqueeze(1)
-    return values
+    vectors = torch.bmm(basis[:, : k + 1].mT, weights[:, :, -1:].to(gram.dtype)).squeeze(2)
+    return ritz[:, -1], vectors
+
+
+def _ritz_error(ritz: Tensor, weights: Tensor, beta: Tensor) -> Tensor:
+    """Estimate of how far the largest Ritz values lie below: residual squared over the gap (Parlett, section 4.5)."""
+    if ritz.shape[1] == 1:
+        return beta
+    residual = beta * weights[:, -1, -1].abs()
+    return residual.square() / (ritz[:, -1] - ritz[:, -2]).clamp(min=1e-290)
+
+
+def top_pair(gram: Tensor) -> tuple[float, Tensor]:
+    """The largest eigenvalue of `(n, n)`, guessed from below, and a unit vector `(n,)` near its eigenvector."""
+    if gram.shape[-1] <= _DIRECT:
+        values, vectors = torch.linalg.eigh(gram)
+        return float(values[-1]), vectors[:, -1]
+    found, rows = lanczos_pairs(gram.unsqueeze(0))
+    return float(found[0]), rows[0]
 
 
 def ranking(gram: Tensor) -> Tensor:
@@ -74,16 +92,17 @@ def _peak(gram: Tensor, *, exact: bool) -> float:
         gram = gram[torch.topk(ranking(gram), _CANDIDATES).indices]
     if exact or gram.shape[-1] <= _DIRECT:
         return float(torch.linalg.eigvalsh(gram)[:, -1].max())
-    return float(lanczos_largest(gram).max())
+    return float(lanczos_pairs(gram)[0].max())
 
 
-def shifted_factor(gram: Tensor, level: float) -> tuple[Tensor, Tensor]:
-    """Cholesky factors of level I - G for `(b, n, n)`, and which of them exist, `(b,)`."""
+def has_factor(gram: Tensor, level: float) -> Tensor:
+    """Which of level I - G have a Cholesky factor, for G of `(b, n, n)`: `(b,)`."""
     shifted = -gram
     shifted.diagonal(dim1=-2, dim2=-1).add_(level)
     factor, info = torch.linalg.cholesky_ex(shifted)
     pivots = factor.diagonal(dim1=-2, dim2=-1).real
-    return factor, (info == 0) & torch.isfinite(pivots).all(-1) & (pivots > 0).all(-1)
+    proved: Tensor = (info == 0) & torch.isfinite(pivots).all(-1) & (pivots > 0).all(-1)
+    return proved
 
 
 def verified_level(gram: Tensor, level: float) -> float:
@@ -97,11 +116,11 @@ def verified_level(gram: Tensor, level: float) -> float:
     pending = gram
     for attempt in range(_ATTEMPTS):
         if level > 0.0:
-            pending = pending[~shifted_factor(pending, level)[1]]
+            pending = pending[~has_factor(pending, level)]
         if pending.shape[0] == 0:
             return level
         # The first rounds meet new frequencies, not a wrong guess; only later ones need more room.
-        margin = _MARGIN * 10.0 ** max(0, attempt - 2)
+        margin = MARGIN * 10.0 ** max(0, attempt - 2)
         level = max(level, _peak(pending, exact=attempt > 0) * (1.0 + margin))
     return math.inf
 
@@ -119,13 +138,3 @@ def proved_eigenvalue(level: float, n: int, gram_error: float, *, hermitian: boo
     trace = up_mul(float(n), up_add(level, gram_error))
     defect = up_mul(math.nextafter(share / (1.0 - share), math.inf), up_mul(trace, 1.0 + 2.0**-40))
     return up_add(up_add(level, up_mul(4.0 * UNIT, level)), up_add(defect, gram_error))
-
-
-def top_vector(gram: Tensor, level: float) -> Tensor:
-    """Unit vector `(n,)` near the top eigenvector of G `(n, n)`, by inverse iteration from just above."""
-    v = deterministic_start(gram.shape[-1], gram).unsqueeze(1)
-    factor, passed = shifted_factor(gram.unsqueeze(0), level * (1.0 + 1e-12))
-    for _ in range(3):
-        v = torch.cholesky_solve(v, factor[0]) if bool(passed[0]) else gram @ v
-        v = v / torch.linalg.vector_norm(v)
-    return v.squeeze(1)
