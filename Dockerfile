@@ -29,7 +29,7 @@ ENV PATH=/opt/lipserve/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     LIPSERVE_DATA_DIR=/var/lib/lipserve/data \
     LIPSERVE_HOST=0.0.0.0
-USER lipserve
+USER 10001
 WORKDIR /var/lib/lipserve
 VOLUME /var/lib/lipserve
 EXPOSE 8000
