@@ -11,10 +11,10 @@ serve: $(VENV)/installed
 	$(BIN)/lipserve serve --host $(HOST) --port $(PORT)
 
 test: $(VENV)/installed-dev
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses 4
 
 test-all: $(VENV)/installed-dev
-	$(BIN)/pytest -m "slow or not slow"
+	$(BIN)/pytest -n auto --maxprocesses 4 -m "slow or not slow"
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
@@ -27,6 +27,7 @@ format: $(VENV)/installed-dev
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks.convolution_norms
+	$(BIN)/python -m benchmarks.resnet50
 	$(BIN)/python -m benchmarks.latency
 
 # Versions that were tested together; made anew from pyproject.toml's ranges.

@@ -1,0 +1,1 @@
+"""Measurements; every script says how to run it."""

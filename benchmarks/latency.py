@@ -17,6 +17,7 @@ import time
 import urllib.request
 import warnings
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 import torchvision
@@ -27,7 +28,7 @@ def mlp() -> bytes:
     """An MLP of 1,001,710 parameters."""
     widths = (784, 800, 400, 100, 10)
     layers: list[nn.Module] = []
-    for i, o in zip(widths, widths[1:], strict=False):
+    for i, o in pairwise(widths):
         layers += [nn.Linear(i, o), nn.ReLU()]
     return exported(nn.Sequential(*layers[:-1]), (1, 784))
 

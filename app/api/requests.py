@@ -96,7 +96,9 @@ class AnalysisFields(Strict):
     inputs: dict[str, Shape] | list[Shape] | None = Field(
         default=None, description="Input shapes by name or by position, where the file leaves them open."
     )
-    input: str | None = Field(default=None, description="The input that varies; null: all of them.")
+    input: str | None = Field(
+        default=None, description="The input that varies, the others held at zero; null: all of them, end to end."
+    )
     output: str | None = Field(default=None, description="The output that is bounded; null: all of them, end to end.")
     norm: Literal["1", "2", "inf"] = Field(default="2", description="The norm of both spaces.")
     domain: Domain = Field(default_factory=All, description="Where the constant is asked for.")

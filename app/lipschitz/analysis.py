@@ -21,6 +21,7 @@ from app.lipschitz.methods.frobenius import frobenius
 from app.lipschitz.methods.lower.gradient import gradient
 from app.lipschitz.network.agreement import check_agreement
 from app.lipschitz.network.build import build
+from app.lipschitz.network.inputs import with_input
 from app.lipschitz.network.target import output_positions, with_target
 from app.lipschitz.operators.norm import Norm
 from app.lipschitz.problem import Estimate, Problem, Progress, Witness
@@ -47,10 +48,11 @@ def analyze(data: bytes, fields: dict[str, Any], progress: Progress = lambda _: 
     request = Request.parse(fields)
     started = time.monotonic()
     progress({"phase": "reading"})
-    captured = capture(data, request.inputs, seed=request.seed)
-    problem = make_problem(captured, request, started, progress)
-    estimates, records = run_methods(problem, request)
-    result = result_record(request, problem, estimates, records)
+    captured = with_input(capture(data, request.inputs, seed=request.seed), request.input)
+    with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
+        problem = make_problem(captured, request, started, progress)
+        estimates, records = run_methods(problem, request)
+        result = result_record(request, problem, estimates, records)
     return {"result": result, "witness": _best_witness(captured, estimates)}
 
 
@@ -58,10 +60,10 @@ def make_problem(captured: Captured, request: Request, started: float, progress:
     """The checked network of a captured graph, with the request's norm and domain."""
     outputs = output_positions(captured, request.output)
     whole = build(captured, outputs)
-    check_agreement(whole, captured, outputs, request.seed)
-    network = with_target(whole, request.target)
     p: Norm = request.norm  # type: ignore[assignment]
-    domain = make_domain(request.domain, network.input.size, p)
+    domain = make_domain(request.domain, whole.input.size, p)
+    check_agreement(whole, captured, outputs, request.seed, domain)
+    network = with_target(whole, request.target)
     return Problem(captured, network, p, domain, request.seed, started + request.budget_s, progress)
 
 

@@ -34,7 +34,7 @@ class MethodInfo:
     description: str
     source: str
     norms: tuple[str, ...] = ("1", "2", "inf")
-    domains: tuple[str, ...] = ("all",)
+    domains: tuple[str, ...] = ("all", "box", "ball")
     options: dict[str, OptionInfo] = field(default_factory=dict)
     needs: str = ""
 
@@ -108,7 +108,8 @@ _JUMPS = "none: discontinuous"
 OPERATORS: tuple[OperatorInfo, ...] = (
     *_family("matrix product", _AFFINE,
              "mm.default bmm.default mv.default addmm.default baddbmm.default addmv.default"),
-    *_family("convolution", _AFFINE, "convolution.default"),
+    *_family("convolution", _AFFINE,
+             "convolution.default _convolution.default _convolution.deprecated"),
     *_family("batch norm with stored statistics", "folded: |gamma| / sqrt(variance + eps) per channel",
              "native_batch_norm.default _native_batch_norm_legit_no_training.default cudnn_batch_norm.default"),
     *_family("product with a constant", _AFFINE,
@@ -146,7 +147,7 @@ OPERATORS: tuple[OperatorInfo, ...] = (
              "zeros_like.default ones_like.default full_like.default empty_like.default new_zeros.default "
              "new_ones.default new_full.default new_empty.default"),
     *_family("identity", "1", "clone.default alias.default detach.default contiguous.default lift_fresh_copy.default "
-             "lift_fresh.default positive.default dropout.default view_of.default"),
+             "lift_fresh.default positive.default dropout.default"),
     *_family("cast", "1 within the real numbers; refused to integers", "_to_copy.default to.dtype"),
     *_family("nondecreasing 1-Lipschitz function", "1",
              "relu.default clamp_min.default clamp_max.default clamp.default hardtanh.default relu6.default "
@@ -158,8 +159,8 @@ OPERATORS: tuple[OperatorInfo, ...] = (
              "_prelu_kernel.default prelu.default"),
     *_family("ELU", "scale max(1, alpha input_scale)", "elu.default celu.default"),
     *_family("sigmoid", "1/4", "sigmoid.default"),
-    *_family("hard sigmoid", "1/6", "hardsigmoid.default"),
-    *_family("hard swish", "3/2", "hardswish.default"),
+    *_family("hard sigmoid", "1/6, rounded up to float32", "hardsigmoid.default"),
+    *_family("hard swish", "1.500000045 (torch multiplies by a float32 1/6)", "hardswish.default"),
     *_family("error function", "2 / sqrt(pi)", "erf.default"),
     *_family("GELU", "1.128905 (erf), 1.128994 (tanh approximation)", "gelu.default"),
     *_family("SiLU", "1.099840", "silu.default"),
@@ -180,8 +181,13 @@ OPERATORS: tuple[OperatorInfo, ...] = (
              "topk.default"),
     *_family("maximum or minimum of two", "1 on the pair", "maximum.default minimum.default"),
     *_family("refused: locally Lipschitz at most", _UNBOUNDED,
-             "pow.Tensor_Tensor pow.Scalar tan.default cumprod.default prod.dim_int "
-             "_scaled_dot_product_flash_attention_for_cpu.default"),
+             "cumprod.default"),
+    *_family("product of dependent factors",
+             "none on the whole space unless they are bounded; max|b| L_a + max|a| L_b on a bounded domain",
+             "prod.dim_int prod.default glu.default _scaled_dot_product_flash_attention_for_cpu.default"),
+    *_family("power or tangent", "none on the whole space; from its interval on a bounded domain",
+             "pow.Tensor_Tensor pow.Scalar tan.default"),
+    *_family("vector norm over axes", "1 in its own norm", "linalg_vector_norm.default"),
     *_family("refused: step function", _JUMPS,
              "sign.default sgn.default floor.default ceil.default round.default trunc.default "
              "frac.default argmax.default argmin.default gt.Scalar gt.Tensor ge.Scalar ge.Tensor "

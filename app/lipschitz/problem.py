@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from torch import Tensor
 
 from app.lipschitz.domain import Domain
 from app.lipschitz.ingest.captured import Captured
+from app.lipschitz.methods.local import Local
 from app.lipschitz.network.nodes import Network
 from app.lipschitz.operators.base import LinearOperator
 from app.lipschitz.operators.norm import Norm, NormBound, norm
@@ -30,6 +32,11 @@ class Problem:
     deadline: float
     progress: Progress
     _norms: dict[LinearOperator, NormBound] = field(default_factory=dict)
+
+    @cached_property
+    def local(self) -> Local:
+        """The constants of nonlinear nodes on the domain."""
+        return Local(self.network, self.domain)
 
     def norm_of(self, operator: LinearOperator) -> NormBound:
         """Certified upper and witnessed lower p-norm of an operator."""

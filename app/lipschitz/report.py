@@ -9,7 +9,7 @@ import torch
 
 from app import __version__
 from app.lipschitz.catalog import MethodInfo, method_named
-from app.lipschitz.errors import BracketViolation
+from app.lipschitz.errors import BracketViolation, NotGloballyLipschitz
 from app.lipschitz.ingest.captured import Captured, Inspection, TensorSpec
 from app.lipschitz.methods.walk import Step, shares, walk
 from app.lipschitz.network.nodes import Activation, Affine, Concat, Node, Nonlinear
@@ -142,8 +142,14 @@ def _spec(spec: TensorSpec) -> dict[str, Any]:
 
 
 def layer_table(problem: Problem) -> list[dict[str, Any]]:
-    """AutoLip's walk, one row a step; the norms were computed before and come from the problem's store."""
-    steps = walk(problem.network, problem.p, lambda operator: problem.norm_of(operator).upper)
+    """AutoLip's walk, one row a step; the norms were computed before and come from the problem's store.
+
+    Empty where a node has no finite constant on the domain: lower bounds may still be asked for.
+    """
+    try:
+        steps = walk(problem.network, problem.p, lambda operator: problem.norm_of(operator).upper, problem.local)
+    except NotGloballyLipschitz:
+        return []
     cumulative = {step.node: step.cumulative for step in steps}
     rows = zip(steps[1:], shares(steps, problem.p)[1:], strict=True)
     return [_row(problem, index, step, share, cumulative) for index, (step, share) in enumerate(rows)]
@@ -166,17 +172,17 @@ def _row(
         "parameters": node.parameters if isinstance(node, Affine | Concat) else 0,
         "norm": _norm(bounds[0]) if len(bounds) == 1 else None,
         "branches": [_norm(bound) for bound in bounds] if len(bounds) > 1 else [],
-        "slope": _slope(node),
+        "slope": _slope(problem, node),
         "lipschitz": finite(factor),
         "cumulative": finite(step.cumulative),
         "share": share,
     }
 
 
-def _slope(node: Node) -> list[float] | None:
+def _slope(problem: Problem, node: Node) -> list[float] | None:
     if not isinstance(node, Activation):
         return None
-    slope = node.scalar.slope()
+    slope = problem.local.slope(node)
     return [slope.lower, slope.upper]
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from app.lipschitz.ingest.captured import Captured, Inspection, TensorSpec
+from app.lipschitz.ingest.trace import pure
 from app.lipschitz.methods.walk import walk
 from app.lipschitz.network.agreement import check_agreement
 from app.lipschitz.network.build import build
@@ -28,8 +29,7 @@ def captured(function: Callable[..., object], *shapes: Sequence[int]) -> Capture
         result = function(*inputs)
         return tuple(result) if isinstance(result, list | tuple) else (result,)
 
-    # Composite operators overwrite inside, which shows only once they are taken apart: hence two passes.
-    graph = make_fx(torch.func.functionalize(make_fx(flat)(*examples), remove="mutations"))(*examples)
+    graph = pure(make_fx(flat)(*examples), examples)
     graph.graph.eliminate_dead_code()
     graph.recompile()
     inputs = tuple(TensorSpec(f"x{i}", "FP64", tuple(shape)) for i, shape in enumerate(shapes))

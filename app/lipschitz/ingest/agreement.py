@@ -15,6 +15,7 @@ tanh-approximated GELU (5e-4 away) does not pass for an exact one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -44,32 +45,40 @@ SATURATION_ERROR = {torch.float64: 2.0**-50, torch.float32: 2.0**-22}
 """Absolute tolerance where such a function takes part: two units in the last place of 1."""
 
 
-def check(
-    traced: GraphModule,
-    captured: GraphModule,
-    reference: Function,
-    samples: Iterable[Sequence[Tensor]],
-    output_names: Sequence[str],
-) -> list[Tensor]:
-    """Compare on every sample and return the original's outputs on the first.
+@dataclass(frozen=True)
+class Run:
+    """One sample's outputs in the model's own precision: by the original, and by the traced graph."""
+
+    inputs: Sequence[Tensor]
+    original: Sequence[Tensor]
+    traced: Sequence[Tensor]
+
+
+def run_both(traced: GraphModule, reference: Function, samples: Iterable[Sequence[Tensor]]) -> list[Run]:
+    """All that the comparison needs of the original, which may be dropped afterwards, its weights with it.
+
+    Raises InvalidModel when the original cannot be run.
+    """
+    with torch.no_grad():
+        return [Run(x, _original(reference, x), Interpreter(traced).run(*x)) for x in samples]
+
+
+def check(captured: GraphModule, runs: Iterable[Run], output_names: Sequence[str]) -> None:
+    """Compare on every sample.
 
     Raises ConversionMismatch where the two differ, InvalidModel where the original yields NaN or infinity on
     every sample.
     """
-    finite, first = False, None
+    finite = False
     saturating = any(node.target in SATURATING for node in captured.graph.nodes)
     with torch.no_grad():
-        for inputs in samples:
-            expected = _original(reference, inputs)
-            narrow = Interpreter(traced).run(*inputs)
-            wide = DoubleInterpreter(captured).run(*(x.double() for x in inputs))
-            _require_same_count(expected, wide)
-            first = first or expected
-            for name, y, y32, y64 in zip(output_names, expected, narrow, wide, strict=True):
+        for run in runs:
+            wide = DoubleInterpreter(captured).run(*(x.double() for x in run.inputs))
+            _require_same_count(run.original, wide)
+            for name, y, y32, y64 in zip(output_names, run.original, run.traced, wide, strict=True):
                 finite |= _compare(name, y, y32, y64, saturating)
-    if not finite or first is None:
+    if not finite:
         raise InvalidModel("The model yields NaN or infinite values on random inputs.")
-    return first
 
 
 def _original(reference: Function, inputs: Sequence[Tensor]) -> list[Tensor]:

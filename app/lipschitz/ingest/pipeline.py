@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from app.lipschitz.errors import InvalidModel
 from app.lipschitz.ingest import dtypes, exported, inputs, onnx_declared, onnx_file, onnx_program, torchscript
-from app.lipschitz.ingest.agreement import check
+from app.lipschitz.ingest.agreement import check, run_both
 from app.lipschitz.ingest.captured import Captured, InputShapes, Inspection, TensorSpec
 from app.lipschitz.ingest.dependence import refuse_dependence
 from app.lipschitz.ingest.labels import label
@@ -43,22 +43,20 @@ def capture(data: bytes, shapes: InputShapes | None = None, seed: int = 0) -> Ca
         program = _LOAD[detect(data)](data, shapes)
     samples = list(inputs.samples(program.inputs, seed, SAMPLES))
     traced = trace(program, [x.clone() for x in samples[0]])
-    warnings = refuse_dependence(traced)
+    found = refuse_dependence(traced)
     traced = pure(traced, samples[0])
     clean(traced)
     label(traced, [spec.name for spec in program.inputs], program.constant_names)
+    runs, names = run_both(traced, program.reference, samples), program.output_names
+    concrete, inspection, warnings = program.inputs, program.inspection, (*program.warnings, *dict.fromkeys(found))
+    del program  # the original's weights must not lie beside their float64 copies
     captured = promote(traced)
-    outputs = check(traced, captured, program.reference, samples, program.output_names)
-    return Captured(
-        captured,
-        program.inputs,
-        tuple(
-            TensorSpec(name, dtypes.from_torch(y.dtype), tuple(y.shape))
-            for name, y in zip(program.output_names, outputs, strict=True)
-        ),
-        program.inspection,
-        (*program.warnings, *dict.fromkeys(warnings)),
+    check(captured, runs, names)
+    outputs = tuple(
+        TensorSpec(name, dtypes.from_torch(y.dtype), tuple(y.shape))
+        for name, y in zip(names, runs[0].original, strict=True)
     )
+    return Captured(captured, concrete, outputs, inspection, warnings)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ aten = torch.ops.aten
 
 
 def promote(graph: GraphModule) -> GraphModule:
-    """A float64 copy of `graph`; shares its integer constants."""
+    """A float64 copy of `graph`, which loses its constants on the way; integers are shared, not copied."""
     copy = Graph()
     outputs = copy.graph_copy(graph.graph, {})
     assert isinstance(outputs, list | tuple)
@@ -28,10 +28,15 @@ def promote(graph: GraphModule) -> GraphModule:
     for node in list(copy.nodes):
         if isinstance(node.target, torch._ops.OpOverload):
             _widen(node, node.target)
-    constants = {
-        node.target: _as_double(getattr(graph, str(node.target))) for node in copy.nodes if node.op == "get_attr"
-    }
-    return GraphModule(constants, copy)
+    names = dict.fromkeys(str(node.target) for node in copy.nodes if node.op == "get_attr")
+    return GraphModule({name: _as_double(_taken(graph, name)) for name in names}, copy)
+
+
+def _taken(graph: GraphModule, name: str) -> Tensor:
+    """The stored tensor, no longer held by the graph: large weights must not lie there twice."""
+    tensor: Tensor = getattr(graph, name)
+    delattr(graph, name)
+    return tensor
 
 
 def _copy_meta(source: Graph, copy: Graph) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
+from torch.fx.node import Target
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from app.lipschitz.errors import StatefulModel
@@ -19,6 +20,8 @@ from app.lipschitz.ingest.program import Program
 aten = torch.ops.aten
 
 IDENTITIES = frozenset({aten.detach.default, aten.alias.default, aten.clone.default, aten.lift_fresh_copy.default})
+
+VIEWS = frozenset({aten.view.default, aten._unsafe_view.default})
 
 
 @contextmanager
@@ -71,7 +74,15 @@ def pure(graph: GraphModule, examples: Sequence[Tensor]) -> GraphModule:
 
 
 class _Labelled(Interpreter):
-    """Replays a graph under tracing; the new nodes inherit their origins."""
+    """Replays a graph under tracing; the new nodes inherit their origins.
+
+    Operators without overwriting may lay their results out in another order in memory, where a view is
+    impossible: it is replayed as a reshape.
+    """
+
+    def call_function(self, target: Target, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Evaluate one operator."""
+        return super().call_function(aten.reshape.default if target in VIEWS else target, args, kwargs)
 
     def run_node(self, n: Node) -> Any:
         """Evaluate one node."""
@@ -83,9 +94,6 @@ class _Labelled(Interpreter):
 
 def _overwrites(node: Node) -> bool:
     return isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
-
-
-VIEWS = frozenset({aten.view.default, aten._unsafe_view.default})
 
 
 def clean(graph: GraphModule) -> None:

@@ -10,5 +10,5 @@ from app.lipschitz.problem import Estimate, Problem
 
 def autolip(problem: Problem, options: dict[str, Any]) -> Estimate:
     """The certified upper bound; takes no options."""
-    steps = walk(problem.network, problem.p, lambda operator: problem.norm_of(operator).upper)
+    steps = walk(problem.network, problem.p, lambda operator: problem.norm_of(operator).upper, problem.local)
     return Estimate("autolip", steps[-1].cumulative, details={"blocks": len(steps) - 1})

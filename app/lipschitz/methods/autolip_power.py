@@ -18,5 +18,5 @@ def autolip_power(problem: Problem, options: dict[str, Any]) -> Estimate:
     if problem.p != "2":
         raise MethodSkipped(f"the power method estimates the 2-norm, not the {problem.p}-norm: ask for autolip")
     iterations = int(options["iterations"])
-    steps = walk(problem.network, problem.p, lambda operator: power_method(operator, iterations))
+    steps = walk(problem.network, problem.p, lambda operator: power_method(operator, iterations), problem.local)
     return Estimate("autolip_power", steps[-1].cumulative, details={"iterations": iterations})

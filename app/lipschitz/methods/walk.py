@@ -11,13 +11,33 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
 
 from app.lipschitz.errors import NotGloballyLipschitz
-from app.lipschitz.network.nodes import Activation, Affine, Concat, Input, Network, Node, Nonlinear, Term
+from app.lipschitz.methods.local import Local
+from app.lipschitz.network.nodes import (
+    Activation,
+    Affine,
+    Concat,
+    Input,
+    MatrixProduct,
+    Network,
+    Node,
+    Nonlinear,
+    Product,
+    Term,
+)
 from app.lipschitz.operators import algebra
 from app.lipschitz.operators.base import LinearOperator
 from app.lipschitz.operators.norm import Norm
+from app.lipschitz.operators.reshape import Reshape
 from app.lipschitz.operators.rounding import up_hypot, up_mul, up_sum
+
+OUTWARD = 1.0 + 2.0**-50
+"""Covers the rounding of a hypotenuse or a sum of two."""
 
 OperatorNorm = Callable[[LinearOperator], float]
 
@@ -41,61 +61,150 @@ class Step:
     branches: tuple[Branch, ...]
 
 
-def walk(network: Network, p: Norm, norm: OperatorNorm) -> list[Step]:
-    """All steps in topological order, the input (constant 1) first and the output last."""
+def walk(network: Network, p: Norm, norm: OperatorNorm, local: Local | None = None) -> list[Step]:
+    """All steps in topological order, the input (constant 1) first and the output last.
+
+    `local` knows the domain; without it the constants hold on the whole space.
+    """
+    known = local or Local(network)
     constants: dict[Node, float] = {}
     steps: list[Step] = []
     for node in network.nodes:
         branches = [
-            Branch(source, operator, factor, up_mul(factor, constants[source]))
-            for source, operator, factor in node_branches(node, p, norm)
+            Branch(way.source, way.operator, way.factor, up_mul(way.factor, constants[way.source]))
+            for way in ways_in(node, p, norm, known)
         ]
         constants[node] = 1.0 if isinstance(node, Input) else combine(node, p, branches)
         steps.append(Step(node, constants[node], tuple(branches)))
     return steps
 
 
+class Way(NamedTuple):
+    """The map into a node from one of the nodes before it, and its constant."""
+
+    source: Node
+    operator: LinearOperator | None
+    factor: float
+
+
 @singledispatch
-def node_branches(node: Node, p: Norm, norm: OperatorNorm) -> list[tuple[Node, LinearOperator | None, float]]:
+def ways_in(node: Node, p: Norm, norm: OperatorNorm, local: Local) -> list[Way]:
     """The ways into a node with the constant of each."""
     raise NotImplementedError(type(node).__name__)
 
 
-@node_branches.register
-def _(node: Input, p: Norm, norm: OperatorNorm) -> list[tuple[Node, LinearOperator | None, float]]:
+@ways_in.register
+def _(node: Input, p: Norm, norm: OperatorNorm, local: Local) -> list[Way]:
     return []
 
 
-@node_branches.register
-def _(node: Affine, p: Norm, norm: OperatorNorm) -> list[tuple[Node, LinearOperator | None, float]]:
-    return [(term.source, term.operator, norm(term.operator)) for term in node.terms]
+@ways_in.register
+def _(node: Affine, p: Norm, norm: OperatorNorm, local: Local) -> list[Way]:
+    return [_affine_way(term, norm, local) for term in node.terms]
 
 
-@node_branches.register
-def _(node: Concat, p: Norm, norm: OperatorNorm) -> list[tuple[Node, LinearOperator | None, float]]:
+@ways_in.register
+def _(node: Concat, p: Norm, norm: OperatorNorm, local: Local) -> list[Way]:
     stacked = {source: algebra.stack(blocks) for source, blocks in _blocks_by_source(node.terms).items()}
-    return [(source, operator, norm(operator)) for source, operator in stacked.items()]
+    return [Way(source, operator, norm(operator)) for source, operator in stacked.items()]
 
 
-@node_branches.register
-def _(node: Activation, p: Norm, norm: OperatorNorm) -> list[tuple[Node, LinearOperator | None, float]]:
-    constant = node.scalar.slope().magnitude
-    if math.isinf(constant):
-        raise no_global_constant(node)
-    return [(node.source, None, constant)]
+@ways_in.register
+def _(node: Activation, p: Norm, norm: OperatorNorm, local: Local) -> list[Way]:
+    constant = _finite(local.slope(node).magnitude, node, local)
+    if not local.bounded:
+        return [Way(node.source, None, constant)]
+    return [_weighted(node, node.source, local.weights(node), norm, local)]
 
 
-@node_branches.register
-def _(node: Nonlinear, p: Norm, norm: OperatorNorm) -> list[tuple[Node, LinearOperator | None, float]]:
-    return [(node.source, None, node.constants[p])]
+@ways_in.register
+def _(node: Nonlinear, p: Norm, norm: OperatorNorm, local: Local) -> list[Way]:
+    return [Way(node.source, None, _finite(local.constant(node, p), node, local))]
 
 
-def no_global_constant(node: Node) -> NotGloballyLipschitz:
-    """The refusal of a node that is steep without bound on the whole space."""
+@ways_in.register
+def _(node: Product, p: Norm, norm: OperatorNorm, local: Local) -> list[Way]:
+    """d(a b) = b da + a db; with both factors affine in one node also by the norm of [diag(b) diag(a)]."""
+    left, right = local.magnitudes(node.left), local.magnitudes(node.right)
+    _finite(float(torch.maximum(left, right).max()), node, local)
+    ways = [
+        _weighted(node, node.left, right, norm, local),
+        _weighted(node, node.right, left, norm, local),
+    ]
+    return _shorter(node, ways, OUTWARD * float(pair_norm(left, right, p).max()), norm, local)
+
+
+@ways_in.register
+def _(node: MatrixProduct, p: Norm, norm: OperatorNorm, local: Local) -> list[Way]:
+    left, right = (_finite(constant, node, local) for constant in local.sides(node, p))
+    ways = [Way(node.left, None, left), Way(node.right, None, right)]
+    both = pair_norm(torch.tensor(left, dtype=torch.float64), torch.tensor(right, dtype=torch.float64), p)
+    return _shorter(node, ways, OUTWARD * float(both), norm, local)
+
+
+def pair_norm(a: Tensor, b: Tensor, p: Norm) -> Tensor:
+    """The p-norm of the row [a b], for a, b >= 0."""
+    return {"1": torch.maximum(a, b), "2": torch.hypot(a, b), "inf": a + b}[p]
+
+
+def _affine_way(term: Term, norm: OperatorNorm, local: Local) -> Way:
+    """Entries of the source that cannot vary on the domain do not count."""
+    operators = [term.operator, local.narrowed(term.operator, term.source)]
+    best = min(operators, key=norm)
+    return Way(term.source, best, norm(best))
+
+
+def _weighted(node: Node, source: Node, weights: Tensor, norm: OperatorNorm, local: Local) -> Way:
+    """Entry i of `source` counts `weights_i` at most; where `source` is affine they are folded into its norm."""
+    largest = float(weights.max())
+    if not isinstance(source, Affine) or len(source.terms) > 1:
+        return Way(source, None, largest)
+    (term,) = source.terms
+    plain = _affine_way(term, norm, local)
+    folded = local.weighted(weights, local.narrowed(term.operator, term.source), (node, source))
+    if folded is None or norm(folded) >= up_mul(largest, plain.factor):
+        return Way(source, None, largest)
+    return Way(term.source, None, norm(folded))
+
+
+def _shorter(node: Node, ways: list[Way], both: float, norm: OperatorNorm, local: Local) -> list[Way]:
+    """One way from the node that both factors are affine in, where that gives less than the two ways do."""
+    (a, left), (b, right) = (_root(source) for source in node.sources)
+    stacked = local.stacked(left, right, node) if a is b else None
+    if stacked is None:
+        return ways
+    factor = up_mul(both, norm(stacked))
+    apart = up_sum([up_mul(way.factor, 1.0 if way.source is a else norm(_root(way.source)[1])) for way in ways])
+    return [Way(a, None, factor)] if factor < apart else ways
+
+
+def _root(node: Node) -> tuple[Node, LinearOperator]:
+    """The node that this one is an affine function of, itself at worst, with the linear part."""
+    if isinstance(node, Affine) and len(node.terms) == 1:
+        return node.terms[0].source, node.terms[0].operator
+    return node, Reshape(node.shape, node.shape)
+
+
+def _finite(constant: float, node: Node, local: Local) -> float:
+    if math.isfinite(constant):
+        return constant
+    raise no_constant(node, local)
+
+
+def no_constant(node: Node, local: Local) -> NotGloballyLipschitz:
+    """The refusal of a node that is steep without bound as far as its intervals tell."""
     (origin,) = node.origins
+    place = f"{origin.op} at '{origin.name}'"
+    if not local.bounded:
+        return NotGloballyLipschitz(
+            f"{place} has no finite Lipschitz constant on the whole space; "
+            "a constant may exist on a bounded domain (box or ball)"
+        )
+    ends = [local.intervals[source] for source in node.sources]
+    least, most = min(float(end.lower.min()) for end in ends), max(float(end.upper.max()) for end in ends)
     return NotGloballyLipschitz(
-        f"{origin.op} at '{origin.name}' has no finite Lipschitz constant on the whole space; "
-        "a constant may exist on a bounded domain (box or ball)"
+        f"{place} has no finite Lipschitz constant for arguments between {least:.4g} and {most:.4g}, "
+        "the range that interval arithmetic gives on this domain; a smaller domain may help"
     )
 
 

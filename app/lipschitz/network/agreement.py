@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from app.lipschitz.domain import Domain, WholeSpace
 from app.lipschitz.errors import ConversionMismatch
 from app.lipschitz.ingest.captured import Captured
 from app.lipschitz.network.nodes import Network
@@ -16,11 +17,13 @@ TOLERANCE = 1e-8
 """Relative to the largest output; both sides compute in float64, so only rounding separates them."""
 
 
-def check_agreement(network: Network, captured: Captured, outputs: Sequence[int], seed: int) -> None:
-    """Raise ConversionMismatch unless network and graph agree on random inputs of several sizes."""
-    generator = torch.Generator().manual_seed(seed)
+def check_agreement(
+    network: Network, captured: Captured, outputs: Sequence[int], seed: int, domain: Domain | None = None
+) -> None:
+    """Raise ConversionMismatch unless network and graph agree on random points of the domain."""
+    generator = torch.Generator(torch.get_default_device()).manual_seed(seed)
     for scale in SCALES:
-        x = scale * torch.randn(1, network.input.size, dtype=torch.float64, generator=generator)
+        x = (domain or WholeSpace()).sample(1, network.input.size, scale, generator)
         ours, theirs = network(x)[0], evaluate_graph(captured, outputs, x[0])
         if ours.shape != theirs.shape:
             raise ConversionMismatch(f"the network has {len(ours)} outputs, the graph {len(theirs)}")
@@ -35,7 +38,7 @@ def check_agreement(network: Network, captured: Captured, outputs: Sequence[int]
 def evaluate_graph(captured: Captured, outputs: Sequence[int], x: Tensor) -> Tensor:
     """The captured graph's chosen outputs at one flat input `(n,)`, laid end to end."""
     shapes = [spec.shape for spec in captured.inputs]
-    pieces = x.split([torch.Size(shape).numel() for shape in shapes])
+    pieces = x.cpu().split([torch.Size(shape).numel() for shape in shapes])
     with torch.no_grad():
         results = captured.graph(*(piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)))
-    return torch.cat([results[position].reshape(-1) for position in outputs])
+    return torch.cat([results[position].reshape(-1) for position in outputs]).to(x.device)

@@ -10,12 +10,14 @@ import torch
 from torch import fx
 from torch._ops import OpOverload
 
-from app.lipschitz.errors import InvalidModel, UnsupportedOperator
+from app.lipschitz.errors import InvalidModel, LipschitzError, UnsupportedOperator
 from app.lipschitz.ingest.captured import Captured, Origin
 from app.lipschitz.network.builder import Builder
 from app.lipschitz.network.call import Call
 from app.lipschitz.network.folding import fold
+from app.lipschitz.network.fusion import fused
 from app.lipschitz.network.nodes import Network
+from app.lipschitz.network.regions import normalized
 from app.lipschitz.network.rules import RULES
 from app.lipschitz.network.values import Constant, Linear
 
@@ -43,11 +45,25 @@ def build(captured: Captured, outputs: Sequence[int]) -> Network:
 def _stored(graph: fx.GraphModule, node: fx.Node) -> Constant:
     value = operator.attrgetter(str(node.target))(graph).detach()
     if value.is_floating_point():
-        return Constant(value.to(torch.float64), None, value.numel())
-    return Constant(value)
+        return Constant(value.to(torch.get_default_device(), torch.float64), None, value.numel())
+    return Constant(value.to(torch.get_default_device()))
 
 
 def _called(builder: Builder, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
+    """The node's value, or the refusal of it: that counts only if an output needs the value."""
+    region = normalized(builder, node, values) or fused(builder, node, values)
+    if region is not None:
+        return region
+    refusals = [values[operand] for operand in node.all_input_nodes if isinstance(values[operand], LipschitzError)]
+    if refusals:
+        return refusals[0]
+    try:
+        return _by_rule(builder, node, values)
+    except LipschitzError as refusal:
+        return refusal
+
+
+def _by_rule(builder: Builder, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
     args: Any = fx.node.map_arg(node.args, values.__getitem__)
     if node.target is operator.getitem:
         return _item(*args)
@@ -75,6 +91,9 @@ def _origin(node: fx.Node) -> Origin:
 def _outputs(builder: Builder, node: fx.Node, values: dict[fx.Node, Any], positions: Sequence[int]) -> list[Linear]:
     results: Any = fx.node.map_arg(node.args[0], values.__getitem__)
     chosen = [results[position] for position in positions]
+    for refusal in chosen:
+        if isinstance(refusal, LipschitzError):
+            raise refusal
     if not any(isinstance(value, Linear) for value in chosen):
         raise InvalidModel("no output depends on a floating-point input: the function is constant")
     return [value if isinstance(value, Linear) else builder.constant(value.value) for value in chosen]

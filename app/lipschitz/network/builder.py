@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -13,6 +13,8 @@ from app.lipschitz.network.nodes import (
     Activation,
     Affine,
     Concat,
+    Constants,
+    Enclosure,
     Input,
     Kind,
     Network,
@@ -25,7 +27,6 @@ from app.lipschitz.network.values import Linear, flat_or_none, merge_origins
 from app.lipschitz.operators import algebra
 from app.lipschitz.operators.base import Shape
 from app.lipschitz.operators.gather import Gather
-from app.lipschitz.operators.norm import Norm
 from app.lipschitz.operators.reshape import Reshape
 
 
@@ -34,7 +35,7 @@ class Builder:
 
     def __init__(self, input_shapes: Sequence[Shape]) -> None:
         sizes = [math.prod(shape) for shape in input_shapes]
-        self._input = Input((sum(sizes),), ())
+        self._input = Input(tuple(input_shapes[0]) if len(sizes) == 1 else (sum(sizes),), ())
         self._nodes: list[Node] = [self._input]
         self._emitted: dict[Linear, Node] = {}
         starts = [sum(sizes[:position]) for position in range(len(sizes))]
@@ -69,17 +70,26 @@ class Builder:
         value: Linear,
         shape: Shape,
         function: Callable[[Tensor], Tensor],
-        constants: Mapping[Norm, float],
+        constants: Constants,
         kind: Kind,
         origin: Origin,
+        enclosure: Enclosure,
+        local: Callable[[Tensor, Tensor], Constants] | None = None,
+        simplex: int = 0,
     ) -> Linear:
-        """A map from tensors of `value.shape` to tensors of `shape`; `function` sees one extra batch axis."""
+        """A map from tensors of `value.shape` to tensors of `shape`; `function` sees one extra batch axis.
+
+        `enclosure` and `local` see flat vectors, as the node does; `simplex` as there.
+        """
         source, in_shape = self.emit(value), value.shape
 
         def on_flat(x: Tensor) -> Tensor:
             return function(x.reshape(x.shape[0], *in_shape)).reshape(x.shape[0], -1)
 
-        node = Nonlinear(shape, (origin,), source, on_flat, dict(constants), kind)
+        return self.append(Nonlinear(shape, (origin,), source, on_flat, constants, kind, enclosure, local, simplex))
+
+    def append(self, node: Node) -> Linear:
+        """The value of a node whose sources were emitted before."""
         return self._identity(self._append(node))
 
     def add(self, values: Sequence[Linear], signs: Sequence[float], origin: Origin) -> Linear:

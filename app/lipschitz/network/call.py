@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch._ops import OpOverload
 from torch.utils import _pytree as pytree
@@ -32,7 +33,7 @@ class Call:
         for position, argument in enumerate(target._schema.arguments):
             default = argument.default_value if argument.has_default_value() else None
             given = args[position] if position < len(args) else kwargs.get(argument.name, default)
-            bound[_public(argument.name)] = given
+            bound[_public(argument.name)] = torch.get_default_device() if isinstance(given, torch.device) else given
         return cls(target, bound, origin)
 
     @property

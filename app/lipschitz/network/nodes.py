@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,12 +17,17 @@ import torch
 from torch import Tensor
 
 from app.lipschitz.ingest.captured import Origin
+from app.lipschitz.network.ends import Ends
 from app.lipschitz.network.scalar import Scalar
 from app.lipschitz.operators.base import LinearOperator, Shape
 from app.lipschitz.operators.norm import Norm
 
 Kind = Literal["affine", "activation", "pooling", "normalization", "merge", "structural"]
 Function = Callable[[Tensor], Tensor]
+Constants = Mapping[Norm, float]
+"""Lipschitz constants by norm; infinite where there is none."""
+Enclosure = Callable[[Function, Tensor, Tensor], Ends]
+"""(function, lower, upper) -> entrywise bounds of function(x) over lower <= x <= upper, flat vectors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,12 +136,19 @@ class Activation(Node):
 
 @dataclass(frozen=True, eq=False)
 class Nonlinear(Node):
-    """A map with known global Lipschitz constants: pooling, softmax, a normalisation layer, a maximum."""
+    """A map with known Lipschitz constants: pooling, softmax, a normalisation layer, a maximum.
+
+    `constants` hold on the whole space; `local`, where there is one, gives those on `lower <= x <= upper`.
+    The values of a softmax come in rows of `simplex` entries that add up to one; 0 for any other map.
+    """
 
     source: Node
     function: Function
-    constants: dict[Norm, float]
+    constants: Constants
     kind: Kind
+    enclosure: Enclosure
+    local: Callable[[Tensor, Tensor], Constants] | None = None
+    simplex: int = 0
 
     @property
     def sources(self) -> tuple[Node, ...]:
@@ -146,6 +158,61 @@ class Nonlinear(Node):
     def apply(self, *values: Tensor) -> Tensor:
         """The map on a flat batch."""
         return self.function(values[0])
+
+    def range(self, lower: Tensor, upper: Tensor) -> Ends:
+        """Entrywise enclosure of the values over `lower <= x <= upper`, flat vectors."""
+        return self.enclosure(self.function, lower, upper)
+
+
+def nondecreasing(function: Function, lower: Tensor, upper: Tensor) -> Ends:
+    """The enclosure of a function that falls in no entry of its argument and selects rather than computes."""
+    ends = function(torch.stack([lower, upper]))
+    return ends[0], ends[1]
+
+
+@dataclass(frozen=True, eq=False)
+class Product(Node):
+    """`left * right`, entry by entry."""
+
+    left: Node
+    right: Node
+
+    @property
+    def sources(self) -> tuple[Node, ...]:
+        """Both factors."""
+        return self.left, self.right
+
+    def apply(self, *values: Tensor) -> Tensor:
+        """The entrywise product."""
+        return values[0] * values[1]
+
+
+@dataclass(frozen=True, eq=False)
+class MatrixProduct(Node):
+    """`left @ right` for `b` pairs of matrices, `(b, n, k)` and `(b, k, m)`; `sizes` is (b, n, k, m).
+
+    `stochastic`: the rows of `left` come out of a softmax, so they are non-negative and add up to one.
+    """
+
+    left: Node
+    right: Node
+    sizes: tuple[int, int, int, int]
+    stochastic: bool = False
+
+    @property
+    def sources(self) -> tuple[Node, ...]:
+        """Both factors."""
+        return self.left, self.right
+
+    def factors(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+        """Flat values `(B, *)` as matrices `(B, b, n, k)` and `(B, b, k, m)`."""
+        b, n, k, m = self.sizes
+        return left.reshape(-1, b, n, k), right.reshape(-1, b, k, m)
+
+    def apply(self, *values: Tensor) -> Tensor:
+        """The matrix products."""
+        left, right = self.factors(*values)
+        return (left @ right).flatten(1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-MARGIN = 2.0**-40
-"""Relative allowance for the rounding of derivatives and values computed in float64."""
+from app.lipschitz.network.ends import MARGIN, widened
 
 Entries = float | Tensor
 """One number for all entries, or a flat vector with one each."""
@@ -47,13 +46,15 @@ class Scalar:
     """A function on flat batches `(B, n)`, entry by entry.
 
     `knots` as above; `limits` are the derivative's limits at minus and plus infinity; `turns` are the points
-    where the function stops falling or rising. NaN, where the function is not defined, counts as unbounded.
+    where the function stops falling or rising. `rounding` is the absolute error of the derivative where torch
+    loses it to cancellation. NaN, where the function is not defined, counts as unbounded.
     """
 
     function: Callable[[Tensor], Tensor]
     knots: tuple[Knot, ...] = ()
     limits: tuple[Entries, Entries] = (0.0, 0.0)
     turns: tuple[float, ...] = ()
+    rounding: float = 0.0
 
     def slope(self) -> Slope:
         """The range over all reals and all entries."""
@@ -64,21 +65,22 @@ class Scalar:
         """Entrywise ranges over `lower <= x <= upper`, flat vectors `(n,)`; never wider than `slope`."""
         ends = self._derivative(torch.stack([lower, upper]))
         least, most = ends.amin(0), ends.amax(0)
-        least, most = least - MARGIN * least.abs(), most + MARGIN * most.abs()
+        least, most = least - MARGIN * least.abs() - self.rounding, most + MARGIN * most.abs() + self.rounding
         for knot in self.knots:
             inside = (lower <= knot.at) & (knot.at <= upper)
             least = torch.where(inside, torch.minimum(least, _like(knot.lower, least)), least)
             most = torch.where(inside, torch.maximum(most, _like(knot.upper, most)), most)
         whole = self.slope()
-        least, most = torch.nan_to_num(least, nan=-math.inf), torch.nan_to_num(most, nan=math.inf)
+        least, most = widened(least, most, 0.0)
         return least.clamp(min=whole.lower), most.clamp(max=whole.upper)
 
     def range(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """Entrywise enclosure of the values over `lower <= x <= upper`."""
         values = self.function(torch.stack([lower, upper, *(self._inside(turn, lower, upper) for turn in self.turns)]))
         least, most = values.amin(0), values.amax(0)
-        least, most = least - MARGIN * least.abs(), most + MARGIN * most.abs()
-        return torch.nan_to_num(least, nan=-math.inf), torch.nan_to_num(most, nan=math.inf)
+        size = torch.maximum(least.abs(), most.abs())
+        finite = torch.where(torch.isfinite(size), size, torch.minimum(least.abs(), most.abs()))
+        return widened(least, most, MARGIN * finite)
 
     @staticmethod
     def _inside(turn: float, lower: Tensor, upper: Tensor) -> Tensor:

@@ -121,7 +121,7 @@ def _verified(symbols: _Symbols) -> tuple[float, Tensor]:
     return level, highest
 
 
-def _mode(symbols: _Symbols, frequencies: Tensor, level: float) -> Mode:
+def _mode(symbols: _Symbols, frequencies: Tensor) -> Mode:
     """Near the largest symbol among `frequencies`: its frequency, group and eigenvector."""
     grams = _evaluated(symbols, frequencies)
     block = int(ranking(grams).argmax())
@@ -165,7 +165,7 @@ def torus_norm(convolution: Convolution) -> Bracket:
     terms = math.prod(smaller.shape[2:]) + len(symbols.offsets) + 128
     error = up_mul(2.0 * gamma(terms), up_mul(columns, rows))
     proved = up_sqrt(proved_eigenvalue(level, symbols.side, error, hermitian=True))
-    mode = _mode(symbols, highest, level)
+    mode = _mode(symbols, highest)
     if on_inputs:
         amplitude = mode.amplitude.new_zeros(torus.channels).index_copy(0, torus.used, mode.amplitude)
         mode = mode._replace(amplitude=amplitude)

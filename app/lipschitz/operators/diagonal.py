@@ -48,7 +48,7 @@ class Diagonal(LinearOperator):
 
     def mv(self, x: Tensor) -> Tensor:
         """`(B, n)` -> `(B, n)`."""
-        return (x.reshape(-1, *self.in_shape) * self.weight).reshape(x.shape)
+        return (x.reshape(x.shape[0], *self.in_shape) * self.weight).reshape(x.shape)
 
     def rmv(self, y: Tensor) -> Tensor:
         """`(B, n)` -> `(B, n)`: a diagonal is its own adjoint."""

@@ -148,7 +148,8 @@ def _scalar_outwards(outer: LinearOperator, inner: Diagonal) -> Parts | None:
     """A constant passes a gather, so that it can meet weights and gathers can meet each other."""
     if not is_scalar(inner):
         return None
-    return [replace(inner, in_shape=outer.out_shape, out_shape=outer.out_shape), outer]
+    weight = inner.weight.reshape(())
+    return [replace(inner, weight=weight, in_shape=outer.out_shape, out_shape=outer.out_shape), outer]
 
 
 def _adjoint_diagonal(outer: Adjoint, inner: Diagonal) -> Parts | None:

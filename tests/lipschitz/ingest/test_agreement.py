@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -10,20 +10,22 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from app.lipschitz.errors import ConversionMismatch, InvalidModel
-from app.lipschitz.ingest.agreement import check
+from app.lipschitz.ingest.agreement import check, run_both
 from app.lipschitz.ingest.captured import Origin
 from app.lipschitz.ingest.promote import promote
 
 Function = Callable[[Tensor], tuple[Tensor, ...]]
 
 
-def compare(captured: Function, original: Function, seed: int = 0) -> list[Tensor]:
+def compare(captured: Function, original: Function, seed: int = 0) -> Sequence[Tensor]:
     generator = torch.Generator().manual_seed(seed)
     samples = [[torch.randn(1, 6, generator=generator)] for _ in range(3)]
     traced = make_fx(lambda x: list(captured(x)))(samples[0][0])
     for node in traced.graph.nodes:
         node.meta["origin"] = Origin(node.name, "")
-    return check(traced, promote(traced), original, samples, ["y", "z"][: len(captured(samples[0][0]))])
+    runs = run_both(traced, original, samples)
+    check(promote(traced), runs, ["y", "z"][: len(runs[0].traced)])
+    return runs[0].original
 
 
 def test_the_same_function_passes() -> None:

@@ -92,6 +92,8 @@ AFFINE = {
     "chunk": (lambda x: torch.chunk(x, 3, 1)[2] - torch.chunk(x, 3, 1)[0], (1, 6)),
     "unbind": (lambda x: x.unbind(1)[1], IMAGE),
     "upper triangle": (lambda x: x.triu(), (4, 4)),
+    "sum of a scaled vector": (lambda x: (x * B[:1]).sum(), (6,)),
+    "empty slice beside others": (lambda x: torch.cat([-x[:, 2:2], x], 1), (1, 6)),
     "unfold": (lambda x: F.unfold(x, 2), IMAGE),
 }  # fmt: skip
 
@@ -115,6 +117,7 @@ NONLINEAR = {
     "group norm": lambda x: F.group_norm(x, 1, GAIN, MEAN, 0.1),
     "instance norm": lambda x: F.instance_norm(x, eps=0.1),
     "max pool": lambda x: F.max_pool2d(x, 2), "max pool that overlaps": lambda x: F.max_pool2d(x, 3, 1, 1),
+    "max pool with one size for all axes": lambda x: torch.ops.aten.max_pool2d_with_indices(x, [3], [1], [1])[0],
     "max pool with dilation": lambda x: F.max_pool2d(x, 2, 1, dilation=2),
     "adaptive max pool": lambda x: F.adaptive_max_pool2d(x, (4, 3)),
     "max over an axis": lambda x: x.amax(2), "max with indices": lambda x: x.max(2).values,

@@ -50,7 +50,7 @@ def gradient(problem: Problem, options: dict[str, Any]) -> Estimate:
 
 
 def _starts(problem: Problem, restarts: int, scale: float) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(problem.seed)
+    generator = torch.Generator(torch.get_default_device()).manual_seed(problem.seed)
     size = problem.network.input.size
     middle = problem.domain.sample(restarts, size, scale, generator)
     return middle, steepest(torch.randn(restarts, size, dtype=torch.float64, generator=generator), problem.p)

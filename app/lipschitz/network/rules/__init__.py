@@ -2,26 +2,36 @@
 
 from app.lipschitz.network.rules import (
     affine,
+    attention,
     elementwise,
     merge,
     movement,
     normalization,
+    norms,
     pooling,
+    power,
+    product,
     reduction,
     refused,
     resampling,
+    softmax,
 )
 from app.lipschitz.network.rules.table import RULES
 
 __all__ = [
     "RULES",
     "affine",
+    "attention",
     "elementwise",
     "merge",
     "movement",
     "normalization",
+    "norms",
     "pooling",
+    "power",
+    "product",
     "reduction",
     "refused",
     "resampling",
+    "softmax",
 ]

@@ -18,6 +18,7 @@ from app.lipschitz.network.builder import Builder, scaled_by
 from app.lipschitz.network.call import Call
 from app.lipschitz.network.rules.broadcast import broadcast, diagonal
 from app.lipschitz.network.rules.normalization import batch_statistics_norm
+from app.lipschitz.network.rules.product import elementwise_product, matrix_product, quotient
 from app.lipschitz.network.rules.table import only_dependent, rule
 from app.lipschitz.network.values import Constant, Linear
 from app.lipschitz.operators import algebra
@@ -40,27 +41,31 @@ def parameters(call: Call) -> int:
 
 
 @rule("mm.default", "bmm.default", "mv.default")
-def product(_builder: Builder, call: Call) -> Linear:
-    """A matrix product with one constant factor."""
+def product(builder: Builder, call: Call) -> Linear:
+    """A matrix product; affine where one factor is constant."""
     left, right = list(call.arguments.values())[:2]
+    if isinstance(left, Linear) and isinstance(right, Linear):
+        return matrix_product(builder, call.origin, left, right)
     value, operator = _product(call, left, right)
     return apply(call, value, operator)
 
 
 @rule("addmm.default", "baddbmm.default", "addmv.default")
-def product_with_bias(_builder: Builder, call: Call) -> Linear:
-    """beta * bias + alpha * left @ right with a constant bias and one constant factor."""
+def product_with_bias(builder: Builder, call: Call) -> Linear:
+    """beta * bias + alpha * left @ right with a constant bias."""
     bias, left, right = list(call.arguments.values())[:3]
     if isinstance(bias, Linear):
         raise UnsupportedOperator(f"{call.place} adds a term that depends on the input: no rule")
+    alpha = float(call.arguments["alpha"])
+    if isinstance(left, Linear) and isinstance(right, Linear):
+        value = matrix_product(builder, call.origin, left, right)
+        offset = call.run(lambda factor: torch.zeros(factor.shape, dtype=torch.float64))
+        return value.then(algebra.scale(Reshape(value.shape, value.shape), alpha), offset, None, parameters(call))
     value, operator = _product(call, left, right)
-    scaled = algebra.scale(operator, float(call.arguments["alpha"]))
-    return apply(call, value, scaled)
+    return apply(call, value, algebra.scale(operator, alpha))
 
 
 def _product(call: Call, left: Constant | Linear, right: Constant | Linear) -> tuple[Linear, LinearOperator]:
-    if isinstance(left, Linear) and isinstance(right, Linear):
-        raise not_lipschitz(call, "multiplies two values that both depend on the input")
     if isinstance(left, Linear):
         assert isinstance(right, Constant)
         return left, right_multiplication(call, left.shape, right)
@@ -119,7 +124,7 @@ def rounding_norm(call: Call, spread: Tensor | None) -> float:
     return error
 
 
-@rule("convolution.default")
+@rule("convolution.default", "_convolution.default", "_convolution.deprecated")
 def convolution(_builder: Builder, call: Call) -> Linear:
     """A convolution with a constant kernel; a transposed one is the adjoint of a convolution."""
     weight = call.arguments["weight"]
@@ -160,21 +165,21 @@ def batch_norm(builder: Builder, call: Call) -> tuple[Linear, ...]:
 
 
 @rule("mul.Tensor", "mul.Scalar")
-def multiply(_builder: Builder, call: Call) -> Linear:
-    """An entrywise product with a constant."""
+def multiply(builder: Builder, call: Call) -> Linear:
+    """An entrywise product; affine where one factor is constant."""
     values = call.linears()
     if len(values) == 2:
-        raise not_lipschitz(call, "multiplies two values that both depend on the input")
+        return elementwise_product(builder, call.origin, *values)
     (weight,) = [x for x in call.arguments.values() if not isinstance(x, Linear)]
     return _scaled(call, values[0], _as_constant(weight))
 
 
 @rule("div.Tensor", "div.Scalar")
-def divide(_builder: Builder, call: Call) -> Linear:
-    """An entrywise quotient by a constant."""
+def divide(builder: Builder, call: Call) -> Linear:
+    """An entrywise quotient; affine where the divisor is constant."""
     value, divisor = call.arguments["input"], call.arguments["other"]
     if isinstance(divisor, Linear):
-        raise not_lipschitz(call, "divides by a value that depends on the input")
+        return quotient(builder, call)
     return _scaled(call, value, constants.reciprocal(_as_constant(divisor)))
 
 
@@ -193,6 +198,11 @@ def _scaled(call: Call, value: Linear, weight: Constant) -> Linear:
 
 def _as_constant(x: Constant | float) -> Constant:
     return x if isinstance(x, Constant) else constants.exact(float(x))
+
+
+def spatial_dims(call: Call) -> int:
+    """Spatial dimensions of a pooling operator, which only its name tells: `max_pool2d` has two."""
+    return int(call.name.partition("_pool")[2][0])
 
 
 def per_dimension(sizes: Sequence[int], dims: int) -> tuple[int, ...]:

@@ -25,11 +25,24 @@ from app.lipschitz.operators.base import Shape
 
 Shaped = Callable[[Call, Linear, Callable[[Tensor], Tensor]], Scalar]
 
+DESCRIBED: dict[str, Shaped] = {}
+"""Elementwise operators by name, each with the function that describes it."""
+
+
+CANCELLED = 2.0**-48
+"""Absolute error of derivatives such as 1 - tanh^2, where they are almost zero."""
+
+
+SIXTH = float(torch.tensor(1 / 6, dtype=torch.float32))
+"""What torch multiplies by where 1/6 is meant: a little more."""
+
 
 def elementwise(*names: str) -> Callable[[Shaped], Shaped]:
     """Register elementwise operators by a function that describes them as a `Scalar`."""
 
     def register(describe: Shaped) -> Shaped:
+        DESCRIBED.update(dict.fromkeys(names, describe))
+
         @rule(*names)
         def apply(builder: Builder, call: Call) -> Linear:
             value = broadcast(only_dependent(call), _out_shape(call))
@@ -49,7 +62,7 @@ def on_flat(call: Call, value: Linear) -> Callable[[Tensor], Tensor]:
     """The operator on flat batches `(B, n)`."""
 
     def function(x: Tensor) -> Tensor:
-        return torch.as_tensor(call.run(lambda _: x.reshape(-1, *value.shape))).reshape(x.shape)
+        return torch.as_tensor(call.run(lambda _: x.reshape(x.shape[0], *value.shape))).reshape(x.shape)
 
     return function
 
@@ -98,13 +111,13 @@ def soft_shrink(call: Call, _value: Linear, function: Callable[[Tensor], Tensor]
 @elementwise("tanh.default", "atan.default", "asinh.default")
 def bell(_call: Call, _value: Linear, function: Callable[[Tensor], Tensor]) -> Scalar:
     """Steepest at zero, where the slope is 1; flat far away."""
-    return Scalar(function, (Knot(0.0, 1.0, 1.0),))
+    return Scalar(function, (Knot(0.0, 1.0, 1.0),), rounding=CANCELLED)
 
 
 @elementwise("sigmoid.default")
 def sigmoid(_call: Call, _value: Linear, function: Callable[[Tensor], Tensor]) -> Scalar:
     """Steepest at zero, where the slope is 1/4."""
-    return Scalar(function, (Knot(0.0, 0.25, 0.25),))
+    return Scalar(function, (Knot(0.0, 0.25, 0.25),), rounding=CANCELLED)
 
 
 @elementwise("erf.default")
@@ -114,11 +127,14 @@ def error_function(_call: Call, _value: Linear, function: Callable[[Tensor], Ten
 
 
 @elementwise("softplus.default")
-def softplus(_call: Call, _value: Linear, function: Callable[[Tensor], Tensor]) -> Scalar:
-    """log(1 + exp(beta x)) / beta, convex. (torch jumps by 2e-9 where it switches to the identity; the
-    function meant has no jump.)
+def softplus(call: Call, _value: Linear, _function: Callable[[Tensor], Tensor]) -> Scalar:
+    """log(1 + exp(beta x)) / beta, convex. torch jumps by 2e-9 where it switches to the identity; the function
+    meant has no jump.
     """
-    return Scalar(function, (), (0.0, 1.0))
+    beta, threshold = float(call.arguments["beta"]), float(call.arguments["threshold"])
+    if not (beta > 0 and threshold >= 20):
+        raise UnsupportedOperator(f"{call.place} with beta {beta:g} and threshold {threshold:g} has no rule")
+    return Scalar(lambda x: torch.logaddexp(beta * x, torch.zeros_like(x)) / beta, (), (0.0, 1.0))
 
 
 @elementwise("abs.default")
@@ -178,14 +194,16 @@ def _require_positive(call: Call, key: str) -> None:
 @elementwise("hardsigmoid.default")
 def hard_sigmoid(_call: Call, _value: Linear, function: Callable[[Tensor], Tensor]) -> Scalar:
     """1/6 between -3 and 3; torch multiplies by the float32 nearest to 1/6, which is a little more."""
-    steepest = outward(0.0, float(torch.tensor(1 / 6, dtype=torch.float32)))[1]
+    steepest = outward(0.0, SIXTH)[1]
     return Scalar(function, (Knot(-3.0, 0.0, steepest), Knot(3.0, 0.0, steepest)))
 
 
 @elementwise("hardswish.default")
 def hard_swish(_call: Call, _value: Linear, function: Callable[[Tensor], Tensor]) -> Scalar:
-    """x clip(x + 3, 0, 6) / 6: slope (2 x + 3)/6 between -3 and 3."""
-    return Scalar(function, (Knot(-3.0, -0.5, 0.0), Knot(3.0, 1.0, 1.5)), (0.0, 1.0), (-1.5, -3.0))
+    """x clip(x + 3, 0, 6) / 6: slope (2 x + 3)/6 between -3 and 3; torch multiplies by a float32 1/6 here too."""
+    more = SIXTH / (1 / 6)
+    knots = (Knot(-3.0, *outward(-0.5 * more, 0.0)), Knot(3.0, *outward(1.0, 1.5 * more)))
+    return Scalar(function, knots, (0.0, more), (-1.5, -3.0))
 
 
 @elementwise("gelu.default")
@@ -206,7 +224,8 @@ def silu(_call: Call, _value: Linear, function: Callable[[Tensor], Tensor]) -> S
 def _swish_like(function: Callable[[Tensor], Tensor], extreme: float, excess: float, turn: float) -> Scalar:
     """Slopes from -excess to 1 + excess, symmetric about (0, 1/2)."""
     low, high = outward(-excess, 1.0 + excess)
-    return Scalar(function, (Knot(-extreme, low, low), Knot(extreme, high, high)), (0.0, 1.0), (turn,))
+    knots = (Knot(-extreme, low, low), Knot(extreme, high, high))
+    return Scalar(function, knots, (0.0, 1.0), (turn,), CANCELLED)
 
 
 @elementwise("mish.default")
@@ -214,7 +233,7 @@ def mish(_call: Call, _value: Linear, function: Callable[[Tensor], Tensor]) -> S
     """x tanh(softplus(x)): derivative extreme at -2.25637640 and 1.49057118."""
     low, high = outward(-0.112526122389463, 1.088498161251728)
     knots = (Knot(-2.2563763963607931, low, low), Knot(1.4905711794854285, high, high))
-    return Scalar(function, knots, (0.0, 1.0), (-1.1924312145100772,))
+    return Scalar(function, knots, (0.0, 1.0), (-1.1924312145100772,), CANCELLED)
 
 
 @rule("log_sigmoid_forward.default")

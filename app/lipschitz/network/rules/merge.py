@@ -7,6 +7,7 @@ from torch import Tensor
 
 from app.lipschitz.network.builder import Builder, scaled_by
 from app.lipschitz.network.call import Call
+from app.lipschitz.network.nodes import nondecreasing
 from app.lipschitz.network.rules.broadcast import broadcast
 from app.lipschitz.network.rules.elementwise import flat, on_flat
 from app.lipschitz.network.rules.table import rule
@@ -49,7 +50,7 @@ def extremum(builder: Builder, call: Call) -> Linear:
     def select(x: Tensor) -> Tensor:
         return torch.as_tensor(call.target(x[:, :half], x[:, half:]))
 
-    return builder.nonlinear(joined, shape, select, ONE, "merge", call.origin)
+    return builder.nonlinear(joined, shape, select, ONE, "merge", call.origin, nondecreasing)
 
 
 def _clipped(builder: Builder, call: Call, shape: Shape) -> Linear:

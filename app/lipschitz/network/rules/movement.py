@@ -39,7 +39,7 @@ MOVEMENTS = (
 
 IDENTITIES = (
     "clone.default", "alias.default", "detach.default", "contiguous.default", "lift_fresh_copy.default",
-    "lift_fresh.default", "positive.default", "dropout.default", "view_of.default",
+    "lift_fresh.default", "positive.default", "dropout.default",
 )  # fmt: skip
 
 

@@ -1,126 +1,158 @@
-"""Layers that divide by a spread computed from their own input, and softmax: global constants in closed form.
+"""Layers that divide by a spread computed from their own input, over groups of entries.
 
 With n entries in a group, centred x and s = sqrt(var + eps), the Jacobian of layer norm is
-(I - 11^T/n - x x^T / (n s^2)) / s up to the gain. Its 2-norm is at most 1/s <= 1/sqrt(eps) (attained for
-constant inputs when n > 1). Its rows have 1-norm at most (2 (n-1)/n + sqrt(n-1) t/(1+t)^(3/2)) / sqrt(eps)
-with t = var/eps, and t/(1+t)^(3/2) <= 2/sqrt(27); the matrix is symmetric, so columns too.
+(I - 11^T/n - x x^T / (n s^2)) / s up to the gain. Its 2-norm is at most 1/s, and 1/s <= 1/sqrt(eps) (attained for
+constant inputs when n > 1). Its rows have 1-norm at most (2 (n-1)/n + sqrt(n-1) var/s^2) / s, the matrix is
+symmetric, so columns too. Over all inputs, with t = var/eps, var/s^3 = t/(1+t)^(3/2) / sqrt(eps) and
+t/(1+t)^(3/2) <= 2/sqrt(27). On an interval var >= v gives 1/s <= 1/sqrt(v + eps) and var/s^2 <= 1.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from app.lipschitz.errors import NotGloballyLipschitz
 from app.lipschitz.network.builder import Builder
 from app.lipschitz.network.call import Call
+from app.lipschitz.network.ends import MARGIN, Ends, widened
+from app.lipschitz.network.nodes import Constants
 from app.lipschitz.network.rules.table import only_dependent, rule
 from app.lipschitz.network.values import Constant, Linear
-from app.lipschitz.operators.norm import Norm
+from app.lipschitz.operators.rounding import gamma
 
 OUTWARD = 1.0 + 2.0**-40
 """Covers the rounding of the closed forms below."""
 
 
-def normalizer_constants(call: Call, size: int, eps: float, gain: Constant | None) -> dict[Norm, float]:
-    """Lipschitz constants of x -> gain (x - mean) / sqrt(var + eps) over groups of `size` entries."""
-    if eps <= 0:
-        raise NotGloballyLipschitz(f"{call.place} has eps = {eps}: it is not Lipschitz around constant inputs")
-    largest = 1.0 if gain is None else float(gain.value.abs().max())
-    steepest = 0.0 if size == 1 else OUTWARD * largest / math.sqrt(eps)
-    rows = 2 * (size - 1) / size + math.sqrt(size - 1) * 2 / math.sqrt(27)
-    return {"1": steepest * rows, "2": steepest, "inf": steepest * rows}
+@dataclass(frozen=True, eq=False)
+class Normalizer:
+    """x -> gain (x - mean) / sqrt(var + eps) + bias over groups of entries of a flat vector.
+
+    `index` is `(groups, n)`, positions in the flat vector; `gain` and `bias` have one entry a position.
+    """
+
+    index: Tensor
+    eps: float
+    gain: Tensor
+    bias: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """`(B, *shape)` -> `(B, size)`."""
+        grouped = x.flatten(1)[:, self.index]
+        spread, mean = torch.var_mean(grouped, -1, correction=0, keepdim=True)
+        return self._placed((grouped - mean) / torch.sqrt(spread + self.eps)) * self.gain + self.bias
+
+    def _placed(self, grouped: Tensor) -> Tensor:
+        """Groups `(..., groups, n)` back to flat positions."""
+        order = torch.argsort(self.index.flatten())
+        return grouped.flatten(-2)[..., order]
+
+    def constants(self) -> Constants:
+        """On the whole space; infinite without a positive eps."""
+        n, largest = self.index.shape[1], float(self.gain.abs().max())
+        steepest = math.inf if self.eps <= 0 else OUTWARD * largest / math.sqrt(self.eps)
+        rows = 2 * (n - 1) / n + math.sqrt(n - 1) * 2 / math.sqrt(27)
+        return _norms(0.0 if n == 1 else steepest, rows)
+
+    def local(self, lower: Tensor, upper: Tensor) -> Constants:
+        """On `lower <= x <= upper`."""
+        n, least = self.index.shape[1], self._deviations(lower, upper)[0]
+        gains = self.gain[self.index].abs().amax(1, keepdim=True)
+        steepest = OUTWARD * float((gains / least).max()) if self.eps >= 0 else math.inf
+        near = _norms(0.0 if n == 1 else steepest, 2 * (n - 1) / n + math.sqrt(n - 1))
+        return {p: min(near[p], constant) for p, constant in self.constants().items()}
+
+    def range(self, _function: object, lower: Tensor, upper: Tensor) -> Ends:
+        """No entry of a group is more than sqrt(n - 1) deviations away from the mean."""
+        n = self.index.shape[1]
+        below, above = self._centred(lower, upper)
+        least, most = self._deviations(lower, upper)
+        reach = math.sqrt(n - 1) * OUTWARD if self.eps >= 0 else math.inf
+        low, high = widened(torch.minimum(below / least, below / most), torch.maximum(above / least, above / most), 0.0)
+        ends = self._placed(torch.stack([low, high]).clamp(-reach, reach)) * self.gain
+        allowance = MARGIN * (ends.abs().amax(0) + self.bias.abs())
+        return widened(ends.amin(0) + self.bias, ends.amax(0) + self.bias, allowance)
+
+    def _centred(self, lower: Tensor, upper: Tensor) -> Ends:
+        """Bounds of x - mean, `(groups, n)`: (1 - 1/n) x_i minus the others' sum over n."""
+        n = self.index.shape[1]
+        low, high = lower[self.index], upper[self.index]
+        below = low - (high.sum(1, keepdim=True) - high + low) / n
+        above = high - (low.sum(1, keepdim=True) - low + high) / n
+        allowance = (MARGIN + gamma(n)) * torch.maximum(low.abs(), high.abs()).amax(1, keepdim=True)
+        return below - allowance, above + allowance
+
+    def _deviations(self, lower: Tensor, upper: Tensor) -> Ends:
+        """Bounds of sqrt(var + eps), `(groups, 1)`: the deviation is a seminorm, 1/sqrt(n)-Lipschitz."""
+        n = self.index.shape[1]
+        low, high = lower[self.index], upper[self.index]
+        middle = (low + high) / 2
+        radius = torch.linalg.vector_norm(torch.maximum(high - middle, middle - low), dim=1, keepdim=True)
+        spread = torch.linalg.vector_norm(middle - middle.mean(1, keepdim=True), dim=1, keepdim=True)
+        lost = (MARGIN + gamma(n)) * (radius + torch.linalg.vector_norm(middle, dim=1, keepdim=True))
+        least = torch.nan_to_num((spread - radius - lost).clamp(min=0.0) / math.sqrt(n), nan=0.0)
+        most = torch.nan_to_num((spread + radius + lost) / math.sqrt(n), nan=math.inf, posinf=math.inf)
+        return (least.square() + self.eps).sqrt() / OUTWARD, (most.square() + self.eps).sqrt() * OUTWARD
+
+
+def _norms(steepest: float, rows: float) -> Constants:
+    return {"1": steepest * rows * OUTWARD, "2": steepest, "inf": steepest * rows * OUTWARD}
+
+
+def _normalized(builder: Builder, call: Call, index: Tensor, gain: Tensor, bias: Tensor) -> Linear:
+    """The node of a normaliser over groups of positions; `gain` and `bias` broadcast to the value's shape."""
+    value = only_dependent(call)
+    flat = [entries.to(torch.float64).expand(value.shape).reshape(-1) for entries in (gain, bias)]
+    normalizer = Normalizer(index, float(call.arguments["eps"]), *flat)
+    return builder.nonlinear(
+        value,
+        value.shape,
+        normalizer,
+        normalizer.constants(),
+        "normalization",
+        call.origin,
+        normalizer.range,
+        normalizer.local,
+    )
+
+
+def _parameter(call: Call, key: str, default: float) -> Tensor:
+    constant: Constant | None = call.arguments[key]
+    return torch.tensor(default, dtype=torch.float64) if constant is None else constant.value
+
+
+def _channelwise(call: Call, rank: int) -> tuple[Tensor, Tensor]:
+    """Gain and bias with one entry a channel, the second of `rank` axes."""
+    pair = _parameter(call, "weight", 1.0), _parameter(call, "bias", 0.0)
+    gain, bias = (entries.reshape(-1, *[1] * (rank - 2)) for entries in pair)
+    return gain, bias
+
+
+def _positions(value: Linear) -> Tensor:
+    return torch.arange(value.operator.out_size).reshape(value.shape)
 
 
 @rule("native_layer_norm.default")
 def layer_norm(builder: Builder, call: Call) -> tuple[Linear, ...]:
     """Layer norm over the trailing `normalized_shape`: max|gamma| / sqrt(eps)."""
-    value, axes = only_dependent(call), len(call.arguments["normalized_shape"])
-    size = math.prod(call.arguments["normalized_shape"])
-    constants = normalizer_constants(call, size, call.arguments["eps"], call.arguments["weight"])
-    gain, bias = (_tensor(call.arguments[key]) for key in ("weight", "bias"))
-    shape, eps = value.shape[len(value.shape) - axes :], call.arguments["eps"]
-
-    def normalize(x: Tensor) -> Tensor:
-        return torch.nn.functional.layer_norm(x, shape, gain, bias, eps)
-
-    return (builder.nonlinear(value, value.shape, normalize, constants, "normalization", call.origin),)
+    index = _positions(only_dependent(call)).reshape(-1, math.prod(call.arguments["normalized_shape"]))
+    gain, bias = _parameter(call, "weight", 1.0), _parameter(call, "bias", 0.0)
+    return (_normalized(builder, call, index, gain, bias),)
 
 
 @rule("native_group_norm.default")
 def group_norm(builder: Builder, call: Call) -> tuple[Linear, ...]:
     """Group norm: every group is a layer norm of its channels and positions."""
-    value, groups = only_dependent(call), call.arguments["group"]
-    gain, bias = (_tensor(call.arguments[key]) for key in ("weight", "bias"))
-    size = math.prod(value.shape[1:]) // groups
-    eps = call.arguments["eps"]
-    constants = normalizer_constants(call, size, eps, call.arguments["weight"])
-    shape = value.shape
-
-    def normalize(x: Tensor) -> Tensor:
-        flat = x.reshape(-1, *shape[1:])
-        return torch.nn.functional.group_norm(flat, groups, gain, bias, eps)
-
-    return (builder.nonlinear(value, shape, normalize, constants, "normalization", call.origin),)
+    value = only_dependent(call)
+    index = _positions(value).reshape(value.shape[0] * call.arguments["group"], -1)
+    return (_normalized(builder, call, index, *_channelwise(call, len(value.shape))),)
 
 
 def batch_statistics_norm(builder: Builder, call: Call) -> Linear:
     """Batch norm by the batch's own statistics (instance norm): a layer norm of every channel's entries."""
-    value, eps = only_dependent(call), call.arguments["eps"]
-    size = math.prod(value.shape) // value.shape[1]
-    constants = normalizer_constants(call, size, eps, call.arguments["weight"])
-    gain, bias = (_tensor(call.arguments[key]) for key in ("weight", "bias"))
-    channels = value.shape[1]
-    axes = (1, *range(3, len(value.shape) + 1))
-
-    def normalize(x: Tensor) -> Tensor:
-        column = (channels, *[1] * (x.ndim - 3))
-        spread, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
-        centred = (x - mean) / torch.sqrt(spread + eps)
-        scaled = centred if gain is None else centred * gain.reshape(column)
-        return scaled if bias is None else scaled + bias.reshape(column)
-
-    return builder.nonlinear(value, value.shape, normalize, constants, "normalization", call.origin)
-
-
-@rule("_softmax.default")
-def softmax(builder: Builder, call: Call) -> Linear:
-    """Softmax: diag(p) - p p^T has 2-norm at most 1/2 and absolute row sums 2 p_i (1 - p_i) <= 1/2."""
-    value, dim = only_dependent(call), _batched(call)
-    half: dict[Norm, float] = {"1": 0.5, "2": 0.5, "inf": 0.5}
-    return builder.nonlinear(value, value.shape, lambda x: torch.softmax(x, dim), half, "normalization", call.origin)
-
-
-@rule("_log_softmax.default")
-def log_softmax(builder: Builder, call: Call) -> Linear:
-    """Log-softmax: I - 1 p^T is convex in p, so its norms are largest at a vertex: sqrt(n), 2 and n - 1."""
-    value, dim = only_dependent(call), _batched(call)
-    n = value.shape[call.arguments["dim"]]
-    constants: dict[Norm, float] = {"1": max(1.0, n - 1.0), "2": OUTWARD * math.sqrt(n), "inf": 2.0}
-    return builder.nonlinear(
-        value, value.shape, lambda x: torch.log_softmax(x, dim), constants, "normalization", call.origin
-    )
-
-
-@rule("logsumexp.default")
-def log_sum_exp(builder: Builder, call: Call) -> Linear:
-    """Log-sum-exp: the gradient is a probability vector, so the constant is 1 in every norm."""
     value = only_dependent(call)
-    dims, keepdim = call.arguments["dim"], call.arguments["keepdim"]
-    batched = [dim + 1 if dim >= 0 else dim for dim in dims]
-    shape = tuple(call.run(Linear.offset).shape)
-    one: dict[Norm, float] = {"1": 1.0, "2": 1.0, "inf": 1.0}
-    return builder.nonlinear(
-        value, shape, lambda x: torch.logsumexp(x, batched, keepdim), one, "normalization", call.origin
-    )
-
-
-def _batched(call: Call) -> int:
-    dim = int(call.arguments["dim"])
-    return dim + 1 if dim >= 0 else dim
-
-
-def _tensor(constant: Constant | None) -> Tensor | None:
-    return None if constant is None else constant.value
+    index = _positions(value).movedim(1, 0).flatten(1)
+    return _normalized(builder, call, index, *_channelwise(call, len(value.shape)))

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from app.lipschitz.network.builder import Builder
 from app.lipschitz.network.call import Call
-from app.lipschitz.network.rules.affine import per_dimension
+from app.lipschitz.network.nodes import nondecreasing
+from app.lipschitz.network.rules.affine import per_dimension, spatial_dims
 from app.lipschitz.network.rules.table import only_dependent, rule
 from app.lipschitz.network.values import Linear
 from app.lipschitz.operators.base import Shape
@@ -54,16 +55,17 @@ def _pool(builder: Builder, call: Call, copies: int) -> Linear:
     shape = value.shape
 
     def pool(x: Tensor) -> Tensor:
-        merged = x.reshape(-1, *shape[1:]) if len(shape) > 3 or len(call.arguments["kernel_size"]) < 2 else x
+        merged = x.reshape(-1, *shape[1:]) if len(shape) > spatial_dims(call) + 1 else x
         return _first(call.run(lambda _: merged))
 
-    return builder.nonlinear(value, tuple(first.shape), pool, selection_constants(copies), "pooling", call.origin)
+    constants = selection_constants(copies)
+    return builder.nonlinear(value, tuple(first.shape), pool, constants, "pooling", call.origin, nondecreasing)
 
 
 def _overlap(call: Call) -> int:
     """Largest number of windows that share an entry: the product over dimensions."""
-    size = call.arguments["kernel_size"]
-    dims = len(size)
+    dims = spatial_dims(call)
+    size = per_dimension(call.arguments["kernel_size"], dims)
     stride = per_dimension(call.arguments["stride"] or size, dims)
     dilation = per_dimension(call.arguments["dilation"], dims)
     return math.prod(_shared(k, s, d) for k, s, d in zip(size, stride, dilation, strict=True))
@@ -95,8 +97,9 @@ def extremum_over_axes(builder: Builder, call: Call) -> tuple[Linear, ...] | Lin
     reduce = torch.amax if "max" in call.name else torch.amin
     batched = [axis + 1 if axis >= 0 else axis for axis in axes]
     shape = tuple(_first(call.run(Linear.offset)).shape)
+    constants = selection_constants(1)
     node = builder.nonlinear(
-        value, shape, lambda x: reduce(x, batched, keepdim), selection_constants(1), "pooling", call.origin
+        value, shape, lambda x: reduce(x, batched, keepdim), constants, "pooling", call.origin, nondecreasing
     )
     return (node,) if call.name.endswith(".dim") else node
 
@@ -107,7 +110,8 @@ def sort(builder: Builder, call: Call) -> tuple[Linear, ...]:
     value = only_dependent(call)
     shape = tuple(_first(call.run(Linear.offset)).shape)
     function = _sorted(call, value.shape)
-    node = builder.nonlinear(value, shape, function, selection_constants(1), "pooling", call.origin)
+    constants = selection_constants(1)
+    node = builder.nonlinear(value, shape, function, constants, "pooling", call.origin, nondecreasing)
     return (node,)
 
 

@@ -9,7 +9,7 @@ import torch
 from app.lipschitz.network import constants
 from app.lipschitz.network.builder import Builder
 from app.lipschitz.network.call import Call
-from app.lipschitz.network.rules.affine import apply, per_dimension
+from app.lipschitz.network.rules.affine import apply, per_dimension, spatial_dims
 from app.lipschitz.network.rules.broadcast import diagonal
 from app.lipschitz.network.rules.table import only_dependent, rule
 from app.lipschitz.network.values import Constant, Linear
@@ -59,7 +59,7 @@ def _summation(shape: Shape, dims: list[int], out_shape: Shape) -> LinearOperato
 def average_pool(_builder: Builder, call: Call) -> Linear:
     """A depthwise convolution of ones, divided by the number of entries that the operator counts."""
     value = only_dependent(call)
-    dims, out_shape = len(call.arguments["kernel_size"]), _out_shape(call)
+    dims, out_shape = spatial_dims(call), _out_shape(call)
     missing = (1,) * (dims + 2 - len(value.shape))
     batched, batched_out = (*missing, *value.shape), (*missing, *out_shape)
     window = _window_sum(call, batched, batched_out)
@@ -76,9 +76,10 @@ def average_pool(_builder: Builder, call: Call) -> Linear:
 
 
 def _window_sum(call: Call, in_shape: Shape, out_shape: Shape) -> Convolution:
-    size = call.arguments["kernel_size"]
-    stride = call.arguments["stride"] or size
-    padding = per_dimension(call.arguments["padding"], len(size))
+    dims = spatial_dims(call)
+    size = per_dimension(call.arguments["kernel_size"], dims)
+    stride = per_dimension(call.arguments["stride"] or size, dims)
+    padding = per_dimension(call.arguments["padding"], dims)
     needed = [
         (n - 1) * s + k - i - p
         for n, s, k, i, p in zip(out_shape[2:], stride, size, in_shape[2:], padding, strict=True)
@@ -89,9 +90,9 @@ def _window_sum(call: Call, in_shape: Shape, out_shape: Shape) -> Convolution:
         in_shape,
         out_shape,
         kernel,
-        per_dimension(stride, len(size)),
+        stride,
         ends,
-        (1,) * len(size),
+        (1,) * dims,
         in_shape[1],
         0.0,
     )

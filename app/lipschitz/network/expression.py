@@ -1,0 +1,335 @@
+"""Expressions in one real variable, as the fused regions of a graph give them.
+
+A step reads earlier ones. `jet` encloses its value and slope on one side of every kink, `affine` gives the exact
+coefficients (a, b) of a x + b where it is of that form, `exact` its value in rational arithmetic; both are None
+where that is not known.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from app.lipschitz.network.jets import Interval, Jet
+from app.lipschitz.network.scalar import Knot, Scalar
+from app.lipschitz.network.tails import Tail
+
+Line = tuple[Fraction, Fraction]
+"""Slope and value at zero."""
+
+
+@dataclass(frozen=True)
+class Step(ABC):
+    """One operation; `key` tells equal steps."""
+
+    @abstractmethod
+    def value(self, x: Tensor) -> Tensor:
+        """The function itself, entry by entry."""
+
+    @abstractmethod
+    def jet(self, x: Jet, at: Fraction) -> Jet:
+        """Enclosure over cells that lie, with the rational number `at`, between two neighbouring kinks."""
+
+    @abstractmethod
+    def exact(self, x: Fraction) -> Fraction | None:
+        """The value at a rational number, where that is rational too and known."""
+
+    @property
+    def line(self) -> Line | None:
+        """The coefficients of an affine function."""
+        return None
+
+    @property
+    def operands(self) -> tuple[Step, ...]:
+        """The steps that this one reads."""
+        return ()
+
+
+@dataclass(frozen=True)
+class Variable(Step):
+    """x."""
+
+    def value(self, x: Tensor) -> Tensor:
+        """x."""
+        return x
+
+    def jet(self, x: Jet, at: Fraction) -> Jet:
+        """x with slope 1."""
+        return x
+
+    def exact(self, x: Fraction) -> Fraction | None:
+        """x."""
+        return x
+
+    @property
+    def line(self) -> Line | None:
+        """1 x + 0."""
+        return Fraction(1), Fraction(0)
+
+
+@dataclass(frozen=True)
+class Number(Step):
+    """A constant, known up to `radius`."""
+
+    center: float
+    radius: float = 0.0
+
+    def value(self, x: Tensor) -> Tensor:
+        """The stored number."""
+        return torch.full_like(x, self.center)
+
+    def jet(self, x: Jet, at: Fraction) -> Jet:
+        """A constant with slope 0."""
+        low, high = self.center, self.center
+        if self.radius:
+            low = math.nextafter(self.center - self.radius, -math.inf)
+            high = math.nextafter(self.center + self.radius, math.inf)
+        value = Interval.of(low, high)
+        return Tail.number(value, x.start, x.side) if isinstance(x, Tail) else Jet(value, Interval.of(0.0, 0.0))
+
+    def exact(self, x: Fraction) -> Fraction | None:
+        """The number, when it is exact."""
+        return None if self.radius else Fraction(self.center)
+
+    @property
+    def line(self) -> Line | None:
+        """0 x + c."""
+        return None if self.radius else (Fraction(0), Fraction(self.center))
+
+
+@dataclass(frozen=True)
+class Sum(Step):
+    """f + g."""
+
+    left: Step
+    right: Step
+
+    def value(self, x: Tensor) -> Tensor:
+        """f + g."""
+        return self.left.value(x) + self.right.value(x)
+
+    def jet(self, x: Jet, at: Fraction) -> Jet:
+        """The sum rule."""
+        return self.left.jet(x, at).plus(self.right.jet(x, at))
+
+    def exact(self, x: Fraction) -> Fraction | None:
+        """f + g."""
+        return _both(lambda a, b: a + b, self.left.exact(x), self.right.exact(x))
+
+    @property
+    def line(self) -> Line | None:
+        """The sum of two lines."""
+        if self.left.line is None or self.right.line is None:
+            return None
+        return self.left.line[0] + self.right.line[0], self.left.line[1] + self.right.line[1]
+
+    @property
+    def operands(self) -> tuple[Step, ...]:
+        """f and g."""
+        return self.left, self.right
+
+
+@dataclass(frozen=True)
+class Product(Step):
+    """f g."""
+
+    left: Step
+    right: Step
+
+    def value(self, x: Tensor) -> Tensor:
+        """f g."""
+        return self.left.value(x) * self.right.value(x)
+
+    def jet(self, x: Jet, at: Fraction) -> Jet:
+        """The product rule."""
+        return self.left.jet(x, at).times(self.right.jet(x, at))
+
+    def exact(self, x: Fraction) -> Fraction | None:
+        """f g."""
+        return _both(lambda a, b: a * b, self.left.exact(x), self.right.exact(x))
+
+    @property
+    def line(self) -> Line | None:
+        """A line times a constant."""
+        if self.left.line is None or self.right.line is None:
+            return None
+        (a, b), (c, d) = self.left.line, self.right.line
+        return (a * d + b * c, b * d) if a * c == 0 else None
+
+    @property
+    def operands(self) -> tuple[Step, ...]:
+        """f and g."""
+        return self.left, self.right
+
+
+@dataclass(frozen=True)
+class Apply(Step):
+    """phi(f) for an elementwise function that has a `Scalar` of its own; `literals` are phi's parameters."""
+
+    name: str
+    literals: tuple[object, ...]
+    argument: Step
+    scalar: Scalar = field(compare=False)
+
+    def value(self, x: Tensor) -> Tensor:
+        """phi(f)."""
+        return self.scalar.function(self.argument.value(x))
+
+    def jet(self, x: Jet, at: Fraction) -> Jet:
+        """The chain rule; an affine argument stays on its side of every knot of phi."""
+        return self.argument.jet(x, at).through(self.name, self.scalar, self._window(at))
+
+    def _window(self, at: Fraction) -> tuple[float, float]:
+        line = self.argument.line
+        if line is None:
+            return -math.inf, math.inf
+        here = line[0] * at + line[1]
+        below = [knot for knot in self.knots() if knot < here]
+        above = [knot for knot in self.knots() if knot > here]
+        return (
+            math.nextafter(float(max(below)), math.inf) if below else -math.inf,
+            math.nextafter(float(min(above)), -math.inf) if above else math.inf,
+        )
+
+    def knots(self) -> list[Fraction]:
+        """Where phi's derivative jumps."""
+        return [Fraction(float(knot.at)) for knot in self.scalar.knots if _jumps(knot)]
+
+    def exact(self, x: Fraction) -> Fraction | None:
+        """phi at its few rational points."""
+        inner = self.argument.exact(x)
+        known = EXACT.get(self.name)
+        return None if inner is None or known is None else known(inner)
+
+    @property
+    def operands(self) -> tuple[Step, ...]:
+        """f."""
+        return (self.argument,)
+
+
+def _jumps(knot: Knot) -> bool:
+    """Whether the derivative jumps there, the function itself being continuous: no pole."""
+    lower, upper = float(knot.lower), float(knot.upper)
+    return lower != upper and math.isfinite(lower) and math.isfinite(upper)
+
+
+def _at_zero(result: Fraction) -> Callable[[Fraction], Fraction | None]:
+    return lambda x: result if x == 0 else None
+
+
+EXACT: dict[str, Callable[[Fraction], Fraction | None]] = {
+    "relu": lambda x: max(x, Fraction(0)),
+    "abs": abs,
+    "exp": _at_zero(Fraction(1)),
+    "sigmoid": _at_zero(Fraction(1, 2)),
+    **{name: _at_zero(Fraction(0)) for name in ("expm1", "log1p", "tanh", "erf", "atan", "asinh", "silu", "gelu")},
+}
+
+
+@dataclass(frozen=True)
+class Extremum(Step):
+    """max(f, g) for sign 1, min(f, g) for sign -1."""
+
+    sign: float
+    left: Step
+    right: Step
+
+    def value(self, x: Tensor) -> Tensor:
+        """The larger or smaller one."""
+        choose = torch.maximum if self.sign > 0 else torch.minimum
+        return choose(self.left.value(x), self.right.value(x))
+
+    def jet(self, x: Jet, at: Fraction) -> Jet:
+        """The branch that is active between the kinks, where that is known."""
+        gap = self.gap.line
+        if gap is None:
+            return self.left.jet(x, at).larger(self.right.jet(x, at), self.sign)
+        active = self.left if self.sign * (gap[0] * at + gap[1]) >= 0 else self.right
+        return active.jet(x, at)
+
+    @property
+    def gap(self) -> Step:
+        """f - g."""
+        return Sum(self.left, Product(Number(-1.0), self.right))
+
+    def exact(self, x: Fraction) -> Fraction | None:
+        """The larger or smaller one."""
+        return _both(max if self.sign > 0 else min, self.left.exact(x), self.right.exact(x))
+
+    @property
+    def operands(self) -> tuple[Step, ...]:
+        """f and g."""
+        return self.left, self.right
+
+
+@dataclass(frozen=True)
+class Choice(Step):
+    """`yes` where `gap` > 0 and `no` where `gap` < 0; continuous, so that either does where it is zero."""
+
+    gap: Step
+    yes: Step
+    no: Step
+
+    def value(self, x: Tensor) -> Tensor:
+        """The chosen branch."""
+        return torch.where(self.gap.value(x) > 0, self.yes.value(x), self.no.value(x))
+
+    def jet(self, x: Jet, at: Fraction) -> Jet:
+        """The branch between the kinks."""
+        return self._branch(at).jet(x, at)
+
+    def _branch(self, at: Fraction) -> Step:
+        line = self.gap.line
+        assert line is not None
+        return self.yes if line[0] * at + line[1] > 0 else self.no
+
+    def continuous(self) -> bool:
+        """Whether the gap is affine and the branches provably meet where it is zero."""
+        if self.gap.line is None or self.gap.line == (Fraction(0), Fraction(0)):
+            return False
+        crossing = root(self.gap.line, Fraction(0))
+        if crossing is None:
+            return True
+        return _both(lambda a, b: a - b, self.yes.exact(crossing), self.no.exact(crossing)) == 0
+
+    def exact(self, x: Fraction) -> Fraction | None:
+        """The chosen branch."""
+        return self._branch(x).exact(x)
+
+    @property
+    def operands(self) -> tuple[Step, ...]:
+        """Both branches and what chooses."""
+        return self.gap, self.yes, self.no
+
+
+def _both(combine: Callable[[Fraction, Fraction], Fraction], a: Fraction | None, b: Fraction | None) -> Fraction | None:
+    return None if a is None or b is None else combine(a, b)
+
+
+def root(line: Line, level: Fraction) -> Fraction | None:
+    """Where a x + b reaches the level; None for a constant."""
+    return None if line[0] == 0 else (level - line[1]) / line[0]
+
+
+def kinks(step: Step) -> set[Fraction]:
+    """All points where some step changes its branch for a reason that is exactly known."""
+    found = {point for operand in step.operands for point in kinks(operand)}
+    if isinstance(step, Apply) and step.argument.line is not None:
+        found |= {point for knot in step.knots() if (point := root(step.argument.line, knot)) is not None}
+    if isinstance(step, Extremum | Choice) and step.gap.line is not None:
+        crossing = root(step.gap.line, Fraction(0))
+        found |= set() if crossing is None else {crossing}
+    return found
+
+
+def continuous(step: Step) -> bool:
+    """Whether every choice in the expression is continuous."""
+    if isinstance(step, Choice) and not step.continuous():
+        return False
+    return all(continuous(operand) for operand in step.operands)

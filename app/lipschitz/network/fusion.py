@@ -1,0 +1,339 @@
+"""Regions of the captured graph that are one function of one tensor, entry by entry.
+
+Exporters write GELU, SiLU, Mish, hard-swish, leaky ReLU, ... as several elementwise operations. From an operation
+with two dependent operands, or one that is steep without bound, the search goes back through elementwise
+operations until all paths meet in one tensor, the root. The region becomes one activation on the root when its
+expression has a certified finite slope; otherwise the ordinary rules apply.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch._ops import OpOverload
+
+from app.lipschitz.errors import LipschitzError
+from app.lipschitz.ingest.captured import Origin
+from app.lipschitz.network import constants
+from app.lipschitz.network.builder import Builder
+from app.lipschitz.network.call import Call
+from app.lipschitz.network.expression import (
+    Apply,
+    Choice,
+    Extremum,
+    Number,
+    Product,
+    Step,
+    Sum,
+    Variable,
+)
+from app.lipschitz.network.fused import Fused, slope_of
+from app.lipschitz.network.nodes import Input
+from app.lipschitz.network.rules.elementwise import DESCRIBED, Pole, on_flat
+from app.lipschitz.network.rules.movement import IDENTITIES
+from app.lipschitz.network.scalar import Knot, Scalar
+from app.lipschitz.network.values import Constant, Linear
+from app.lipschitz.operators.reshape import Reshape
+
+Values = Mapping[fx.Node, Any]
+
+MOST_OPERATIONS = 24
+"""Operations of a region; activations have at most a dozen."""
+MOST_ROOTS = 4
+"""Roots that are tried, nearest first."""
+
+STEEP = frozenset({"sqrt.default", "log.default", "log1p.default", "rsqrt.default", "reciprocal.default",
+                   "pow.Tensor_Scalar", "exp.default"})  # fmt: skip
+COMPARISONS = {"gt": 1.0, "ge": 1.0, "lt": -1.0, "le": -1.0}
+PASSING = frozenset((*IDENTITIES, "_to_copy.default", "to.dtype"))
+
+
+def fused(builder: Builder, node: fx.Node, values: Values) -> Linear | None:
+    """The node's value as one activation, when it ends a region with a certified slope."""
+    dependent = _dependent(node, values)
+    if not (len(dependent) > 1 or (dependent and _opens(node, dependent[0]))):
+        return None
+    for root in _roots(node, values):
+        region = _expression(node, root, values)
+        if region is None or not _bends(region):
+            continue
+        slope = slope_of(region)
+        if slope is not None:
+            scalar = Fused(region.value, expression=region, whole=slope)
+            return builder.activation(values[root], scalar, _origin(node))
+    return None
+
+
+def _opens(node: fx.Node, dependent: fx.Node) -> bool:
+    """Whether a region may end here although only one operand depends on the input."""
+    name = _name(node)
+    return name in STEEP or (name.startswith("div.Tensor") and node.args[1] is dependent)
+
+
+def _name(node: fx.Node) -> str:
+    return str(node.target).removeprefix("aten.")
+
+
+def _origin(node: fx.Node) -> Origin:
+    return node.meta.get("origin") or Origin(node.name, _name(node))
+
+
+def _dependent(node: fx.Node, values: Values) -> list[fx.Node]:
+    """The distinct operands that depend on the input; a refused comparison counts."""
+    return [x for x in node.all_input_nodes if isinstance(values.get(x), Linear | LipschitzError)]
+
+
+def _roots(node: fx.Node, values: Values) -> list[fx.Node]:
+    """Single nodes that all paths from `node` backwards pass through, nearest first."""
+    order = {known: position for position, known in enumerate(values)}
+    frontier, roots = set(_dependent(node, values)), []
+    for _ in range(MOST_OPERATIONS):
+        if len(frontier) == 1 and isinstance(values[next(iter(frontier))], Linear):
+            roots.append(next(iter(frontier)))
+        latest = max(frontier, key=order.__getitem__)
+        if len(roots) == MOST_ROOTS or latest.op != "call_function" or not _elementwise(latest):
+            break
+        frontier = frontier - {latest} | set(_dependent(latest, values))
+        if not frontier:
+            break
+    return roots
+
+
+def _elementwise(node: fx.Node) -> bool:
+    name = _name(node)
+    return name in DESCRIBED or name in PASSING or name.partition(".")[0] in (*BUILD, *COMPARISONS)
+
+
+def _expression(node: fx.Node, root: fx.Node, values: Values) -> Step | None:
+    """The node as an expression in the root, with shapes all alike; None where some step has no form."""
+    shape = values[root].shape
+    built: dict[fx.Node, Step | None] = {root: Variable()}
+
+    def step(operand: Any) -> Step | None:
+        if not isinstance(operand, fx.Node):
+            return Number(float(operand)) if isinstance(operand, int | float) else None
+        if operand not in built:
+            value = values.get(operand)
+            built[operand] = _number(value, shape) if isinstance(value, Constant) else _step(operand, step, values)
+        return built[operand]
+
+    result = _step(node, step, values)
+    return result if result is not None and _size(result) <= 4 * MOST_OPERATIONS else None
+
+
+def _size(step: Step) -> int:
+    return 1 + sum(_size(operand) for operand in step.operands)
+
+
+def _bends(step: Step) -> bool:
+    """Whether the expression is more than affine."""
+    if isinstance(step, Apply | Extremum | Choice):
+        return True
+    multiplies = isinstance(step, Product) and not any(isinstance(factor, Number) for factor in step.operands)
+    return multiplies or any(map(_bends, step.operands))
+
+
+def _number(constant: Constant, shape: tuple[int, ...]) -> Number | None:
+    """A constant whose entries are all one number and that does not enlarge the root's shape."""
+    entries = constant.value.reshape(-1).to(torch.float64)
+    fits = len(constant.shape) <= len(shape) and torch.broadcast_shapes(constant.shape, shape) == torch.Size(shape)
+    if not len(entries) or not fits or not bool((entries == entries[0]).all()):
+        return None
+    spread = float(constants.radius(constant).max()) if constant.value.is_floating_point() else 0.0
+    return Number(float(entries[0]), spread) if math.isfinite(spread) else None
+
+
+Operand = Callable[[Any], Step | None]
+
+
+def _step(node: fx.Node, operand: Operand, values: Values) -> Step | None:
+    name = _name(node)
+    if name in PASSING:
+        return operand(node.args[0])
+    if name in DESCRIBED:
+        inner = operand(node.args[0])
+        return None if inner is None else _applied(node, inner, values)
+    build = BUILD.get(name.partition(".")[0])
+    return None if build is None or "mode" in name else build(node, operand)
+
+
+def _pair(node: fx.Node, operand: Operand) -> tuple[Step, Step] | None:
+    left, right = operand(node.args[0]), operand(node.args[1])
+    return None if left is None or right is None else (left, right)
+
+
+def scaled(step: Step, factor: float) -> Step:
+    """factor * step."""
+    return step if factor == 1.0 else Product(Number(factor), step)
+
+
+def _sum(first: float, second: float, alpha_on_first: bool = False) -> Callable[[fx.Node, Operand], Step | None]:
+    def build(node: fx.Node, operand: Operand) -> Step | None:
+        pair = _pair(node, operand)
+        alpha = node.kwargs.get("alpha", node.args[2] if len(node.args) > 2 else 1)
+        if pair is None or not isinstance(alpha, int | float):
+            return None
+        factors = (first * alpha, second) if alpha_on_first else (first, second * alpha)
+        return Sum(scaled(pair[0], factors[0]), scaled(pair[1], factors[1]))
+
+    return build
+
+
+def _product(node: fx.Node, operand: Operand) -> Step | None:
+    pair = _pair(node, operand)
+    return None if pair is None else times(*pair)
+
+
+def times(left: Step, right: Step) -> Step:
+    """left * right; g / (1 + |g|) has a name of its own."""
+    if isinstance(right, Apply) and right.name == "reciprocal" and right.argument == Sum(Number(1.0), _modulus(left)):
+        return Apply("softsign", (), left, SOFTSIGN)
+    return Product(left, right)
+
+
+def _modulus(step: Step) -> Step:
+    return Apply("abs", (), step, SOFTSIGN)
+
+
+def _quotient(node: fx.Node, operand: Operand) -> Step | None:
+    pair = _pair(node, operand)
+    if pair is None:
+        return None
+    left, right = pair
+    if isinstance(right, Number):
+        inverse = constants.reciprocal(
+            Constant(torch.tensor(right.center, dtype=torch.float64), torch.tensor(right.radius, dtype=torch.float64))
+        )
+        number = _number(inverse, ())
+        return None if number is None or right.center == 0 else Product(left, number)
+    below = inverted(right)
+    return below if left == Number(1.0) else times(left, below)
+
+
+def _extremum(sign: float) -> Callable[[fx.Node, Operand], Step | None]:
+    def build(node: fx.Node, operand: Operand) -> Step | None:
+        pair = _pair(node, operand)
+        return None if pair is None else Extremum(sign, *pair)
+
+    return build
+
+
+def _choice(node: fx.Node, operand: Operand) -> Step | None:
+    condition, yes, no = node.args[0], operand(node.args[1]), operand(node.args[2])
+    if not isinstance(condition, fx.Node) or yes is None or no is None:
+        return None
+    sign = COMPARISONS.get(_name(condition).partition(".")[0])
+    pair = None if sign is None else _pair(condition, operand)
+    return None if pair is None or sign is None else Choice(Sum(scaled(pair[0], sign), scaled(pair[1], -sign)), yes, no)
+
+
+BUILD: dict[str, Callable[[fx.Node, Operand], Step | None]] = {
+    "add": _sum(1.0, 1.0),
+    "sub": _sum(1.0, -1.0),
+    "rsub": _sum(-1.0, 1.0, alpha_on_first=True),
+    "mul": _product,
+    "div": _quotient,
+    "neg": lambda node, operand: None if (inner := operand(node.args[0])) is None else scaled(inner, -1.0),
+    "maximum": _extremum(1.0),
+    "minimum": _extremum(-1.0),
+    "where": _choice,
+}
+
+
+def _applied(node: fx.Node, inner: Step, values: Values) -> Step | None:
+    """An elementwise operator on the expression, in the form that keeps its tails in sight."""
+    place = Linear(Input((1,), ()), Reshape((1,), ()))
+    arguments = []
+    for argument in node.args[1:]:
+        value = values[argument] if isinstance(argument, fx.Node) else argument
+        number = _number(value, ()) if isinstance(value, Constant) and value.value.numel() == 1 else None
+        if isinstance(argument, fx.Node) and (number is None or number.radius):
+            return None
+        arguments.append(value if number is None else float(number.center))
+    if node.kwargs and any(isinstance(value, fx.Node) for value in node.kwargs.values()):
+        return None
+    assert isinstance(node.target, OpOverload)
+    call = Call.bind(node.target, (place, *arguments), dict(node.kwargs), _origin(node))
+    literals = (*map(str, arguments), *map(str, node.kwargs.items()))
+    name = _name(node).partition(".")[0]
+    scalar = DESCRIBED[_name(node)](call, place, _on_vectors(on_flat(call, place)))
+    return canonical(Apply(name, literals, inner, scalar))
+
+
+def _on_vectors(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    return lambda x: function(x.reshape(-1)).reshape(x.shape)
+
+
+SOFTPLUS = Scalar(lambda x: torch.logaddexp(x, torch.zeros_like(x)), (), (0.0, 1.0))
+SIGMOID = Scalar(torch.sigmoid, (Knot(0.0, 0.25, 0.25),))
+SOFTSIGN = Scalar(torch.nn.functional.softsign, (Knot(0.0, 1.0, 1.0),))
+POLE = Pole(torch.reciprocal, (Knot(0.0, -math.inf, math.inf),))
+
+
+def canonical(step: Apply) -> Step:
+    """log(1 + exp g), 1/(1 + exp g) and sqrt(g^2 + c) as functions of g that stay finite far away."""
+    inner = step.argument
+    if step.name == "pow":
+        return _power(step)
+    if step.name == "softplus" and step.literals and float(str(step.literals[0])) != 1.0:
+        return Apply("softplus with beta", step.literals, inner, step.scalar)
+    if step.name == "log" and (grown := _one_plus_exp(inner)) is not None:
+        return Apply("softplus", (), grown, SOFTPLUS)
+    if step.name == "log1p" and isinstance(inner, Apply) and inner.name == "exp":
+        return Apply("softplus", (), inner.argument, SOFTPLUS)
+    if step.name == "reciprocal":
+        return inverted(inner)
+    if step.name == "sqrt":
+        return _root(step)
+    return step
+
+
+def _power(step: Apply) -> Step:
+    forms: dict[str, Callable[[Step], Step]] = {
+        "-1.0": inverted,
+        "-1": inverted,
+        "2": lambda g: Product(g, g),
+        "2.0": lambda g: Product(g, g),
+        "3": lambda g: Product(g, Product(g, g)),
+        "3.0": lambda g: Product(g, Product(g, g)),
+        "0.5": lambda g: _root(Apply("sqrt", (), g, step.scalar)),
+    }
+    form = forms.get(str(step.literals[0]))
+    return step if form is None else form(step.argument)
+
+
+def inverted(step: Step) -> Step:
+    """1 / step."""
+    grown = _one_plus_exp(step)
+    if grown is not None:
+        return Apply("sigmoid", (), scaled(grown, -1.0), SIGMOID)
+    return Apply("reciprocal", (), _sorted(step), POLE)
+
+
+def _root(step: Apply) -> Step:
+    inner = _sorted(step.argument)
+    if isinstance(inner, Sum) and isinstance(inner.left, Number) and isinstance(inner.right, Product):
+        left, right, low = inner.right.left, inner.right.right, inner.left
+        if left == right and low.center > low.radius:
+            return Apply("hypot", (low.center,), left, _hypot(low.center)) if not low.radius else step
+    return step
+
+
+def _hypot(c: float) -> Scalar:
+    return Scalar(lambda x: torch.sqrt(x.square() + c), (), (-1.0, 1.0), (0.0,))
+
+
+def _one_plus_exp(step: Step) -> Step | None:
+    inner = _sorted(step)
+    if isinstance(inner, Sum) and inner.left == Number(1.0) and isinstance(inner.right, Apply):
+        return inner.right.argument if inner.right.name == "exp" else None
+    return None
+
+
+def _sorted(step: Step) -> Step:
+    """A sum with its constant first."""
+    return Sum(step.right, step.left) if isinstance(step, Sum) and isinstance(step.right, Number) else step

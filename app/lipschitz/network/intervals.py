@@ -1,0 +1,230 @@
+"""Entrywise bounds of every node's value over a domain: interval arithmetic, rounded outwards.
+
+An affine map is bounded by centre and radius: |A x - A c| <= |A| r entry by entry. For a ball read by a first
+layer the radius of an entry is R times the dual norm of its row. What floating point can lose is covered by
+an allowance relative to |A| |x| + max|b|, MARGIN plus the rounding of the product itself: the margin stands
+for the folding of weights and biases, whose terms may cancel in single entries.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import singledispatch
+
+import torch
+from torch import Tensor
+
+from app.lipschitz.domain import Ball, Box, Domain, WholeSpace
+from app.lipschitz.network.ends import MARGIN, Ends, magnitude, product, widened
+from app.lipschitz.network.nodes import (
+    Activation,
+    Affine,
+    Concat,
+    MatrixProduct,
+    Network,
+    Node,
+    Nonlinear,
+    Product,
+)
+from app.lipschitz.operators.base import LinearOperator
+from app.lipschitz.operators.composite import Composed
+from app.lipschitz.operators.convolution import Convolution
+from app.lipschitz.operators.dense import Dense
+from app.lipschitz.operators.gather import Gather
+from app.lipschitz.operators.norm import Norm
+from app.lipschitz.operators.reshape import Reshape
+from app.lipschitz.operators.rounding import gamma
+
+
+@dataclass(frozen=True, eq=False)
+class Interval:
+    """`lower <= x <= upper`, flat vectors `(n,)`; `ball` where x lies in a ball as well."""
+
+    lower: Tensor
+    upper: Tensor
+    ball: Ball | None = None
+
+    @property
+    def magnitude(self) -> Tensor:
+        """The largest |x| of every entry."""
+        return magnitude((self.lower, self.upper))
+
+    @property
+    def varying(self) -> Tensor:
+        """Whether an entry can change at all, `(n,)`."""
+        return self.lower < self.upper
+
+
+def propagate(network: Network, domain: Domain) -> dict[Node, Interval]:
+    """The interval of every node for inputs in the domain."""
+    intervals: dict[Node, Interval] = {network.input: of_domain(domain, network.input.size)}
+    for node in network.nodes[1:]:
+        intervals[node] = enclose(node, *(intervals[source] for source in node.sources))
+    return intervals
+
+
+@singledispatch
+def of_domain(domain: Domain, size: int) -> Interval:
+    """The domain as an interval of flat inputs."""
+    raise NotImplementedError(type(domain).__name__)
+
+
+@of_domain.register
+def _(domain: WholeSpace, size: int) -> Interval:  # noqa: ARG001 - one answer for all
+    reach = torch.full((size,), math.inf, dtype=torch.float64)
+    return Interval(-reach, reach)
+
+
+@of_domain.register
+def _(domain: Box, size: int) -> Interval:
+    return Interval(domain.lower.expand(size), domain.upper.expand(size))
+
+
+@of_domain.register
+def _(domain: Ball, size: int) -> Interval:
+    center = domain.center.expand(size)
+    allowance = MARGIN * (center.abs() + domain.radius)
+    return Interval(*widened(center - domain.radius, center + domain.radius, allowance), domain)
+
+
+@singledispatch
+def enclose(node: Node, *sources: Interval) -> Interval:
+    """A node's interval from its sources'."""
+    raise NotImplementedError(type(node).__name__)
+
+
+@enclose.register
+def _(node: Affine, *sources: Interval) -> Interval:
+    images = [image(term.operator, source) for term, source in zip(node.terms, sources, strict=True)]
+    lower = torch.stack([end.lower for end in images]).sum(0)
+    upper = torch.stack([end.upper for end in images]).sum(0)
+    return _shifted(lower, upper, node.bias, len(images))
+
+
+@enclose.register
+def _(node: Concat, *sources: Interval) -> Interval:
+    images = [image(term.operator, source) for term, source in zip(node.terms, sources, strict=True)]
+    lower, upper = torch.cat([end.lower for end in images]), torch.cat([end.upper for end in images])
+    return _shifted(lower, upper, node.bias, 1)
+
+
+@enclose.register
+def _(node: Activation, *sources: Interval) -> Interval:
+    (source,) = sources
+    return Interval(*node.scalar.range(source.lower, source.upper))
+
+
+@enclose.register
+def _(node: Nonlinear, *sources: Interval) -> Interval:
+    (source,) = sources
+    return Interval(*node.range(source.lower, source.upper))
+
+
+@enclose.register
+def _(node: Product, *sources: Interval) -> Interval:  # noqa: ARG001 - the sources say all
+    left, right = sources
+    return Interval(*product((left.lower, left.upper), (right.lower, right.upper)))
+
+
+@enclose.register
+def _(node: MatrixProduct, *sources: Interval) -> Interval:
+    left, right = sources
+    (a, b), (r, s) = node.factors(_middle(left), _middle(right)), node.factors(_radius(left), _radius(right))
+    center = (a @ b).flatten()
+    spread = (a.abs() @ s + r @ (b.abs() + s)).flatten()
+    allowance = (MARGIN + 2 * gamma(node.sizes[2])) * ((a.abs() + r) @ (b.abs() + s)).flatten()
+    lower, upper = widened(center - spread, center + spread, allowance)
+    if not node.stochastic:
+        return Interval(lower, upper)
+    least, most = _extremes(node, right)
+    return Interval(torch.maximum(lower, least), torch.minimum(upper, most))
+
+
+def _extremes(node: MatrixProduct, right: Interval) -> Ends:
+    """An average of the right factor's rows lies between their extremes."""
+    b, n, k, m = node.sizes
+    least, most = right.lower.reshape(b, k, m).amin(1, keepdim=True), right.upper.reshape(b, k, m).amax(1, keepdim=True)
+    allowance = (MARGIN + gamma(k)) * magnitude((least, most))
+    lower, upper = widened(least, most, allowance)
+    return lower.expand(b, n, m).flatten(), upper.expand(b, n, m).flatten()
+
+
+def _middle(interval: Interval) -> Tensor:
+    return interval.lower / 2 + interval.upper / 2
+
+
+def _radius(interval: Interval) -> Tensor:
+    middle = _middle(interval)
+    return torch.maximum(interval.upper - middle, middle - interval.lower)
+
+
+def _shifted(lower: Tensor, upper: Tensor, bias: Tensor | None, terms: int) -> Interval:
+    if bias is None and terms == 1:
+        return Interval(lower, upper)
+    shift = torch.zeros_like(lower) if bias is None else bias
+    allowance = MARGIN * (magnitude((lower, upper)) + shift.abs().max())
+    return Interval(*widened(lower + shift, upper + shift, allowance))
+
+
+@singledispatch
+def image(operator: LinearOperator, x: Interval) -> Interval:
+    """Enclosure of {A x}, flat vectors."""
+    finite = torch.isfinite(x.lower) & torch.isfinite(x.upper)
+    center = torch.where(finite, _middle(x), 0.0)
+    radius = torch.where(finite, _radius(x), 0.0)
+    rows = torch.stack([radius, center.abs() + radius, (~finite).to(torch.float64)])
+    spread, size, unbounded = operator.majorant().mv(rows)
+    lost = MARGIN + 2 * gamma(operator.depth + 2)
+    if x.ball is not None:
+        spread = torch.minimum(spread, x.ball.radius * row_norms(operator, x.ball.p) * (1 + lost))
+    middle = operator.mv(center[None])[0]
+    allowance = lost * size + operator.error * float((center.abs() + radius).max())
+    reach = torch.where(unbounded > 0, math.inf, spread + allowance)
+    return Interval(*widened(middle, middle, reach))
+
+
+@image.register
+def _(operator: Reshape, x: Interval) -> Interval:  # noqa: ARG001 - the identity on flat vectors
+    return x
+
+
+@image.register
+def _(operator: Gather, x: Interval) -> Interval:
+    """Entries are moved, not computed; -1 stands for a zero."""
+    ends = torch.stack([x.lower, x.upper])
+    return Interval(*operator.mv(ends))
+
+
+@singledispatch
+def row_norms(operator: LinearOperator, p: Norm) -> Tensor:  # noqa: ARG001 - the sum bounds all of them
+    """Upper bounds, to rounding, of every row's norm dual to p: how far A x moves over the unit ball."""
+    return _row_sums(operator.majorant())
+
+
+def _row_sums(operator: LinearOperator) -> Tensor:
+    ones = torch.ones(1, operator.in_size, dtype=torch.float64, device=operator.device)
+    return operator.mv(ones)[0]
+
+
+@row_norms.register
+def _(operator: Composed, p: Norm) -> Tensor:
+    """Reshapes leave rows alone."""
+    parts = [part for part in operator.parts if not isinstance(part, Reshape)]
+    return row_norms(parts[0], p) if len(parts) == 1 else _row_sums(operator.majorant())
+
+
+@row_norms.register
+def _(operator: Dense, p: Norm) -> Tensor:
+    dual = {"1": math.inf, "2": 2.0, "inf": 1.0}[p]
+    rows: Tensor = torch.linalg.vector_norm(operator.matrix, dual, dim=-1)
+    if rows.ndim == 2:
+        rows = rows.reshape(rows.shape[0], *[1] * (len(operator.out_shape) - 2), rows.shape[1])
+    return rows.expand(operator.out_shape).reshape(-1)
+
+
+@row_norms.register
+def _(operator: Convolution, p: Norm) -> Tensor:
+    if p != "2":
+        return _row_sums(operator.majorant())
+    return _row_sums(replace(operator, kernel=operator.kernel.square(), error=0.0)).sqrt()

@@ -1,0 +1,222 @@
+"""Layer norm, RMS norm and softmax written as several operations of the captured graph.
+
+    layer norm   d = x - mean x, y = d / sqrt(mean d^2 + eps)
+    RMS norm     y = x / sqrt(mean x^2 + eps)
+    softmax      e = exp x or exp(x - max x), y = e / sum e
+
+A gain and a bias that follow are affine and need no place here. Everything is matched on the graph, exactly in
+these forms; what differs is left to the ordinary rules.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch._ops import OpOverload
+
+from app.lipschitz.ingest.captured import Origin
+from app.lipschitz.network.builder import Builder
+from app.lipschitz.network.call import Call
+from app.lipschitz.network.ends import MARGIN, Ends
+from app.lipschitz.network.nodes import Constants, Function
+from app.lipschitz.network.rules.normalization import OUTWARD, Normalizer
+from app.lipschitz.network.rules.softmax import softmax_over
+from app.lipschitz.network.values import Constant, Linear
+
+Values = Mapping[fx.Node, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """sqrt(mean d^2 + eps) over some axes that are kept."""
+
+    of: fx.Node
+    axes: tuple[int, ...]
+    eps: float
+
+
+def normalized(builder: Builder, node: fx.Node, values: Values) -> Linear | None:
+    """The value of a node that ends one of the forms above."""
+    pair = _quotient(node)
+    if pair is None:
+        return None
+    above, spread = pair[0], _spread(pair[1], values)
+    if spread is None:
+        return _softmax(builder, node, *pair, values)
+    if spread.of is not above:
+        return None
+    centred = _centred(above, spread.axes, values)
+    value = values.get(above if centred is None else centred)
+    if not isinstance(value, Linear):
+        return None
+    index = _groups(value, spread.axes)
+    layer: Normalizer | RootMeanSquare
+    if centred is None:
+        layer = RootMeanSquare(index, spread.eps)
+    else:
+        plain = torch.ones(value.operator.out_size, dtype=torch.float64)
+        layer = Normalizer(index, spread.eps, plain, torch.zeros_like(plain))
+    local = layer.local if isinstance(layer, Normalizer) else None
+    constants = layer.constants()
+    return builder.nonlinear(value, value.shape, layer, constants, "normalization", _origin(node), layer.range, local)
+
+
+@dataclass(frozen=True, eq=False)
+class RootMeanSquare:
+    """x -> x / sqrt(mean x^2 + eps) over groups of n entries; `index` is `(groups, n)`, flat positions.
+
+    With s = sqrt(mean x^2 + eps) the Jacobian (I - x x^T / (n s^2)) / s is symmetric between 0 and I / s, and its
+    rows have 1-norm at most (1 + sqrt(n) t / (1 + t)) / sqrt(eps (1 + t)) for t = mean x^2 / eps, by
+    |x_i| <= sqrt(n t eps) and sum |x_j| <= n sqrt(t eps); and t / (1 + t)^(3/2) <= 2 / sqrt(27).
+    """
+
+    index: Tensor
+    eps: float
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """`(B, *shape)` -> `(B, size)`."""
+        grouped = x.flatten(1)[:, self.index]
+        scaled = grouped / torch.sqrt(grouped.square().mean(-1, keepdim=True) + self.eps)
+        return scaled.flatten(1)[:, torch.argsort(self.index.flatten())]
+
+    def constants(self) -> Constants:
+        """On the whole space; infinite without a positive eps."""
+        steepest = OUTWARD / math.sqrt(self.eps) if self.eps > 0 else math.inf
+        rows = OUTWARD * (1 + math.sqrt(self.index.shape[1]) * 2 / math.sqrt(27))
+        return {"1": steepest * rows, "2": steepest, "inf": steepest * rows}
+
+    def range(self, _function: Function, lower: Tensor, upper: Tensor) -> Ends:
+        """No entry exceeds sqrt(n), nor |x_i| / sqrt(eps); the sign is the entry's."""
+        reach = math.sqrt(self.index.shape[1]) * (1 + MARGIN)
+        scale = (1 + MARGIN) / math.sqrt(self.eps) if self.eps > 0 else math.inf
+        low = torch.nan_to_num(lower.clamp(max=0.0) * scale, nan=0.0, neginf=-math.inf)
+        high = torch.nan_to_num(upper.clamp(min=0.0) * scale, nan=0.0, posinf=math.inf)
+        return low.clamp(min=-reach), high.clamp(max=reach)
+
+
+def _softmax(builder: Builder, node: fx.Node, above: fx.Node, below: fx.Node, values: Values) -> Linear | None:
+    axes = _reduced(below, "sum", values)
+    if _name(above) != "exp" or axes is None or len(axes) != 1 or below.args[0] is not above:
+        return None
+    (inner,) = above.all_input_nodes
+    value = values.get(_unshifted(inner, axes[0], values))
+    return softmax_over(builder, _call(node), value, axes[0]) if isinstance(value, Linear) else None
+
+
+def _unshifted(node: fx.Node, axis: int, values: Values) -> fx.Node:
+    """x when the node is x - max x over the axis: softmax does not see the difference."""
+    if _name(node) == "sub" and len(node.args) == 2 and not node.kwargs:
+        x, largest = node.args
+        if isinstance(largest, fx.Node) and largest.target is operator.getitem:
+            largest = largest.args[0]
+        if isinstance(x, fx.Node) and isinstance(largest, fx.Node) and _name(largest) in ("amax", "max"):
+            keeps = len(largest.args) > 2 and largest.args[2] is True
+            dims = largest.args[1] if keeps else None
+            same = dims in (axis, [axis], axis - _rank(x, values), [axis - _rank(x, values)])
+            return x if same and largest.args[0] is x else node
+    return node
+
+
+def _rank(node: fx.Node, values: Values) -> int:
+    value = values.get(node)
+    return len(value.shape) if isinstance(value, Linear) else 0
+
+
+def _call(node: fx.Node) -> Call:
+    assert isinstance(node.target, OpOverload)
+    return Call(node.target, {}, _origin(node))
+
+
+def _quotient(node: fx.Node) -> tuple[fx.Node, fx.Node] | None:
+    """a and b of a / b; b may hide in a product with 1 / b, whose node then stands for it."""
+    if _name(node) not in ("div", "mul") or len(node.args) != 2:
+        return None
+    left, right = node.args
+    if not isinstance(left, fx.Node) or not isinstance(right, fx.Node):
+        return None
+    if _name(node) == "div":
+        return left, right
+    for a, b in ((left, right), (right, left)):
+        if _name(b) in ("rsqrt", "reciprocal") or _power(b) == -0.5:
+            return a, b
+    return None
+
+
+def _spread(node: fx.Node, values: Values) -> Spread | None:
+    """The node as sqrt(mean d^2 + eps), or as one over it."""
+    if _name(node) == "reciprocal":
+        (node,) = node.all_input_nodes
+    if _name(node) not in ("sqrt", "rsqrt") and _power(node) not in (0.5, -0.5):
+        return None
+    inner = node.args[0]
+    if not isinstance(inner, fx.Node) or _name(inner) != "add" or len(inner.args) != 2 or inner.kwargs:
+        return None
+    for moment, eps in (inner.args, inner.args[::-1]):
+        number = _literal(eps, values)
+        if isinstance(moment, fx.Node) and number is not None:
+            axes, squared = _reduced(moment, "mean", values), moment.args[0] if moment.args else None
+            base = _squared(squared) if isinstance(squared, fx.Node) else None
+            return Spread(base, axes, number) if axes is not None and base is not None else None
+    return None
+
+
+def _centred(node: fx.Node, axes: tuple[int, ...], values: Values) -> fx.Node | None:
+    """x when the node is x - mean x over the same axes."""
+    if _name(node) != "sub" or len(node.args) != 2 or node.kwargs:
+        return None
+    x, mean = node.args
+    if not isinstance(x, fx.Node) or not isinstance(mean, fx.Node) or _reduced(mean, "mean", values) != axes:
+        return None
+    return x if mean.args[0] is x else None
+
+
+def _reduced(node: fx.Node, kind: str, values: Values) -> tuple[int, ...] | None:
+    """The axes of a sum or mean that keeps them."""
+    if _name(node) != kind or len(node.args) < 3 or node.args[2] is not True:
+        return None
+    source = values.get(node.args[0]) if isinstance(node.args[0], fx.Node) else None
+    dims = node.args[1]
+    if not isinstance(source, Linear) or not isinstance(dims, list | tuple) or not dims:
+        return None
+    return tuple(sorted(int(str(dim)) % len(source.shape) for dim in dims))
+
+
+def _squared(node: fx.Node) -> fx.Node | None:
+    """d when the node is d^2."""
+    base = node.args[0] if node.args else None
+    same = _name(node) == "mul" and node.args[0] is node.args[1]
+    return base if isinstance(base, fx.Node) and (same or _power(node) == 2 or _name(node) == "square") else None
+
+
+def _power(node: fx.Node) -> float | None:
+    exponent = node.args[1] if _name(node) == "pow" else None
+    return float(exponent) if isinstance(exponent, int | float) else None
+
+
+def _literal(operand: Any, values: Values) -> float | None:
+    if isinstance(operand, int | float):
+        return float(operand)
+    value = values.get(operand) if isinstance(operand, fx.Node) else None
+    exact = isinstance(value, Constant) and value.value.numel() == 1 and value.radius is None
+    return float(value.value) if isinstance(value, Constant) and exact else None
+
+
+def _groups(value: Linear, axes: tuple[int, ...]) -> Tensor:
+    """Flat positions, one row a group that is averaged."""
+    index = torch.arange(value.operator.out_size).reshape(value.shape)
+    kept = [axis for axis in range(len(value.shape)) if axis not in axes]
+    return index.permute(*kept, *axes).reshape(-1, math.prod(value.shape[axis] for axis in axes))
+
+
+def _name(node: fx.Node) -> str:
+    return str(node.target).removeprefix("aten.").partition(".")[0] if node.op == "call_function" else ""
+
+
+def _origin(node: fx.Node) -> Origin:
+    return node.meta.get("origin") or Origin(node.name, _name(node))

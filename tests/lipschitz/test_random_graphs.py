@@ -1,0 +1,158 @@
+"""Random graphs out of all rules: no bound may lie below what is seen of the function.
+
+One seed gives one function; a failure names its seed, and `str(random_program(seed))` shows the function.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from app.lipschitz.domain import Box, Domain, WholeSpace
+from app.lipschitz.errors import LipschitzError
+from app.lipschitz.methods.autolip import autolip
+from app.lipschitz.methods.frobenius import frobenius
+from app.lipschitz.methods.lower.gradient import gradient
+from app.lipschitz.network.agreement import check_agreement
+from app.lipschitz.network.build import build
+from app.lipschitz.network.nodes import Network
+from app.lipschitz.operators.norm import Norm
+from app.lipschitz.problem import Problem
+from tests.lipschitz.helpers import ORDER, captured
+from tests.lipschitz.random_graphs import Program, random_program
+
+NORMS: tuple[Norm, ...] = ("1", "2", "inf")
+RADII = (0.01, 0.1, 1.0)
+ROUNDING = 1e-9
+"""Relative and absolute: the Jacobians and pairs seen are rounded themselves."""
+
+ASCENT = {"restarts": 4, "steps": 5, "seconds": 10.0, "scale": 1.0}
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What a finite number of points tells of a network on a domain."""
+
+    network: Network
+    domain: Domain
+    jacobians: Tensor
+
+    def truth(self, p: Norm) -> float:
+        return float(torch.linalg.matrix_norm(self.jacobians, ORDER[p]).max())
+
+
+def problem_of(function: Callable[..., object], program: Program, p: Norm, domain: Domain) -> Problem:
+    graph = captured(function, *program.shapes)
+    positions = range(len(graph.outputs))
+    network = build(graph, positions)
+    check_agreement(network, graph, positions, seed=1)
+    return Problem(graph, network, p, domain, 0, float("inf"), lambda _: None)
+
+
+def jacobians(network: Network, points: Tensor) -> Tensor:
+    """Dense Jacobians `(B, m, n)`, all rows of all points in one backward pass."""
+    m = network.output.size
+    repeated = points.repeat_interleave(m, 0).requires_grad_(True)
+    rows = torch.eye(m, dtype=torch.float64).repeat(len(points), 1)
+    (found,) = torch.autograd.grad(network(repeated), repeated, rows, materialize_grads=True)
+    return found.reshape(len(points), m, -1)
+
+
+def above(bound: float | None, truth: float) -> bool:
+    return bound is not None and bound * (1 + ROUNDING) + ROUNDING >= truth
+
+
+def check_values(seed: int, program: Program, network: Network, points: Tensor) -> None:
+    """In a batch too, and far from the origin, the network is the function itself."""
+    with torch.no_grad():
+        expected, found = torch.stack([program.flat(x) for x in points]), network(points)
+    assert torch.allclose(found, expected, rtol=1e-9, atol=1e-9), f"seed {seed}: another function"
+
+
+def check_seed(seed: int) -> None:
+    """All norms on the whole space, and the same function in other guises."""
+    program, rng = random_program(seed), random.Random(seed)
+    problem = problem_of(program, program, "2", WholeSpace())
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(24, problem.network.input.size, dtype=torch.float64, generator=generator)
+    points = noise * torch.tensor([0.01, 0.3, 1.0, 10.0], dtype=torch.float64).repeat(6)[:, None]
+    check_values(seed, program, problem.network, points)
+    seen = Seen(problem.network, WholeSpace(), jacobians(problem.network, points))
+    factor = rng.choice([-2.5, 0.3, 7.0])
+    variants = {
+        "reordered": program.reordered(rng),
+        "disguised": program.disguised(rng),
+        "scaled": program.scaled(factor),
+    }
+    disguises = {name: problem_of(function, program, "2", WholeSpace()) for name, function in variants.items()}
+    for p in NORMS:
+        asked = replace(problem, p=p, _norms={})
+        bound = float(autolip(asked, {}).value)
+        assert above(bound, seen.truth(p)), f"seed {seed}: bound {bound} below {seen.truth(p)}, p = {p}"
+        lower = gradient(asked, ASCENT).value
+        assert above(bound, lower), f"seed {seed}: bound {bound} below witness {lower}, p = {p}"
+        for name, other in disguises.items():
+            found = float(autolip(replace(other, p=p, _norms={}), {}).value)
+            if name == "scaled":
+                apart = abs(found - abs(factor) * bound)
+                assert apart <= 1e-9 * abs(found) + 1e-12, f"seed {seed}: {found} is not {factor} x {bound}, p = {p}"
+            else:
+                assert above(found, seen.truth(p)), f"seed {seed}: {name}: {found} below {seen.truth(p)}, p = {p}"
+    assert above(frobenius(problem, {}).value, seen.truth("2")), f"seed {seed}: Frobenius"
+
+
+def check_seed_on_boxes(seed: int) -> None:
+    """Boxes around a random centre: steep functions have a finite constant there."""
+    program = random_program(seed, steep=0.15)
+    generator = torch.Generator().manual_seed(seed)
+    whole = problem_of(program, program, "2", WholeSpace())
+    centre = torch.randn(whole.network.input.size, dtype=torch.float64, generator=generator)
+    for radius in RADII:
+        box = Box(centre - radius, centre + radius)
+        points = box.sample(24, len(centre), 1.0, generator)
+        seen = Seen(whole.network, box, jacobians(whole.network, points))
+        for p in NORMS:
+            asked = replace(whole, domain=box, p=p, _norms={})
+            bound = float(autolip(asked, {}).value)
+            where = f"seed {seed}: box of radius {radius}, p = {p}"
+            assert above(bound, seen.truth(p)), f"{where}: bound {bound} below {seen.truth(p)}"
+            lower = gradient(asked, ASCENT).value
+            assert above(bound, lower), f"{where}: bound {bound} below witness {lower}"
+
+
+def run_seeds(check: Callable[[int], None], seeds: range) -> None:
+    """Check every seed; a refused graph counts as skipped, and few may be."""
+    refused = []
+    for seed in seeds:
+        try:
+            check(seed)
+        except LipschitzError as error:
+            refused.append(f"seed {seed}: {error.detail}")
+    assert len(refused) < 0.1 * len(seeds), "\n".join(refused)
+
+
+@pytest.mark.parametrize("first", range(0, 200, 50))
+def test_no_bound_lies_below_the_truth(first: int) -> None:
+    run_seeds(check_seed, range(first, first + 50))
+
+
+@pytest.mark.parametrize("first", range(0, 30, 15))
+def test_no_local_bound_lies_below_the_truth(first: int) -> None:
+    run_seeds(check_seed_on_boxes, range(first, first + 15))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(1000, 3000, 250))
+def test_no_bound_lies_below_the_truth_on_many_graphs(first: int) -> None:
+    run_seeds(check_seed, range(first, first + 250))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(3000, 4000, 250))
+def test_no_local_bound_lies_below_the_truth_on_many_graphs(first: int) -> None:
+    run_seeds(check_seed_on_boxes, range(first, first + 250))
