@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -9,6 +10,9 @@ import torch
 from torch import Generator, Tensor
 
 from app.lipschitz.operators.norm import Norm
+
+OUTSIDE = 1.0 + 2.0**-30
+"""Rounds a radius up, for up to 2^22 coordinates."""
 
 INSIDE = 1.0 - 2.0**-40
 """Keeps sampled points within a ball in spite of rounding."""
@@ -22,6 +26,14 @@ class Domain(ABC):
         """Random points, `(count, size)`; `scale` is the spread where the set has none of its own."""
 
     @abstractmethod
+    def centre(self, size: int) -> Tensor:
+        """The middle of a bounded set, `(size,)`; the origin for the whole space."""
+
+    @abstractmethod
+    def radius_2(self, size: int) -> float:
+        """Largest 2-norm distance of a point from `centre`, rounded up."""
+
+    @abstractmethod
     def project(self, points: Tensor) -> Tensor:
         """Points of the set, `(B, n)`, near the given ones; those inside stay where they are."""
 
@@ -33,6 +45,14 @@ class WholeSpace(Domain):
     def sample(self, count: int, size: int, scale: float, generator: Generator) -> Tensor:
         """Gaussian points with standard deviation `scale`."""
         return scale * torch.randn(count, size, dtype=torch.float64, generator=generator)
+
+    def centre(self, size: int) -> Tensor:
+        """The origin."""
+        return torch.zeros(size, dtype=torch.float64)
+
+    def radius_2(self, size: int) -> float:
+        """Infinite."""
+        return math.inf
 
     def project(self, points: Tensor) -> Tensor:
         """The points themselves."""
@@ -50,6 +70,15 @@ class Box(Domain):
         """Uniform points."""
         unit = torch.rand(count, size, dtype=torch.float64, generator=generator)
         return self.project(self.lower + (self.upper - self.lower) * unit)
+
+    def centre(self, size: int) -> Tensor:
+        """The midpoints."""
+        return (0.5 * self.lower + 0.5 * self.upper).expand(size)
+
+    def radius_2(self, size: int) -> float:
+        """Half the diagonal."""
+        away = torch.maximum(self.upper - self.centre(size), self.centre(size) - self.lower).expand(size)
+        return OUTSIDE * float(torch.linalg.vector_norm(away))
 
     def project(self, points: Tensor) -> Tensor:
         """Clipped to the box."""
@@ -69,6 +98,14 @@ class Ball(Domain):
         away = torch.randn(count, size, dtype=torch.float64, generator=generator)
         reach = self.radius * torch.rand(count, 1, dtype=torch.float64, generator=generator)
         return self.project(self.center + reach * away / vector_norm(away, self.p)[:, None])
+
+    def centre(self, size: int) -> Tensor:
+        """The centre."""
+        return self.center.expand(size)
+
+    def radius_2(self, size: int) -> float:
+        """The radius, times sqrt(n) in the inf-norm."""
+        return OUTSIDE * self.radius * (math.sqrt(size) if self.p == "inf" else 1.0)
 
     def project(self, points: Tensor) -> Tensor:
         """Pulled towards the centre until inside."""

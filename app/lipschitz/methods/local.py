@@ -15,7 +15,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from app.lipschitz.domain import Domain, WholeSpace
+from app.lipschitz.domain import Box, Domain, WholeSpace
 from app.lipschitz.network.intervals import Interval, propagate
 from app.lipschitz.network.nodes import Activation, MatrixProduct, Network, Node, Nonlinear
 from app.lipschitz.network.scalar import Slope
@@ -45,6 +45,17 @@ class Local:
     def intervals(self) -> dict[Node, Interval]:
         """The interval of every node."""
         return propagate(self.network, self.domain)
+
+    @cached_property
+    def centre(self) -> dict[Node, Interval]:
+        """An enclosure of every node's value at the middle of a bounded domain."""
+        middle = self.domain.centre(self.network.input.size)
+        return propagate(self.network, Box(middle, middle))
+
+    @property
+    def radius(self) -> float:
+        """Largest 2-norm distance from the middle of the domain, rounded up."""
+        return self.domain.radius_2(self.network.input.size)
 
     @property
     def bounded(self) -> bool:
@@ -91,7 +102,7 @@ class Local:
         left, right = (matrices[0] for matrices in node.factors(*map(self.magnitudes, node.sources)))
         first, second = _matrix_norm(right.mT, p), _matrix_norm(left, p)
         if node.stochastic:
-            second = min(second, _stochastic_norm(left, p))
+            second = min(second, stochastic_norm(left, p))
         return first, second
 
     def narrowed(self, operator: LinearOperator, source: Node) -> LinearOperator:
@@ -142,7 +153,7 @@ def _matrix_norm(matrices: Tensor, p: Norm) -> float:
     return norm(Dense((b, i), (b, o), matrices.contiguous()), p).upper
 
 
-def _stochastic_norm(matrices: Tensor, p: Norm) -> float:
-    """The same for matrices whose rows add up to one: ||P||_inf = 1 and ||P||_2^2 <= ||P||_1 ||P||_inf."""
+def stochastic_norm(matrices: Tensor, p: Norm) -> float:
+    """The same for magnitudes of matrices whose rows add up to one: ||P||_inf = 1, ||P||_2^2 <= ||P||_1 ||P||_inf."""
     columns = widened(float(matrices.sum(-2).max()), matrices.shape[-2])
     return {"1": columns, "2": up_sqrt(columns), "inf": 1.0}[p]

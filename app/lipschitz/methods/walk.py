@@ -11,13 +11,14 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from app.lipschitz.errors import NotGloballyLipschitz
+from app.lipschitz.methods.attention import attention_ways
 from app.lipschitz.methods.local import Local
+from app.lipschitz.methods.ways import Way
 from app.lipschitz.network.nodes import (
     Activation,
     Affine,
@@ -70,21 +71,15 @@ def walk(network: Network, p: Norm, norm: OperatorNorm, local: Local | None = No
     constants: dict[Node, float] = {}
     steps: list[Step] = []
     for node in network.nodes:
+        ways: Sequence[Way] = ways_in(node, p, norm, known)
+        if isinstance(node, MatrixProduct) and p == "2":
+            ways = attention_ways(node, ways, known, constants)
         branches = [
-            Branch(way.source, way.operator, way.factor, up_mul(way.factor, constants[way.source]))
-            for way in ways_in(node, p, norm, known)
+            Branch(way.source, way.operator, way.factor, up_mul(way.factor, constants[way.source])) for way in ways
         ]
         constants[node] = 1.0 if isinstance(node, Input) else combine(node, p, branches)
         steps.append(Step(node, constants[node], tuple(branches)))
     return steps
-
-
-class Way(NamedTuple):
-    """The map into a node from one of the nodes before it, and its constant."""
-
-    source: Node
-    operator: LinearOperator | None
-    factor: float
 
 
 @singledispatch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from typing import Any
 
 import pytest
@@ -17,7 +18,9 @@ from app.lipschitz.analysis import IMPLEMENTATIONS
 from app.lipschitz.domain import Ball, Box, Domain
 from app.lipschitz.errors import NotGloballyLipschitz
 from app.lipschitz.ingest.captured import Captured
+from app.lipschitz.methods.autolip import autolip
 from app.lipschitz.methods.local import Local
+from app.lipschitz.methods.lower.gradient import gradient
 from app.lipschitz.methods.walk import Step, walk
 from app.lipschitz.network.build import build
 from app.lipschitz.network.nodes import Network
@@ -270,3 +273,28 @@ def test_corners_of_a_bilinear_form() -> None:
     corners = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=6)), dtype=torch.float64)
     truth = float(jacobian_norms(network, "2", corners).max())
     assert truth <= local_of(network, "2", cube(6, 1.0, 0.0)) <= 4 * truth
+
+
+@pytest.mark.parametrize(("tokens", "width", "radius"), [(4, 8, 1.0), (16, 8, 1.0), (16, 16, 0.5)])
+def test_attention_stays_near_the_closed_form(tokens: int, width: int, radius: float) -> None:
+    """On a 2-ball: below Castin et al. 2024, near ||V|| (sqrt n + ||A|| R^2 (1 + sqrt n)), above an attack."""
+    generator = torch.Generator().manual_seed(tokens)
+    query, key, value = (
+        torch.randn(width, width, dtype=torch.float64, generator=generator) / width**0.5 for _ in "qkv"
+    )
+
+    def attention(x: Tensor) -> Tensor:
+        return torch.softmax((x @ query) @ (x @ key).mT / math.sqrt(width), -1) @ (x @ value)
+
+    ball = Ball(torch.zeros(tokens * width, dtype=torch.float64), radius, "2")
+    graph = captured(attention, (1, tokens, width))
+    problem = Problem(graph, build(graph, [0]), "2", ball, 0, time.monotonic() + 60, lambda _: None)
+    upper = autolip(problem, {}).value
+    lower = gradient(problem, {"restarts": 4, "steps": 20, "scale": 1.0, "seconds": 10.0}).value
+    mixing = float(torch.linalg.matrix_norm(query @ key.mT / math.sqrt(width), 2))
+    head = float(torch.linalg.matrix_norm(value, 2))
+    castin = math.sqrt(3) * head * math.sqrt(mixing**2 * radius**4 * (4 * tokens + 1) + tokens)
+    assert upper is not None
+    assert lower is not None
+    assert lower <= upper <= castin
+    assert upper <= 1.5 * head * (math.sqrt(tokens) + mixing * radius**2 * (1 + math.sqrt(tokens)))
