@@ -11,10 +11,10 @@ serve: $(VENV)/installed
 	$(BIN)/lipserve serve --host $(HOST) --port $(PORT)
 
 test: $(VENV)/installed-dev
-	$(BIN)/pytest -n auto --maxprocesses 4
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4
 
 test-all: $(VENV)/installed-dev
-	$(BIN)/pytest -n auto --maxprocesses 4 -m "slow or not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 -m "slow or not slow"
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

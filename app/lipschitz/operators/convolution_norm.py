@@ -110,9 +110,12 @@ def _frequency_chunks(symbols: _Symbols) -> Iterator[Tensor]:
 
 def _verified(symbols: _Symbols) -> tuple[float, Tensor]:
     """A level above every symbol, and the chunk of frequencies that raised it last."""
-    # The mean of the eigenvalues over all frequencies is trace(C_0) / s: a start below the largest one.
-    c_0 = symbols.even[0].reshape(-1, symbols.side, symbols.side)
-    level = float(c_0.diagonal(dim1=1, dim2=2).mean(1).max())
+    # The mean of the eigenvalues over all frequencies is trace(C_0) / s, with all taps that share a place on the
+    # torus taken together: a start below the largest one.
+    sides = torch.tensor(symbols.sides, device=symbols.offsets.device)
+    at_zero = (symbols.offsets % sides == 0).all(1)
+    c_0 = symbols.even[at_zero].sum(0).reshape(-1, symbols.side, symbols.side)
+    level = max(0.0, float(c_0.diagonal(dim1=1, dim2=2).mean(1).max()))
     highest = symbols.offsets[:1]
     for frequencies in _frequency_chunks(symbols):
         raised = verified_level(_evaluated(symbols, frequencies), level)

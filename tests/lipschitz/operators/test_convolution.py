@@ -92,6 +92,13 @@ def test_random_convolutions_3d(c: Convolution) -> None:
     never_below(c)
 
 
+def test_taps_that_share_a_place_on_the_torus() -> None:
+    """A kernel longer than the torus: taps 0 and 2 of the dilated kernel meet at one point of side 4."""
+    kernel = torch.tensor([[[1.5, -0.3, -2.1]]], dtype=torch.float64)
+    operator = Convolution((1, 1, 3), (1, 1, 1), kernel, (1,), ((1, 1),), (2,))
+    assert torus_norm(operator).upper == pytest.approx(0.9, rel=1e-9)
+
+
 @given(st.data())
 @settings(max_examples=40, deadline=None)
 def test_the_torus_bound_is_the_circulant_norm(data: st.DataObject) -> None:
