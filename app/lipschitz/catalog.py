@@ -150,7 +150,8 @@ OPERATORS: tuple[OperatorInfo, ...] = (
              "lift_fresh.default positive.default dropout.default"),
     *_family("cast", "1 within the real numbers; refused to integers", "_to_copy.default to.dtype"),
     *_family("nondecreasing 1-Lipschitz function", "1",
-             "relu.default clamp_min.default clamp_max.default clamp.default hardtanh.default relu6.default "
+             "relu.default threshold.default clamp_min.default clamp_max.default clamp.default hardtanh.default "
+             "relu6.default "
              "clamp.Tensor clamp_min.Tensor clamp_max.Tensor tanh.default atan.default asinh.default "
              "softplus.default softshrink.default log_sigmoid_forward.default"),
     *_family("1-Lipschitz function", "1", "abs.default sin.default cos.default"),

@@ -46,7 +46,7 @@ class Scalar:
     """A function on flat batches `(B, n)`, entry by entry.
 
     `knots` as above; `limits` are the derivative's limits at minus and plus infinity; `turns` are the points
-    where the function stops falling or rising. `rounding` is the absolute error of the derivative where torch
+    where the function stops falling or rising. `rounding` is the absolute error of values and derivatives where torch
     loses it to cancellation. NaN, where the function is not defined, counts as unbounded.
     """
 
@@ -80,7 +80,7 @@ class Scalar:
         least, most = values.amin(0), values.amax(0)
         size = torch.maximum(least.abs(), most.abs())
         finite = torch.where(torch.isfinite(size), size, torch.minimum(least.abs(), most.abs()))
-        return widened(least, most, MARGIN * finite)
+        return widened(least, most, MARGIN * finite + self.rounding)
 
     @staticmethod
     def _inside(turn: float, lower: Tensor, upper: Tensor) -> Tensor:

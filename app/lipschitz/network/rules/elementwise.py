@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import leaky_relu as leaky
 from torch.nn.functional import logsigmoid
 
-from app.lipschitz.errors import UnsupportedOperator
+from app.lipschitz.errors import Discontinuous, UnsupportedOperator
 from app.lipschitz.network.builder import Builder
 from app.lipschitz.network.call import Call
 from app.lipschitz.network.rules.broadcast import broadcast
@@ -106,6 +106,15 @@ def soft_shrink(call: Call, _value: Linear, function: Callable[[Tensor], Tensor]
     """Zero within [-lambda, lambda], slope 1 outside."""
     width = float(call.arguments["lambd"])
     return Scalar(function, (Knot(-width, 0.0, 1.0), Knot(width, 0.0, 1.0)), (1.0, 1.0))
+
+
+@elementwise("threshold.default")
+def threshold(call: Call, _value: Linear, function: Callable[[Tensor], Tensor]) -> Scalar:
+    """x above a threshold, a constant below: continuous only where the two are the same number."""
+    at, below = float(call.arguments["threshold"]), float(call.arguments["value"])
+    if at != below:
+        raise Discontinuous(f"{call.place} jumps from {below:g} to {at:g} at {at:g}: it has no finite constant there")
+    return Scalar(function, (Knot(at, 0.0, 1.0),), (0.0, 1.0))
 
 
 @elementwise("tanh.default", "atan.default", "asinh.default")
