@@ -14,7 +14,7 @@ test: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4
 
 test-all: $(VENV)/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 -m "slow or not slow"
+	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=random $(BIN)/pytest -n auto --maxprocesses 4 -m "slow or not slow"
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

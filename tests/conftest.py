@@ -15,6 +15,12 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import settings
+
+# `make test` draws the same examples every time; `make test-all` draws new ones.
+settings.register_profile("steady", derandomize=True, deadline=None)
+settings.register_profile("random", deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 ROOT = Path(__file__).resolve().parent.parent
 START_S = 120.0
