@@ -46,7 +46,7 @@ def normalized(builder: Builder, node: fx.Node, values: Values) -> Linear | None
     pair = _quotient(node)
     if pair is None:
         return None
-    above, spread = pair[0], _spread(pair[1], values)
+    above, spread = pair[0], _spread(pair[1], values, -0.5 if _name(node) == "mul" else 0.5)
     if spread is None:
         return _softmax(builder, node, *pair, values)
     if spread.of is not above:
@@ -148,13 +148,19 @@ def _quotient(node: fx.Node) -> tuple[fx.Node, fx.Node] | None:
     return None
 
 
-def _spread(node: fx.Node, values: Values) -> Spread | None:
-    """The node as sqrt(mean d^2 + eps), or as one over it."""
+def _root(node: fx.Node) -> tuple[Any, float | None]:
+    """(v, a) when the node is v^a, a reciprocal of a root included."""
     if _name(node) == "reciprocal":
-        (node,) = node.all_input_nodes
-    if _name(node) not in ("sqrt", "rsqrt") and _power(node) not in (0.5, -0.5):
+        inner, exponent = _root(node.all_input_nodes[0])
+        return inner, None if exponent is None else -exponent
+    return (node.args[0] if node.args else None), {"sqrt": 0.5, "rsqrt": -0.5}.get(_name(node), _power(node))
+
+
+def _spread(node: fx.Node, values: Values, wanted: float) -> Spread | None:
+    """The node as (mean d^2 + eps)^wanted: a quotient needs the root, a product its reciprocal."""
+    inner, exponent = _root(node)
+    if exponent != wanted:
         return None
-    inner = node.args[0]
     if not isinstance(inner, fx.Node) or _name(inner) != "add" or len(inner.args) != 2 or inner.kwargs:
         return None
     for moment, eps in (inner.args, inner.args[::-1]):

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from app.lipschitz.errors import NotGloballyLipschitz
 from tests.lipschitz.helpers import autolip_of, jacobian_norms, network_of
 
 SHAPE = (2, 3, 4)
@@ -72,3 +73,14 @@ def test_rms_norm(p: str) -> None:
     assert attained <= bound * (1 + 1e-12)
     if p == "2":
         assert bound == pytest.approx(1 / math.sqrt(EPS), rel=1e-9) == pytest.approx(attained, rel=1e-9)
+
+
+def test_a_product_with_the_root_is_no_normalisation() -> None:
+    """x / rsqrt(mean x^2 + eps) grows like x^2: it must not be taken for x / sqrt(...)."""
+    for function in (
+        lambda x: x / torch.rsqrt(x.square().mean(-1, keepdim=True) + 0.1),
+        lambda x: x * torch.reciprocal(torch.rsqrt(x.square().mean(-1, keepdim=True) + 0.1)),
+    ):
+        network = network_of(function, (1, 4))
+        with pytest.raises(NotGloballyLipschitz):
+            autolip_of(network, "2")
