@@ -47,14 +47,17 @@ def estimate_record(estimate: Estimate, seconds: float) -> dict[str, Any]:
 
 
 def bracket(estimates: list[Estimate]) -> tuple[Estimate | None, Estimate | None]:
-    """The least certified upper and the largest witnessed lower bound; BracketViolation if they cross."""
+    """The least certified upper bound and the largest witness, which an upper method may have too.
+
+    BracketViolation if they cross.
+    """
     answers = [estimate for estimate in estimates if estimate.value is not None]
     uppers = [e for e in answers if _info(e.method).kind == "upper" and math.isfinite(_value(e))]
-    lowers = [e for e in answers if _info(e.method).kind == "lower"]
-    upper, lower = min(uppers, key=_value, default=None), max(lowers, key=_value, default=None)
-    if upper and lower and _value(lower) > _value(upper):
+    upper = min(uppers, key=_value, default=None)
+    lower = max((e for e in answers if e.witness is not None), key=_attained, default=None)
+    if upper and lower and _attained(lower) > _value(upper):
         raise BracketViolation(
-            f"{lower.method} attains {lower.value!r}, above the certified {upper.value!r} of {upper.method}: "
+            f"{lower.method} attains {_attained(lower)!r}, above the certified {upper.value!r} of {upper.method}: "
             "a defect of Lipserve; no result is given, please report the model"
         )
     return upper, lower
@@ -67,7 +70,7 @@ def verdict(gate: dict[str, float], upper: Estimate | None, lower: Estimate | No
         return None
     if upper and _value(upper) <= limit:
         return "pass"
-    return "fail" if lower and _value(lower) > limit else "inconclusive"
+    return "fail" if lower and _attained(lower) > limit else "inconclusive"
 
 
 def result_record(
@@ -75,14 +78,14 @@ def result_record(
 ) -> dict[str, Any]:
     """The contract's `result`."""
     upper, lower = bracket(estimates)
-    closed = upper is not None and lower is not None and _value(lower) > 0
+    closed = upper is not None and lower is not None and _attained(lower) > 0
     return {
         "norm": request.norm,
         "domain": request.domain,
         "target": request.target,
-        "upper": _end(upper),
-        "lower": _end(lower),
-        "ratio": finite(_value(upper) / _value(lower)) if closed and upper and lower else None,
+        "upper": _end(upper, upper.value, "certified") if upper else None,
+        "lower": _end(lower, _attained(lower), "witnessed") if lower else None,
+        "ratio": finite(_value(upper) / _attained(lower)) if closed and upper and lower else None,
         "verdict": verdict(request.gate, upper, lower),
         "estimates": records,
         "layers": layer_table(problem),
@@ -102,20 +105,18 @@ def _value(estimate: Estimate) -> float:
     return math.inf if estimate.value is None else estimate.value
 
 
+def _attained(estimate: Estimate) -> float:
+    return 0.0 if estimate.witness is None else estimate.witness.value
+
+
 def _info(name: str) -> MethodInfo:
     method = method_named(name)
     assert method is not None
     return method
 
 
-def _end(estimate: Estimate | None) -> dict[str, Any] | None:
-    if estimate is None:
-        return None
-    return {
-        "value": estimate.value,
-        "method": estimate.method,
-        "guarantee": _info(estimate.method).guarantee,
-    }
+def _end(estimate: Estimate, value: float | None, guarantee: str) -> dict[str, Any]:
+    return {"value": value, "method": estimate.method, "guarantee": guarantee}
 
 
 def model_record(captured: Captured) -> dict[str, Any]:

@@ -67,16 +67,16 @@ class Local:
         whole = node.scalar.slope()
         if not self.bounded and math.isfinite(whole.magnitude):
             return whole
-        least, most = self._slopes(node)
+        least, most = self.slopes(node)
         return Slope(float(least.min()), float(most.max()))
 
     def weights(self, node: Activation) -> Tensor:
         """Every entry's Lipschitz constant, `(n,)`."""
-        least, most = self._slopes(node)
+        least, most = self.slopes(node)
         return torch.maximum(least.abs(), most.abs())
 
-    def _slopes(self, node: Activation) -> tuple[Tensor, Tensor]:
-        """Entries that cannot vary have no slope to speak of."""
+    def slopes(self, node: Activation) -> tuple[Tensor, Tensor]:
+        """Every entry's range of difference quotients, `(n,)` each; 0 for entries that cannot vary."""
         source = self.intervals[node.source]
         least, most = node.scalar.slopes(source.lower, source.upper)
         still = ~source.varying & torch.isfinite(source.lower)

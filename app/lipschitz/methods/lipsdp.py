@@ -1,0 +1,136 @@
+"""LipSDP [F19]: the semidefinite bound, proved, on any graph of affine maps and elementwise activations.
+
+Other nodes (pooling, normalisation, products) cut the network; their pieces are bounded by AutoLip's walk and the
+factors multiplied. The form `network` of [F19] is no bound (Pauli et al., IEEE L-CSS 2022) and is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.lipschitz.errors import MethodSkipped
+from app.lipschitz.methods.pieces import Piece, constants_within, cuts, joined
+from app.lipschitz.methods.semidefinite import Bound, bound
+from app.lipschitz.network.nodes import Affine, Concat
+from app.lipschitz.operators.rounding import up_product
+from app.lipschitz.problem import Estimate, Problem
+
+LARGEST_SIDE = 5000
+"""Input coordinates and neurons of one piece: its matrices take about 20 N^2 float64 numbers."""
+
+
+@dataclass(frozen=True, eq=False)
+class Factor:
+    """A piece with its constant, and the semidefinite bound behind it where there is one."""
+
+    piece: Piece
+    value: float
+    autolip: float
+    found: Bound | None = None
+
+
+def lipsdp(problem: Problem, options: dict[str, Any]) -> Estimate:
+    """The certified bound of the form and splitting asked for; never above the product of AutoLip's factors."""
+    _check(problem, options)
+    deadline = time.monotonic() + min(float(options["seconds"]), max(problem.seconds_left(), 0.0))
+    pieces = planned(cuts(problem.network), int(options["split_size"]))
+    if not any(_is_worthwhile(piece) for piece in pieces):
+        raise MethodSkipped("no elementwise activation stands between two affine layers: autolip says all there is")
+    factors = [_factor(problem, piece, options, deadline) for piece in pieces]
+    value = up_product([factor.value for factor in factors])
+    return Estimate("lipsdp", value, details=_details(factors, options), layers=_layers(factors))
+
+
+def _check(problem: Problem, options: dict[str, Any]) -> None:
+    if problem.p != "2":
+        raise MethodSkipped(f"LipSDP bounds the 2-norm, not the {problem.p}-norm: ask for autolip or exact")
+    if options["form"] == "network":
+        raise MethodSkipped(
+            "the form 'network' of LipSDP (multipliers that couple neurons) is not a bound: Pauli et al., Training "
+            "robust neural networks using Lipschitz bounds, IEEE L-CSS 2022, give a counterexample; ask for 'neuron'"
+        )
+
+
+def planned(finest: Sequence[Piece], split_size: int) -> list[Piece]:
+    """Elementwise pieces joined, up to `split_size` affine layers (0: any number) and the largest side."""
+    runs: list[list[Piece]] = []
+    for piece in finest:
+        if runs and _may_join(runs[-1], piece, split_size):
+            runs[-1].append(piece)
+        else:
+            runs.append([piece])
+    return [part for run in runs for part in _trimmed(run)]
+
+
+def _may_join(run: Sequence[Piece], piece: Piece, split_size: int) -> bool:
+    if not (piece.is_elementwise and run[-1].is_elementwise):
+        return False
+    whole = joined([*run, piece])
+    depth = sum(1 for part in (*run, piece) if _is_affine(part))
+    return (split_size == 0 or depth <= split_size) and _side(whole) <= LARGEST_SIDE
+
+
+def _side(piece: Piece) -> int:
+    neurons = sum(node.size for node in piece.activations)
+    return neurons + min(piece.start.size, next((node.size for node in piece.nodes), 0))
+
+
+def _trimmed(run: list[Piece]) -> list[Piece]:
+    """Activations before the first and after the last affine layer gain nothing from the larger problem."""
+    affine = [i for i, piece in enumerate(run) if _is_affine(piece)]
+    if not affine:
+        return run
+    first, last = affine[0], affine[-1] + 1
+    return [*run[:first], joined(run[first:last]), *run[last:]]
+
+
+def _is_affine(piece: Piece) -> bool:
+    return any(isinstance(node, Affine | Concat) for node in piece.nodes)
+
+
+def _is_worthwhile(piece: Piece) -> bool:
+    return piece.is_elementwise and bool(piece.activations) and _is_affine(piece)
+
+
+def _factor(problem: Problem, piece: Piece, options: dict[str, Any], deadline: float) -> Factor:
+    constants = constants_within(problem, piece)
+    autolip = constants[piece.end]
+    if not _is_worthwhile(piece) or _side(piece) > LARGEST_SIDE or not 0.0 < autolip < math.inf:
+        return Factor(piece, autolip, autolip)
+    found = bound(problem, piece, constants, options["form"] == "layer", float(options["gap"]), deadline)
+    return Factor(piece, min(autolip, found.value), autolip, found)
+
+
+def _details(factors: Sequence[Factor], options: dict[str, Any]) -> dict[str, Any]:
+    solved = [factor.found for factor in factors if factor.found is not None]
+    return {
+        "form": options["form"],
+        "pieces": len(solved),
+        "neurons": sum(found.neurons for found in solved),
+        "iterations": sum(found.iterations for found in solved),
+        "gap": max((found.gap for found in solved), default=None),
+        "relaxation_optimum": _optimum(factors),
+    }
+
+
+def _optimum(factors: Sequence[Factor]) -> float:
+    """What no multipliers can go below, to the solver's accuracy: an estimate."""
+    values = [factor.value if factor.found is None else factor.found.optimum for factor in factors]
+    return math.prod(values)
+
+
+def _layers(factors: Sequence[Factor]) -> list[dict[str, Any]]:
+    return [
+        {
+            "names": [origin.name for node in factor.piece.nodes for origin in node.origins],
+            "factor": factor.value,
+            "autolip": factor.autolip,
+            "gain": factor.autolip / factor.value if factor.value > 0.0 else None,
+            "activations": [] if factor.found is None else factor.found.activations,
+        }
+        for factor in factors
+    ]

@@ -1,0 +1,81 @@
+"""The semidefinite bound of many small chains at once, each with slopes of its own.
+
+A neuron whose slope is a single number is no neuron: its map is folded into what follows. So all problems of a batch
+keep one shape, and neurons that drop out leave zero rows and columns behind.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from app.lipschitz.operators.rounding import gamma
+from app.lipschitz.sdp.interior import minimise
+from app.lipschitz.sdp.proof import proved
+from app.lipschitz.sdp.start import closed_form
+from app.lipschitz.sdp.system import Block, System
+
+
+def slope_bounds(
+    weights: Sequence[Tensor], lower: Sequence[Tensor], upper: Sequence[Tensor], *, gap: float = 1e-3
+) -> Tensor:
+    """Certified upper bounds, `(P,)`, of max ||W_K D_{K-1} ... D_1 W_1||_2 over lower_k <= diag(D_k) <= upper_k.
+
+    `weights` are `(o, i)` or `(P, o, i)`, the slopes `(P, n_k)`, all float64. `gap` is the relative distance to the
+    semidefinite optimum at which a problem counts as solved. Infinite where nothing can be proved.
+    """
+    scaled, exponent = _scaled([w if w.ndim == 3 else w[None] for w in weights])
+    return _root_up(_least_rho(_folded(scaled, lower, upper), [s.shape[1] for s in lower], gap), exponent)
+
+
+def _scaled(weights: Sequence[Tensor]) -> tuple[list[Tensor], int]:
+    """Weights of Frobenius norm between 1/2 and 2, by powers of two, and the exponent taken out of the product."""
+    exponents = [math.frexp(float(torch.linalg.matrix_norm(w).max()) or 1.0)[1] for w in weights]
+    return [w * 2.0**-e for w, e in zip(weights, exponents, strict=True)], sum(exponents)
+
+
+def _folded(weights: Sequence[Tensor], lower: Sequence[Tensor], upper: Sequence[Tensor]) -> System:
+    """The system in the input and the free neurons, with fixed slopes multiplied out and their rounding bounded."""
+    batch, inputs = len(lower[0]), weights[0].shape[-1]
+    sizes = [slopes.shape[1] for slopes in lower]
+    total = inputs + sum(sizes)
+    value = torch.eye(inputs, total, dtype=torch.float64, device=lower[0].device).expand(batch, -1, -1)
+    error, blocks, row = torch.zeros_like(lower[0][:, 0]), [], 0
+    for weight, low, high in zip(weights, lower, upper, strict=False):
+        pre, error = _product(weight, value, error)
+        free = (low < high)[:, :, None]
+        reach = inputs + row
+        blocks.append(Block(row, 0, torch.where(free, pre[:, :, :reach], 0.0), float(error.max())))
+        value = torch.where(free, 0.0, low[:, :, None] * pre)
+        value.diagonal(offset=reach, dim1=1, dim2=2).copy_(free[:, :, 0])
+        error = (error + math.ulp(1.0) * torch.linalg.matrix_norm(pre)) * low.abs().amax(1)
+        row += weight.shape[-2]
+    output, error = _product(weights[-1], value, error)
+    free = torch.cat([(low < high) for low, high in zip(lower, upper, strict=True)], 1)
+    slopes = [torch.where(free, torch.cat(list(ends), 1), end) for ends, end in ((lower, 0.0), (upper, 1.0))]
+    return System(inputs, tuple(blocks), output, slopes[0], slopes[1], output_error=float(error.max()))
+
+
+def _product(weight: Tensor, value: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
+    """weight @ value and a bound of its distance to the exact product, `(P,)`, value being off by `error`."""
+    size, length = torch.linalg.matrix_norm(weight), weight.shape[-1]
+    lost = 2.0 * gamma(length + 2) * size * torch.linalg.matrix_norm(value)
+    return weight @ value, lost + 1.001 * size * error
+
+
+def _least_rho(system: System, sizes: Sequence[int], gap: float) -> Tensor:
+    """The proved rho of every problem."""
+    ends = torch.tensor([0, *sizes]).cumsum(0).tolist()
+    layers = [slice(a, b) for a, b in pairwise(ends)]
+    start = closed_form(system, layers)
+    found = minimise(system, *start, gap=gap)
+    return proved(system, found.rho, found.t, start)[0]
+
+
+def _root_up(rho: Tensor, exponent: int) -> Tensor:
+    """sqrt(rho) 2^exponent, rounded up."""
+    return torch.ldexp(rho.sqrt() * (1.0 + 4.0 * torch.finfo(torch.float64).eps), torch.tensor(exponent))
