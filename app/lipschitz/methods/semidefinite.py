@@ -36,6 +36,9 @@ def bound(
     """The piece's constant; after the deadline the best iterate so far, which is as certified as the last."""
     slopes = {node: problem.local.slopes(node) for node in piece.activations}
     region = region_of(piece.start, piece.end, piece.nodes, slopes, constants, by_layer=by_layer)
+    if not isinstance(region, Region):
+        upper = problem.norm_of(region)
+        return Bound(upper.upper, upper.lower, 0.0, 0, 0, [])
     system = region.system
     start = closed_form(system, region.layers)
 

@@ -1,7 +1,7 @@
 """The semidefinite bound of many small chains at once, each with slopes of its own.
 
-A neuron whose slope is a single number is no neuron: its map is folded into what follows. So all problems of a batch
-keep one shape, and neurons that drop out leave zero rows and columns behind.
+A neuron that reads nothing, or whose slope is a single number, is no neuron: its map is folded into what follows. So
+all problems of a batch keep one shape, and neurons that drop out leave zero rows and columns behind.
 """
 
 from __future__ import annotations
@@ -44,19 +44,20 @@ def _folded(weights: Sequence[Tensor], lower: Sequence[Tensor], upper: Sequence[
     sizes = [slopes.shape[1] for slopes in lower]
     total = inputs + sum(sizes)
     value = torch.eye(inputs, total, dtype=torch.float64, device=lower[0].device).expand(batch, -1, -1)
-    error, blocks, row = torch.zeros_like(lower[0][:, 0]), [], 0
+    error, blocks, free, row = torch.zeros_like(lower[0][:, 0]), [], [], 0
     for weight, low, high in zip(weights, lower, upper, strict=False):
         pre, error = _product(weight, value, error)
-        free = (low < high)[:, :, None]
+        free.append((low < high) & (pre != 0.0).any(2))
         reach = inputs + row
-        blocks.append(Block(row, 0, torch.where(free, pre[:, :, :reach], 0.0), float(error.max())))
-        value = torch.where(free, 0.0, low[:, :, None] * pre)
-        value.diagonal(offset=reach, dim1=1, dim2=2).copy_(free[:, :, 0])
-        error = (error + math.ulp(1.0) * torch.linalg.matrix_norm(pre)) * low.abs().amax(1)
+        blocks.append(Block(row, 0, torch.where(free[-1][:, :, None], pre[:, :, :reach], 0.0), float(error.max())))
+        value = torch.where(free[-1][:, :, None], 0.0, low[:, :, None] * pre)
+        value.diagonal(offset=reach, dim1=1, dim2=2).copy_(free[-1])
+        steepest = torch.maximum(low.abs(), high.abs()).amax(1)
+        error = (error + math.ulp(1.0) * torch.linalg.matrix_norm(pre)) * steepest
         row += weight.shape[-2]
     output, error = _product(weights[-1], value, error)
-    free = torch.cat([(low < high) for low, high in zip(lower, upper, strict=True)], 1)
-    slopes = [torch.where(free, torch.cat(list(ends), 1), end) for ends, end in ((lower, 0.0), (upper, 1.0))]
+    varying = torch.cat(free, 1)
+    slopes = [torch.where(varying, torch.cat(list(ends), 1), end) for ends, end in ((lower, 0.0), (upper, 1.0))]
     return System(inputs, tuple(blocks), output, slopes[0], slopes[1], output_error=float(error.max()))
 
 

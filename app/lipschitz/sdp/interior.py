@@ -77,7 +77,7 @@ def minimise(system: System, rho: Tensor, t: Tensor, *, gap: float, watch: Watch
 def _optimum(system: System, now: Iterate, of_z: Forms) -> Tensor:
     """The primal objective, once the primal constraints hold."""
     x, each = of_z.against_constraints(system)
-    residual = torch.maximum((x - 1.0).abs(), (each + now.s).abs().amax(1))
+    residual = torch.maximum((x - 1.0).abs(), ((each + now.s).abs() * system.moving).amax(1))
     return torch.where(
         residual < _FEASIBLE, torch.maximum(_inner(system, now.z, system.cost), now.optimum), now.optimum
     )
@@ -142,7 +142,7 @@ class _Newton:
             curve_rho, curve_t = system.against_constraints(curve)
             right_rho, right_t = right_rho - curve_rho, right_t - curve_t - bend
             z, s = z - curve, s - bend
-        right = torch.cat([right_rho[:, None], right_t], 1)
+        right = torch.cat([right_rho[:, None], right_t * system.moving], 1)
         found = torch.cholesky_solve((self.scale * right)[:, :, None], self.schur)[:, :, 0] * self.scale
         step = _Direction(found[:, 0], found[:, 1:], z, s)
         return replace(step, z=z - self._symmetric(now.z, self.of_z.vd, step), s=s - now.s * step.t / now.t)

@@ -21,10 +21,10 @@ Form = dict[Node, LinearOperator]
 
 @dataclass(frozen=True, eq=False)
 class LinearForms:
-    """`neurons` holds each activation's free positions and its slopes, of which those elsewhere are exact."""
+    """`neurons` holds each activation's free positions and its slopes' ends, which all but agree elsewhere."""
 
     start: Node
-    neurons: Mapping[Activation, tuple[Tensor, Tensor]]
+    neurons: Mapping[Activation, tuple[Tensor, Tensor, Tensor]]
     _known: dict[Node, Form] = field(default_factory=dict)
 
     def of(self, node: Node) -> Form:
@@ -62,13 +62,14 @@ class LinearForms:
 
     def _activation(self, node: Activation) -> Form:
         """Free neurons are variables; the others multiply by their slope."""
-        free, slopes = self.neurons[node]
+        free, lower, upper = self.neurons[node]
         own: Form = {node: _placed(free, node.size)} if len(free) else {}
         if len(free) == node.size:
             return own
-        fixed = slopes.clone()
-        fixed[free] = 0.0
-        return _sum([own, _after(Diagonal((node.size,), (node.size,), fixed), self.of(node.source))])
+        low, high = lower.clone(), upper.clone()
+        low[free] = high[free] = 0.0
+        fixed = Diagonal((node.size,), (node.size,), high, error=float((high - low).max()) * (1.0 + 2.0**-50))
+        return _sum([own, _after(fixed, self.of(node.source))])
 
 
 def _placed(positions: Tensor, size: int) -> Gather:

@@ -21,8 +21,11 @@ from app.lipschitz.operators.rounding import gamma, up_add
 from app.lipschitz.sdp.linear import LinearForms
 from app.lipschitz.sdp.system import Block, System
 
-LEAST_WIDTH = 2.0**-16
-"""Slopes closer together than this, relative, are widened: it costs next to nothing and keeps multipliers moderate."""
+FIXED_WIDTH = 2.0**-30
+"""Slopes closer together than this, relative, count as one number that is off by their distance."""
+
+LEAST_WIDTH = 2.0**-12
+"""Other slopes closer together than this, relative, are widened: it costs little and keeps multipliers moderate."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,11 +56,16 @@ def region_of(
     constants: Mapping[Node, float],
     *,
     by_layer: bool,
-) -> Region:
-    """The region's system; `nodes` lie between, `slopes` are `(n,)` each, `constants` AutoLip's from the start on."""
+) -> Region | LinearOperator:
+    """The region's system, or its one linear map where every neuron's slope is known.
+
+    `nodes` lie between, `slopes` are `(n,)` each, `constants` AutoLip's from the start on.
+    """
     free = {node: _widened(*slopes[node]) for node in nodes if isinstance(node, Activation)}
-    forms = LinearForms(start, {node: (found.free, slopes[node][0]) for node, found in free.items()})
+    forms = LinearForms(start, {node: (found.free, *slopes[node]) for node, found in free.items()})
     kept = [node for node in free if len(free[node].free)]
+    if not kept:
+        return forms.of(end)[start]
     rows = [(node, forms.rows(node.source, free[node].free)) for node in kept]
     maps = [*(form for _, form in rows), forms.of(end)]
     exponents = {node: _exponent(constants[node]) for node in kept} | {start: 0}
@@ -94,9 +102,10 @@ def region_of(
 
 
 def _widened(lower: Tensor, upper: Tensor) -> Slopes:
-    free = torch.nonzero(lower < upper)[:, 0]
+    size = torch.maximum(lower.abs(), upper.abs())
+    free = torch.nonzero(upper - lower > FIXED_WIDTH * size)[:, 0]
     low, high = lower[free], upper[free]
-    short = (LEAST_WIDTH * torch.maximum(low.abs(), high.abs()) - (high - low)).clamp(min=0.0)
+    short = (LEAST_WIDTH * size[free] - (high - low)).clamp(min=0.0)
     return Slopes(low - short, high + short, free)
 
 

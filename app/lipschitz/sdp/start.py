@@ -28,7 +28,7 @@ def closed_form(system: System, layers: Sequence[slice]) -> tuple[Tensor, Tensor
         whitened = _whitened(factor, _rows(system, layer)[:, :, : n + layer.start])
         radius = (system.upper - system.lower)[:, layer] / 2.0
         largest = _greatest(system, _largest(whitened * radius[:, None]))
-        t[:, layer] = (1.0 / (4.0 * largest.clamp(min=1e-30)))[:, None]
+        t[:, layer] = torch.where(largest > 0.0, 1.0 / (4.0 * largest), 1.0)[:, None]
         factor = _recomputed(system, t, layer) if system.is_curved else _extended(system, factor, whitened, t, layer)
     scale = ROOM * _greatest(system, _largest(_whitened(factor, system.output))).clamp(min=1e-30)
     return scale, _of_groups(system, t * scale[:, None])

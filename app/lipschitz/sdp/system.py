@@ -84,6 +84,14 @@ class System:
         return cost if cost.ndim == 3 else cost[None]
 
     @cached_property
+    def moving(self) -> Tensor:
+        """Which multipliers say anything, `(P, m)` or `(1, m)`: those of neurons that read something."""
+        reads = torch.zeros_like(self.lower).expand(self.batch, -1).clone()
+        for block in self.blocks:
+            reads[:, block.rows] += block.matrix.abs().sum(-1)
+        return self.total(self.per_multiplier(reads)) > 0.0
+
+    @cached_property
     def is_shifted(self) -> bool:
         """Whether any slope's lower end differs from zero."""
         return bool(self.lower.any())

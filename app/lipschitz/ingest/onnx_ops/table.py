@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from onnx import NodeProto, helper
 from torch import Tensor
@@ -57,8 +58,9 @@ class OnnxCall:
         return UnsupportedOperator(f"ONNX operator {self.place} (domain 'ai.onnx'): {reason}.")
 
     def attr(self, name: str, default: Any = None) -> Any:
-        """An attribute, strings decoded."""
-        value = self.attributes.get(name, default)
+        """An attribute, strings decoded; a default number is a float32, as a stored one would be."""
+        single = float(np.float32(default)) if isinstance(default, float) else default
+        value = self.attributes.get(name, single)
         return value.decode() if isinstance(value, bytes) else value
 
     def has(self, position: int) -> bool:
