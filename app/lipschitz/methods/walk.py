@@ -8,9 +8,10 @@ the norms that it is given.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -41,6 +42,8 @@ OUTWARD = 1.0 + 2.0**-50
 """Covers the rounding of a hypotenuse or a sum of two."""
 
 OperatorNorm = Callable[[LinearOperator], float]
+Shortcuts = Mapping[Node, Way]
+"""By an activation that only one affine map reads: the way to that map's value from further back, with its constant."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,17 @@ class Step:
     branches: tuple[Branch, ...]
 
 
-def walk(network: Network, p: Norm, norm: OperatorNorm, local: Local | None = None) -> list[Step]:
+def walk(
+    network: Network,
+    p: Norm,
+    norm: OperatorNorm,
+    local: Local | None = None,
+    shortcuts: Shortcuts = MappingProxyType({}),
+) -> list[Step]:
     """All steps in topological order, the input (constant 1) first and the output last.
 
-    `local` knows the domain; without it the constants hold on the whole space.
+    `local` knows the domain; without it the constants hold on the whole space. A shortcut is taken where it
+    gives less.
     """
     known = local or Local(network)
     constants: dict[Node, float] = {}
@@ -74,12 +84,20 @@ def walk(network: Network, p: Norm, norm: OperatorNorm, local: Local | None = No
         ways: Sequence[Way] = ways_in(node, p, norm, known)
         if isinstance(node, MatrixProduct) and p == "2":
             ways = attention_ways(node, ways, known, constants)
+        if isinstance(node, Affine | Concat):
+            ways = [_shortest(way, shortcuts, constants) for way in ways]
         branches = [
             Branch(way.source, way.operator, way.factor, up_mul(way.factor, constants[way.source])) for way in ways
         ]
         constants[node] = 1.0 if isinstance(node, Input) else combine(node, p, branches)
         steps.append(Step(node, constants[node], tuple(branches)))
     return steps
+
+
+def _shortest(way: Way, shortcuts: Shortcuts, constants: Mapping[Node, float]) -> Way:
+    """The way itself, or the one from further back if less comes in by it."""
+    ways = [way, shortcuts.get(way.source, way)]
+    return min(ways, key=lambda one: up_mul(one.factor, constants[one.source]))
 
 
 @singledispatch

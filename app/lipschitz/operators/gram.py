@@ -53,10 +53,25 @@ def lanczos_pairs(gram: Tensor, *, max_steps: int = 200) -> tuple[Tensor, Tensor
             if bool((_ritz_error(ritz, weights, beta) <= 1e-12 * ritz[:, -1]).all()):
                 break
         if k + 1 < steps:
+            beta, v = _next_vector(w, beta, known, tridiagonal[:, k, k])
             tridiagonal[:, k + 1, k] = tridiagonal[:, k, k + 1] = beta
-            v = w.squeeze(2) / beta.clamp(min=1e-290).unsqueeze(1)
     vectors = torch.bmm(basis[:, : k + 1].mT, weights[:, :, -1:].to(gram.dtype)).squeeze(2)
     return ritz[:, -1], vectors
+
+
+def _next_vector(w: Tensor, beta: Tensor, known: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+    """(beta, w / beta); where w is nothing but rounding, 0 and a new direction orthogonal to the known ones."""
+    v = w.squeeze(2) / beta.clamp(min=1e-290).unsqueeze(1)
+    lost = beta <= 1e-13 * size.abs()
+    if not bool(lost.any()):
+        return beta, v
+    n, k = known.shape[2], known.shape[1]
+    fresh = torch.cos(torch.arange(1, n + 1, dtype=torch.float64, device=w.device).square() * (k + 1)).to(w.dtype)
+    fresh = fresh.expand(len(w), n).unsqueeze(2)
+    for _ in range(3):
+        fresh = fresh - torch.bmm(known.mT, torch.bmm(known.conj(), fresh))
+        fresh = fresh / torch.linalg.vector_norm(fresh, dim=1, keepdim=True).clamp(min=1e-290)
+    return torch.where(lost, 0.0, beta), torch.where(lost[:, None], fresh.squeeze(2), v)
 
 
 def _ritz_error(ritz: Tensor, weights: Tensor, beta: Tensor) -> Tensor:

@@ -115,3 +115,21 @@ def test_a_start_orthogonal_to_the_top_vector_cannot_lower_the_bound() -> None:
     hidden -= start * (hidden @ start) / (start @ start)
     hidden /= np.linalg.norm(hidden)
     check(torch.from_numpy(np.eye(n) + 9.0 * np.outer(hidden, hidden)))
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        3.0 * np.eye(300),
+        np.linalg.qr(np.random.default_rng(0).normal(size=(400, 300)))[0],
+        np.diag([1.0] * 299 + [2.0]),
+        np.ones((300, 300)),
+        np.outer(np.ones(300), np.eye(300)[0]),
+    ],
+    ids=["identity", "orthonormal", "one above many", "rank one", "one column"],
+)
+def test_few_distinct_singular_values(matrix: np.ndarray) -> None:
+    """Lanczos runs out of directions after as many steps as there are distinct values."""
+    found, true = spectral_norm(torch.from_numpy(matrix)[None]), np.linalg.norm(matrix, 2)
+    assert true * (1 - 1e-9) <= found.lower <= true * (1 + 1e-12)
+    assert true * (1 - 1e-14) <= found.upper <= true * (1 + 1e-9)

@@ -1,4 +1,4 @@
-"""Systems of small chains, and the same problem for a general conic solver."""
+"""Systems of small chains."""
 
 from __future__ import annotations
 
@@ -34,24 +34,3 @@ def chain(
     output[:, column:] = weights[-1]
     ends = [torch.full((1, row), end, dtype=torch.float64) for end in slope]
     return System(inputs, tuple(blocks), output, *ends, torch.tensor(groups) if by_layer else None), layers
-
-
-def by_conic_solver(system: System) -> float:
-    """The least rho as Clarabel finds it, for one problem."""
-    import cvxpy
-
-    n, m, size = system.inputs, system.neurons, system.size
-    rows = system.pre(torch.eye(size, dtype=torch.float64)[None])[0].numpy()
-    low, high = system.lower[0].numpy(), system.upper[0].numpy()
-    u, w = -low[:, None] * rows, -high[:, None] * rows
-    u[range(m), range(n, size)] += 1.0
-    w[range(m), range(n, size)] += 1.0
-    rho, t = cvxpy.Variable(nonneg=True), cvxpy.Variable(system.multipliers, nonneg=True)
-    each = t if system.groups is None else t[system.groups.numpy()]
-    energy = torch.zeros(size, size, dtype=torch.float64)
-    energy[:n, :n] = torch.eye(n)
-    coupled = u.T @ cvxpy.diag(each) @ w
-    slack = rho * energy.numpy() + coupled + coupled.T - system.cost[0].numpy()
-    tight = dict.fromkeys(("tol_gap_abs", "tol_gap_rel", "tol_feas"), 1e-10)
-    cvxpy.Problem(cvxpy.Minimize(rho), [slack >> 0]).solve(solver="CLARABEL", **tight)
-    return float(rho.value)

@@ -1,0 +1,75 @@
+"""Certified bounds of nodes: the interval recursion for all, the semidefinite bound for those that it leaves open."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from app.lipschitz.operators.norm import Norm
+from app.lipschitz.phases.bounds import enclose, jacobian_bounds, lost, slopes
+from app.lipschitz.phases.model import Model
+from app.lipschitz.phases.node import Node, first_free, piece_ranges
+from app.lipschitz.sdp.chain import slope_bounds
+
+ENTRIES = 2**24
+"""Most numbers in one batch of matrices over the input and all neurons."""
+DONE = -1
+"""The depth of a node without free neurons."""
+
+
+class Bounding:
+    """Bounds of ||J||_p over all slopes that a node allows; semidefinite for p = 2 and chains."""
+
+    def __init__(self, model: Model, p: Norm) -> None:
+        self._model, self._p = model, p
+        self._rounding = lost(model, p)
+        self._chain = _chain(model) if p == "2" else None
+        self._ends = model.ends
+        self._seconds = [0.0] * len(model.layers)
+
+    def batch(self, most: int) -> int:
+        """How many nodes to split at once."""
+        side = self._model.layers[-1].weight.shape[1]
+        return max(1, min(most, ENTRIES // side**2))
+
+    def __call__(self, nodes: Sequence[Node], target: float, deadline: float) -> list[float]:
+        """Upper bounds in the nodes' order; sharp only for those above `target`, and while there is time."""
+        lowest, highest = piece_ranges(nodes)
+        enclosure = enclose(self._model, lowest, highest)
+        found = jacobian_bounds(enclosure, self._p, self._rounding)
+        if self._chain is None:
+            return found.tolist()
+        depths = torch.tensor([first_free(node, self._ends)[0] if node.free.any() else DONE for node in nodes])
+        for depth in range(len(self._model.layers)):
+            chosen = (depths == depth) & (found > target)
+            count = int(chosen.sum())
+            if count and time.monotonic() + 1.5 * count * self._seconds[depth] < deadline:
+                inner = enclosure.pre[depth][chosen, :, :-1]
+                sharp = self._semidefinite(depth, inner, lowest[chosen], highest[chosen])
+                found[chosen] = torch.minimum(found[chosen], sharp)
+        return found.tolist()
+
+    def _semidefinite(self, depth: int, inner: Tensor, lowest: Tensor, highest: Tensor) -> Tensor:
+        """The bound of the layers from `depth` on; `inner` is the fixed map into it, `(P, n_k, n)`, to rounding."""
+        assert self._chain is not None
+        begun, ends = time.monotonic(), []
+        for layer, start in zip(self._model.layers[depth:-1], self._ends[depth:], strict=False):
+            own = slice(int(start), int(start) + layer.size)
+            low, high = slopes(layer.pieces.slopes, lowest[:, own], highest[:, own])
+            ends.append((low.squeeze(2), high.squeeze(2)))
+        found = slope_bounds([inner, *self._chain[depth + 1 :]], [low for low, _ in ends], [high for _, high in ends])
+        self._seconds[depth] = (time.monotonic() - begun) / len(lowest)
+        return (found + self._rounding) * (1.0 + 2.0**-50)
+
+
+def _chain(model: Model) -> list[Tensor] | None:
+    """The weights of a network in which every layer reads the one before only; None for any other."""
+    sizes = [model.size, *(layer.size for layer in model.layers)]
+    own = [layer.weight[:, -before:] for layer, before in zip(model.layers, sizes, strict=False)]
+    earlier = [layer.weight[:, :-before] for layer, before in zip(model.layers, sizes, strict=False)]
+    if len(model.layers) < 2 or any(bool(weight.any()) for weight in earlier):
+        return None
+    return own

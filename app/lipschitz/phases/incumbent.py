@@ -1,0 +1,60 @@
+"""The best attained slope so far, with its pair of points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from app.lipschitz.phases.model import Model
+from app.lipschitz.phases.node import Node
+from app.lipschitz.phases.witness import attained_norms, best_pair, jacobians
+from app.lipschitz.problem import Problem, Witness
+
+SCALES = (0.01, 0.1, 1.0, 10.0, 100.0)
+"""Spreads of the first points: patterns near the origin and far out differ."""
+SAMPLES = 512
+NEWS = 1e-9
+"""A point must promise that much more, relatively, for a new pair."""
+
+
+class Incumbent:
+    """Takes points whose Jacobian's norm beats the best pair, and builds a pair there."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem, self._home = problem, torch.get_default_device()
+        self._model: Model | None = None
+        self.witness: Witness | None = None
+
+    @property
+    def value(self) -> float:
+        """The attained slope; 0 before there is a pair."""
+        return self.witness.value if self.witness else 0.0
+
+    def start(self, model: Model) -> None:
+        """Begin with random points of very different sizes."""
+        self._model = model
+        for scale in SCALES:
+            with torch.device(self._home):
+                generator = torch.Generator(self._home).manual_seed(self._problem.seed)
+                points = self._problem.domain.sample(SAMPLES, model.size, scale, generator).cpu()
+            self._take(points, torch.zeros(SAMPLES, dtype=torch.float64))
+
+    def offer(self, nodes: Sequence[Node]) -> None:
+        """The points inside nodes."""
+        points = [node.inside for node in nodes if node.inside is not None]
+        if points:
+            radii = torch.tensor([node.radius for node in nodes], dtype=torch.float64)
+            self._take(torch.from_numpy(np.stack(points)), radii)
+
+    def _take(self, points: Tensor, radii: Tensor) -> None:
+        assert self._model is not None
+        norms = attained_norms(jacobians(self._model, points), self._problem.p)
+        best = int(norms.argmax())
+        if self.witness and float(norms[best]) <= self.value * (1.0 + NEWS):
+            return
+        found = best_pair(self._problem, self._model, points[best].to(self._home), float(radii[best]))
+        if self.witness is None or found.value > self.value:
+            self.witness = found
