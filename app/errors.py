@@ -76,6 +76,12 @@ class UnknownModel(Problem):
     status, slug, title = 404, "unknown-model", "No such model"
 
 
+class UnknownDataset(Problem):
+    """No data set of that digest has been uploaded."""
+
+    status, slug, title = 404, "unknown-dataset", "No such data set"
+
+
 class UnknownJob(Problem):
     """No job has that id."""
 
@@ -100,6 +106,12 @@ class ModelInUse(Problem):
     status, slug, title = 409, "model-in-use", "Jobs on this model are not over"
 
 
+class DatasetInUse(Problem):
+    """The data set cannot be deleted while jobs that use it wait or run."""
+
+    status, slug, title = 409, "dataset-in-use", "Jobs that use this data set are not over"
+
+
 class JobActive(Problem):
     """The job cannot be deleted before it is over."""
 
@@ -116,6 +128,12 @@ class NotAModel(Problem):
     """The bytes are neither ONNX, nor TorchScript, nor a torch.export archive."""
 
     status, slug, title = 415, "not-a-model", "The file is not a model of a supported format"
+
+
+class NotADataset(Problem):
+    """The bytes are neither an npy nor an npz file."""
+
+    status, slug, title = 415, "not-a-dataset", "The file is not a data set of a supported format"
 
 
 class RequestRefused(Problem):
@@ -137,6 +155,12 @@ class InvalidModel(Problem):
     """The file claims a supported format and cannot be used; the detail says why."""
 
     status, slug, title = 422, "invalid-model", "The model cannot be used"
+
+
+class InvalidDataset(Problem):
+    """The file is npy or npz and cannot be used as a data set; the detail says why."""
+
+    status, slug, title = 422, "invalid-dataset", "The data set cannot be used"
 
 
 class InvalidInputs(Problem):

@@ -11,12 +11,13 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 import app
-from app.api import documents, jobs, models, problems, requests, system
+from app.api import datasets, documents, jobs, models, problems, requests, system
 from app.api.house import House
 from app.api.metrics import HttpMetrics, JobMetrics
 from app.api.middleware import Envelope
 from app.errors import InvalidRequest
 from app.jobs.admission import ModelService
+from app.jobs.datasets import DatasetService
 from app.jobs.dispatcher import EmbeddedDispatcher
 from app.jobs.service import JobService
 from app.jobs.supervisor import Supervisor
@@ -25,7 +26,7 @@ from app.settings import Settings
 from app.store.blobs import Blobs
 from app.store.database import Database
 from app.store.jobs import JobRepository
-from app.store.models import ModelRepository
+from app.store.uploads import dataset_repository, model_repository
 
 THREADS = 64
 
@@ -54,7 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
     service.state.registry = registry
     service.add_middleware(Envelope, metrics=HttpMetrics(registry))
     problems.register(service)
-    for router in (system.router, models.router, jobs.router):
+    for router in (system.router, models.router, datasets.router, jobs.router):
         service.include_router(router)
     return service
 
@@ -64,6 +65,7 @@ def build(settings: Settings) -> House:
     database = Database(settings.sqlalchemy_url())
     database.migrate()
     blobs = Blobs(settings.data_dir / "files", settings.max_upload_bytes, settings.disk_reserve_bytes)
+    dataset_blobs = Blobs(settings.data_dir / "datasets", settings.max_dataset_bytes, settings.disk_reserve_bytes)
     repository, watch = JobRepository(database), Watch()
     dispatcher = EmbeddedDispatcher(repository, settings.poll_s)
     service = JobService(repository, dispatcher, watch)
@@ -71,10 +73,12 @@ def build(settings: Settings) -> House:
         settings,
         database,
         blobs,
+        dataset_blobs,
         watch,
         service,
-        ModelService(ModelRepository(database), blobs, service, settings.inspect_timeout_s),
-        Supervisor(settings, repository, blobs, watch, dispatcher),
+        ModelService(model_repository(database), blobs, service, settings.inspect_timeout_s),
+        DatasetService(dataset_repository(database), dataset_blobs),
+        Supervisor(settings, repository, blobs, dataset_blobs, watch, dispatcher),
     )
 
 

@@ -26,6 +26,9 @@ class Settings(BaseSettings):
     database_url: str = Field(default="", description="SQLAlchemy URL; empty: SQLite inside the data directory.")
     max_upload_bytes: int = Field(default=2 * GIB, ge=1, description="Largest model file accepted.")
     max_unpacked_bytes: int = Field(default=8 * GIB, ge=1, description="Largest sum of uncompressed sizes in a zip.")
+    max_dataset_bytes: int = Field(
+        default=GIB, ge=1, description="Largest data set accepted, as a file and with its inputs as float64."
+    )
     disk_reserve_bytes: int = Field(default=512 * MIB, ge=0, description="Free disk space that uploads leave alone.")
     max_wait_s: float = Field(default=60, ge=0, description="Longest wait that one request may ask for, in seconds.")
     devices: str = Field(

@@ -21,6 +21,15 @@ MODEL: dict[str, Any] = {
     "warnings": [],
 }
 
+DATASET: dict[str, Any] = {
+    "id": SHA256,
+    "name": "digits.npz",
+    "size_bytes": 917_890,
+    "created_at": "2026-01-02T03:04:05Z",
+    "inputs": {"datatype": "FP64", "shape": [1797, 64]},
+    "labels": {"datatype": "INT64", "shape": [1797]},
+}
+
 PROGRESS: dict[str, Any] = {
     "method": "gradient",
     "phase": "ascent",
@@ -39,6 +48,7 @@ REQUEST: dict[str, Any] = {
     "domain": {"kind": "all"},
     "target": {"kind": "all"},
     "options": {},
+    "dataset": None,
     "certify": True,
     "gate": None,
     "budget_s": 60.0,

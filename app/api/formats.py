@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 import zipfile
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
-from app.errors import InvalidModel, NotAModel, TooLarge
+from app.errors import InvalidModel, NotAModel, Problem, TooLarge
 
 MAX_DIRECTORY_BYTES = 4 * 2**20
 END_RECORD = b"PK\x05\x06"
@@ -32,15 +32,24 @@ def detect(path: Path, max_unpacked_bytes: int) -> str:
 
 
 def _detect_zip(file: BinaryIO, max_unpacked_bytes: int) -> str:
-    if _directory_bytes(file) > MAX_DIRECTORY_BYTES:
-        raise InvalidModel(f"The zip directory is larger than {MAX_DIRECTORY_BYTES} bytes.")
+    archive = open_zip(file, max_unpacked_bytes, InvalidModel)
+    return _archive_format({_inner(name) for name in archive.namelist()})
+
+
+def open_zip(file: IO[bytes], max_unpacked_bytes: int, invalid: type[Problem]) -> zipfile.ZipFile:
+    """The archive, once its directory is known to be small and its entries not too large; else `invalid`, TooLarge."""
+    size = _directory_bytes(file)
+    if size is None:
+        raise invalid("The zip archive is truncated: it has no directory.")
+    if size > MAX_DIRECTORY_BYTES:
+        raise invalid(f"The zip directory is larger than {MAX_DIRECTORY_BYTES} bytes.")
     try:
-        entries = zipfile.ZipFile(file).infolist()
+        archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise InvalidModel("The zip archive is truncated or damaged.") from error
-    if sum(entry.file_size for entry in entries) > max_unpacked_bytes:
+        raise invalid("The zip archive is truncated or damaged.") from error
+    if sum(entry.file_size for entry in archive.infolist()) > max_unpacked_bytes:
         raise TooLarge(f"The archive unpacks to more than {max_unpacked_bytes} bytes.")
-    return _archive_format({_inner(entry.filename) for entry in entries})
+    return archive
 
 
 def _archive_format(names: set[str]) -> str:
@@ -61,14 +70,14 @@ def _inner(name: str) -> str:
     return name.partition("/")[2] or name
 
 
-def _directory_bytes(file: BinaryIO) -> int:
-    """Declared size of the central directory; where there are two declarations, the zip64 one counts."""
+def _directory_bytes(file: IO[bytes]) -> int | None:
+    """Declared size of the central directory, None without one; of two declarations, the zip64 one counts."""
     size = file.seek(0, 2)
     file.seek(max(0, size - END_RECORD_REACH))
     tail = file.read()
     end = tail.rfind(END_RECORD)
     if end < 0 or len(tail) < end + 22:
-        raise InvalidModel("The zip archive is truncated: it has no directory.")
+        return None
     zip64 = tail.rfind(ZIP64_RECORD, 0, end)
     if 0 <= zip64 <= end - 56:
         return int(struct.unpack_from("<Q", tail, zip64 + 40)[0])

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from app.jobs.admission import ModelService
+from app.jobs.datasets import DatasetService
 from app.jobs.service import JobService
 from app.jobs.supervisor import Supervisor
 from app.jobs.watch import Watch
@@ -23,9 +24,11 @@ class House:
     settings: Settings
     database: Database
     blobs: Blobs
+    dataset_blobs: Blobs
     watch: Watch
     jobs: JobService
     models: ModelService
+    datasets: DatasetService
     supervisor: Supervisor
 
 

@@ -20,7 +20,16 @@ from app.api.submission import submitted, view_of
 from app.api.uploads import received
 from app.api.views import EventPage, EventView, JobPage, JobSummary, JobView, time_of
 from app.api.waiting import until_over
-from app.errors import InvalidRequest, JobActive, MalformedJson, NoWitness, TooLarge, UnknownJob, UnknownModel
+from app.errors import (
+    InvalidRequest,
+    JobActive,
+    MalformedJson,
+    NoWitness,
+    TooLarge,
+    UnknownDataset,
+    UnknownJob,
+    UnknownModel,
+)
 from app.jobs.states import Status
 from app.store.jobs import Filter
 
@@ -36,12 +45,12 @@ MAX_EVENTS = 1000
     status_code=202,
     response_model=JobView,
     openapi_extra=file_body(with_request=True) | query_fields(),
-    responses=answers(MalformedJson, *UPLOAD_PROBLEMS, InvalidRequest, also={200: {"model": JobView}}),
+    responses=answers(MalformedJson, *UPLOAD_PROBLEMS, InvalidRequest, UnknownDataset, also={200: {"model": JobView}}),
 )
 async def analyze(request: Request, house: InHouse) -> Response:
     """Upload a model and analyze it: one request, one answer with `Prefer: wait=N`."""
     asked = parse_fields(AnalysisFields, fields_of(request.query_params), is_text=True)
-    async with received(request, house, parts=("request",)) as upload:
+    async with received(request, house.blobs, parts=("request",)) as upload:
         body = parse_json(upload.fields.get("request", b"{}"))
         query = asked.model_dump(exclude_unset=True)
         fields = parse_fields(AnalysisFields, body | query if isinstance(body, dict) else body)
@@ -54,7 +63,9 @@ async def analyze(request: Request, house: InHouse) -> Response:
     status_code=202,
     response_model=JobView,
     openapi_extra=json_body("JobRequest"),
-    responses=answers(MalformedJson, TooLarge, InvalidRequest, UnknownModel, also={200: {"model": JobView}}),
+    responses=answers(
+        MalformedJson, TooLarge, InvalidRequest, UnknownModel, UnknownDataset, also={200: {"model": JobView}}
+    ),
 )
 async def submit_job(request: Request, house: InHouse) -> Response:
     """Analyze an uploaded model."""

@@ -50,7 +50,7 @@ async def admitted(house: House, upload: Upload) -> tuple[ModelRecord, bool]:
 @router.post("", openapi_extra=file_body(), responses=answers(*UPLOAD_PROBLEMS, also={201: {"model": ModelView}}))
 async def upload_model(request: Request, response: Response, house: InHouse) -> ModelView:
     """Upload a model: 201 when it is new, 200 when the same bytes are known."""
-    async with received(request, house) as upload:
+    async with received(request, house.blobs) as upload:
         model, is_new = await admitted(house, upload)
     return _answer(response, model, is_new)
 
@@ -62,7 +62,7 @@ async def upload_model(request: Request, response: Response, house: InHouse) -> 
 )
 async def put_model(model_id: Digest, request: Request, response: Response, house: InHouse) -> ModelView:
     """Upload a model whose SHA-256 is known beforehand."""
-    async with received(request, house) as upload:
+    async with received(request, house.blobs) as upload:
         if upload.staged.sha256 != model_id:
             raise DigestMismatch(f"The bytes received have the SHA-256 {upload.staged.sha256}.")
         model, is_new = await admitted(house, upload)

@@ -13,6 +13,7 @@ from app.lipschitz.catalog import METHODS, MethodInfo, method_named
 from app.lipschitz.errors import InvalidRequest
 from app.lipschitz.request import checked_options
 
+DIGEST = "[0-9a-f]{64}"
 MAX_REQUEST_BYTES = 8 * 2**20
 MAX_METADATA_BYTES = 16 * 2**10
 NAMES = tuple(method.name for method in METHODS)
@@ -20,6 +21,8 @@ NAMES = tuple(method.name for method in METHODS)
 Shape = Annotated[list[Annotated[int, Field(ge=1, lt=2**31)]], Field(max_length=16)]
 Numbers = TypeAliasType("Numbers", "float | list[Numbers]")
 """A number, or an array of numbers as nested lists."""
+Digest = Annotated[str, Field(pattern=f"^{DIGEST}$")]
+RowName = Annotated[str, Field(pattern=f"^(dataset|{DIGEST})#(0|[1-9][0-9]{{0,11}})$")]
 
 
 class Strict(BaseModel):
@@ -46,7 +49,9 @@ class Ball(Strict):
     """All points within a radius of a centre, in the request's norm."""
 
     kind: Literal["ball"]
-    center: list[Numbers]
+    center: list[Numbers] | RowName = Field(
+        description="Numbers, or a row of a data set: its id or the word `dataset`, `#`, and the row's number from 0."
+    )
     radius: float = Field(gt=0)
 
 
@@ -104,6 +109,7 @@ class AnalysisFields(Strict):
     domain: Domain = Field(default_factory=All, description="Where the constant is asked for.")
     target: Target = Field(default_factory=All, description="Which output coordinates count.")
     options: dict[str, dict[str, Any]] = Field(default={}, description="Options by method; see `GET /v1/methods`.")
+    dataset: Digest | None = Field(default=None, description="SHA-256 of an uploaded data set.")
     certify: bool = Field(default=True, description="Whether certificates are wanted where a method can give them.")
     gate: Gate | None = Field(default=None, description="A limit that turns the bracket into a verdict.")
     budget_s: float = Field(default=60.0, gt=0, description="Time that the methods share, in seconds.")
@@ -139,9 +145,29 @@ class AnalysisFields(Strict):
             raise ValueError(f"metadata may take {MAX_METADATA_BYTES} bytes as JSON")
         return metadata
 
+    @model_validator(mode="after")
+    def _one_dataset(self) -> Self:
+        named = self._center_name
+        if named == "dataset" and self.dataset is None:
+            raise ValueError("domain.center names a row of `dataset`, which is not given")
+        if named not in (None, "dataset", self.dataset or named):
+            raise ValueError("domain.center names another data set than `dataset`")
+        return self
+
+    @property
+    def _center_name(self) -> str | None:
+        """The data set that the domain's centre is a row of."""
+        center = self.domain.center if isinstance(self.domain, Ball) else None
+        return center.partition("#")[0] if isinstance(center, str) else None
+
     def canonical(self) -> dict[str, Any]:
         """What the answer depends on, defaults filled in: the request that the library gets."""
-        return self.model_dump(mode="json", exclude={"model", "timeout_s", "priority", "metadata"})
+        fields = self.model_dump(mode="json", exclude={"model", "timeout_s", "priority", "metadata"})
+        if self._center_name is not None:
+            fields["dataset"] = self.dataset or self._center_name
+            row = fields["domain"]["center"].partition("#")[2]
+            fields["domain"]["center"] = f"{fields['dataset']}#{row}"
+        return fields
 
 
 class JobRequest(AnalysisFields):
@@ -161,7 +187,7 @@ class JobRequest(AnalysisFields):
         }
     )
 
-    model: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of an uploaded model.")
+    model: Digest = Field(description="SHA-256 of an uploaded model.")
 
 
 def _check_options(method: MethodInfo, given: dict[str, Any]) -> None:

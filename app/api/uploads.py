@@ -15,9 +15,8 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect
 
-from app.api.house import House
 from app.errors import MalformedRequest, NotAModel, Problem, TooLarge
-from app.store.blobs import Staged
+from app.store.blobs import Blobs, Staged
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
@@ -26,7 +25,7 @@ FLUSH_BYTES = 2**20
 MAX_FIELD_BYTES = 8 * 2**20
 DRAIN_S = 20.0
 MAX_NAME = 255
-DEFAULT_NAME = "model"
+DEFAULT_NAME = "upload"
 
 
 @dataclass
@@ -39,16 +38,21 @@ class Upload:
 
 
 @asynccontextmanager
-async def received(request: Request, house: House, parts: tuple[str, ...] = ()) -> AsyncIterator[Upload]:
+async def received(
+    request: Request, blobs: Blobs, parts: tuple[str, ...] = (), missing: type[Problem] = NotAModel
+) -> AsyncIterator[Upload]:
     """The request's file: part `file` of a form that may also hold `parts`, or else the whole body.
 
-    Leaves nothing on the disk unless the file is kept inside the block, also when the client goes away.
+    Raises `missing` where there is none. Leaves nothing on the disk unless the file is kept inside the block, also
+    when the client goes away.
     """
-    staged = await to_thread.run_sync(house.blobs.stage)
+    staged = await to_thread.run_sync(blobs.stage)
     try:
         upload, body = Upload(staged, _named(request)), _Body(request)
         try:
-            await _fill(upload, request, body, house.settings.max_upload_bytes, parts)
+            await _fill(upload, request, body, blobs.max_bytes, parts)
+            if upload.staged.size == 0:
+                raise missing("The request holds no file: send it as the body, or as part `file` of a form.")
         except Problem:
             await body.drain()
             raise
@@ -100,8 +104,6 @@ async def _fill(upload: Upload, request: Request, body: _Body, max_bytes: int, p
         chunks = body.chunks()
     async for block in _blocks(chunks):
         await to_thread.run_sync(upload.staged.write, block)
-    if upload.staged.size == 0:
-        raise NotAModel("The request holds no file: send it as the body, or as part `file` of a form.")
 
 
 async def _blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

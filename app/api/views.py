@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.api import examples
 from app.jobs.admission import ModelRecord
+from app.jobs.datasets import DatasetRecord
 from app.jobs.record import JobRecord
 
 
@@ -54,6 +56,38 @@ class ModelPage(BaseModel):
     """Models, newest first."""
 
     models: list[ModelView]
+    next_page_token: str | None
+
+
+class ArrayView(BaseModel):
+    """One stored array."""
+
+    datatype: str
+    shape: list[int]
+
+
+class DatasetView(BaseModel):
+    """An uploaded data set."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.DATASET]})
+
+    id: str = Field(description="SHA-256 of the file.")
+    name: str
+    size_bytes: int
+    created_at: datetime
+    inputs: ArrayView = Field(description="One row a sample: flat, or in the shape of the model's input.")
+    labels: ArrayView | None = Field(description="One class a sample; null without.")
+
+    @classmethod
+    def of(cls, record: DatasetRecord) -> DatasetView:
+        """The view of a record."""
+        return cls(**asdict(record) | {"created_at": time_of(record.created_at)})
+
+
+class DatasetPage(BaseModel):
+    """Data sets, newest first."""
+
+    datasets: list[DatasetView]
     next_page_token: str | None
 
 

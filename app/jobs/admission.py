@@ -12,7 +12,7 @@ from app.jobs.record import JobRecord
 from app.jobs.service import JobService
 from app.jobs.states import ACTIVE, Status
 from app.store.blobs import Blobs, Staged
-from app.store.models import ModelRepository
+from app.store.uploads import UploadRepository
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class ModelRecord:
 class ModelService:
     """Decides which files are models, and when they go."""
 
-    def __init__(self, repository: ModelRepository, blobs: Blobs, jobs: JobService, inspect_timeout_s: float) -> None:
+    def __init__(self, repository: UploadRepository, blobs: Blobs, jobs: JobService, inspect_timeout_s: float) -> None:
         self._repository = repository
         self._blobs = blobs
         self._jobs = jobs

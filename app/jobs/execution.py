@@ -63,13 +63,14 @@ class Execution:
         self._report_at = start + terms.progress_s
         self._progress: dict[str, Any] | None = None
 
-    def run(self, path: str) -> Ending:
-        """Have the child work on the file at `path`; returns when the job is over for us."""
+    def run(self, path: str, dataset: str | None = None) -> Ending:
+        """Have the child work on the file at `path` and the data set; returns when the job is over for us."""
+        message = {"kind": self._job.kind, "path": path, "dataset": dataset, "request": self._job.request}
         try:
-            self._child.send({"kind": self._job.kind, "path": path, "request": self._job.request})
+            self._child.send(message)
             while True:
-                message = self._child.receive(ATTENTION_S)
-                ending = self._heed(message) if message else None
+                told = self._child.receive(ATTENTION_S)
+                ending = self._heed(told) if told else None
                 ending = ending or self._tend()
                 if ending is not None:
                     return ending

@@ -45,6 +45,7 @@ class JobRecord:
     progress: dict[str, Any] | None
     error: dict[str, Any] | None
     has_witness: bool
+    dataset: str | None
 
     @classmethod
     def of(cls, row: RowMapping) -> JobRecord:

@@ -12,13 +12,16 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 import app
-from app.errors import JobActive, NoWitness, UnknownJob, UnknownModel
+from app.errors import JobActive, NoWitness, Problem, UnknownDataset, UnknownJob, UnknownModel
 from app.jobs.dispatcher import Dispatcher
 from app.jobs.record import JobRecord, Kind
 from app.jobs.states import CANCEL_QUEUED, CANCEL_RUNNING, TERMINAL, Status
 from app.jobs.watch import Watch
 from app.store.blobs import Blobs
 from app.store.jobs import Filter, JobRepository
+
+COPIED = ("kind", "status", "model", "blob", "request", "methods", "cache_key", "device", "has_witness", "dataset")
+"""What a job that is answered from an earlier one takes over."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,11 @@ class Submission:
     metadata: dict[str, Any] = field(default_factory=dict)
     use_cache: bool = True
 
+    @property
+    def dataset(self) -> str | None:
+        """Digest of the data set that the request names."""
+        return self.request.get("dataset")
+
 
 class JobService:
     """Decides; the repository queries, the dispatcher rings, the watch wakes."""
@@ -42,7 +50,7 @@ class JobService:
         self._watch = watch
 
     def submit(self, submission: Submission) -> JobRecord:
-        """Queue an analysis, or answer it from an earlier one; UnknownModel where there is no such model."""
+        """Queue an analysis, or answer it from an earlier one; UnknownModel or UnknownDataset where there is none."""
         key = _cache_key(submission.model, submission.request)
         cached = self._answered(submission, key) if submission.use_cache else None
         if cached is not None:
@@ -57,10 +65,11 @@ class JobService:
             cache_key=key,
             priority=submission.priority,
             timeout_s=submission.timeout_s,
+            dataset=submission.dataset,
         )
-        row = self._repository.insert_for_model(values)
+        row = self._repository.insert_analysis(values)
         if row is None:
-            raise UnknownModel(f"No model {submission.model} has been uploaded.")
+            raise self._unknown(submission)
         return self._queued(row)
 
     def submit_inspection(self, sha256: str, blob: str, timeout_s: float) -> JobRecord:
@@ -127,9 +136,13 @@ class JobService:
             "attempt": 0,
             "losses": 0,
         }
-        kept = ("kind", "status", "model", "blob", "request", "methods", "cache_key", "device", "has_witness")
-        row = self._repository.insert_copy(values | {name: earlier[name] for name in kept}, earlier["id"])
+        row = self._repository.insert_copy(values | {name: earlier[name] for name in COPIED}, earlier["id"])
         return JobRecord.of(row) if row is not None else None
+
+    def _unknown(self, submission: Submission) -> Problem:
+        if not self._repository.has_model(submission.model):
+            return UnknownModel(f"No model {submission.model} has been uploaded.")
+        return UnknownDataset(f"No data set {submission.dataset} has been uploaded.")
 
     def _queued(self, row: RowMapping) -> JobRecord:
         job = JobRecord.of(row)
@@ -154,6 +167,7 @@ def _values(kind: Kind, model: str, blob: str, **others: Any) -> dict[str, Any]:
         "attempt": 0,
         "losses": 0,
         "has_witness": False,
+        "dataset": None,
     }
     return defaults | others
 

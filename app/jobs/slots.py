@@ -44,6 +44,7 @@ class Surroundings:
     settings: Settings
     repository: JobRepository
     blobs: Blobs
+    datasets: Blobs
     watch: Watch
     owner: str
     is_stopping: Callable[[], bool]
@@ -136,7 +137,8 @@ class WorkerSlot:
             around.is_stopping,
             around.watch.changed,
         )
-        return execution.run(str(around.blobs.path(job.blob)))
+        dataset = None if job.dataset is None else str(around.datasets.path(Blobs.key(job.dataset)))
+        return execution.run(str(around.blobs.path(job.blob)), dataset)
 
     def _store(self, job: JobRecord, ending: Ending) -> None:
         repository, fence = self._around.repository, job.fence

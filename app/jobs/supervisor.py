@@ -33,6 +33,7 @@ class Supervisor:
         settings: Settings,
         repository: JobRepository,
         blobs: Blobs,
+        datasets: Blobs,
         watch: Watch,
         dispatcher: Dispatcher,
     ) -> None:
@@ -44,7 +45,7 @@ class Supervisor:
         owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._lock = Held(settings.data_dir / "supervisors" / owner)
         self._recovery = Recovery(repository, self._lock.path.parent, settings.max_losses)
-        around = Surroundings(settings, repository, blobs, watch, owner, self._stop.is_set)
+        around = Surroundings(settings, repository, blobs, datasets, watch, owner, self._stop.is_set)
         self._slots = _slots(settings, around)
         self._sweeper = threading.Thread(target=self._sweep_forever, name="sweeper", daemon=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import time
 from collections.abc import Callable
@@ -12,19 +13,29 @@ from typing import Any
 import numpy as np
 import torch
 
+from app.lipschitz.certificate.export import certificate as certified
+from app.lipschitz.dataset import Dataset
 from app.lipschitz.domain import Ball, Box, Domain, WholeSpace
 from app.lipschitz.errors import InvalidRequest, MethodSkipped
 from app.lipschitz.ingest import capture
 from app.lipschitz.ingest.captured import Captured
 from app.lipschitz.methods.autolip import autolip
 from app.lipschitz.methods.autolip_power import autolip_power
+from app.lipschitz.methods.exact import exact
 from app.lipschitz.methods.frobenius import frobenius
+from app.lipschitz.methods.greedy_seqlip import greedy_seqlip
+from app.lipschitz.methods.lipsdp import lipsdp
+from app.lipschitz.methods.lower.annealing import annealing
+from app.lipschitz.methods.lower.dataset import dataset as at_dataset
 from app.lipschitz.methods.lower.gradient import gradient
+from app.lipschitz.methods.lower.grid import grid
+from app.lipschitz.methods.seqlip import seqlip
 from app.lipschitz.network.agreement import check_agreement
 from app.lipschitz.network.build import build
 from app.lipschitz.network.inputs import with_input
 from app.lipschitz.network.target import output_positions, with_target
 from app.lipschitz.operators.norm import Norm
+from app.lipschitz.portfolio import reason_to_stop
 from app.lipschitz.problem import Estimate, Problem, Progress, Witness
 from app.lipschitz.report import estimate_record, result_record
 from app.lipschitz.request import Request
@@ -35,26 +46,46 @@ IMPLEMENTATIONS: dict[str, Method] = {
     "frobenius": frobenius,
     "autolip": autolip,
     "autolip_power": autolip_power,
+    "greedy_seqlip": greedy_seqlip,
+    "seqlip": seqlip,
+    "dataset": at_dataset,
+    "annealing": annealing,
+    "grid": grid,
+    "lipsdp": lipsdp,
+    "exact": exact,
     "gradient": gradient,
 }
 """Every method of the catalog."""
 
+MAX_DIGITS = 12
+"""Longest row number."""
 
-def analyze(data: bytes, fields: dict[str, Any], progress: Progress = lambda _: None) -> dict[str, Any]:
+
+def analyze(
+    data: bytes, fields: dict[str, Any], progress: Progress = lambda _: None, dataset: bytes | None = None
+) -> dict[str, Any]:
     """Bracket the Lipschitz constant of the model in `data`.
 
-    `fields` are the request fields of the HTTP contract. Returns `{"result": ..., "witness": ...}`, the
-    witness as base64 of an npz file or None. Raises a LipschitzError naming the cause when no bound can be given.
+    `fields` are the request fields of the HTTP contract, `dataset` an npy or npz file for those methods and
+    domains that use one. Returns `{"result": ..., "witness": ..., "certificate": ...}`, the
+    witness as base64 of an npz file or None, the certificate as JSON or None.
+    Raises a LipschitzError naming the cause when no bound can be given.
     """
     request = Request.parse(fields)
     started = time.monotonic()
     progress({"phase": "reading"})
     captured = with_input(capture(data, request.inputs, seed=request.seed), request.input)
     with _on_device():
-        problem = make_problem(captured, request, started, progress)
+        rows = Dataset.read(dataset, captured.inputs) if dataset is not None else None
+        problem = make_problem(captured, request, started, progress, rows)
         estimates, records = run_methods(problem, request)
         result = result_record(request, problem, estimates, records)
-    return {"result": result, "witness": _best_witness(captured, estimates)}
+        certificate = certified(problem, request, hashlib.sha256(data).hexdigest(), estimates)
+    return {
+        "result": result,
+        "witness": _best_witness(captured, estimates),
+        "certificate": None if certificate is None else certificate.fields(),
+    }
 
 
 def _on_device() -> AbstractContextManager[object]:
@@ -62,18 +93,20 @@ def _on_device() -> AbstractContextManager[object]:
     return torch.device("cuda") if torch.cuda.is_available() else nullcontext()
 
 
-def make_problem(captured: Captured, request: Request, started: float, progress: Progress) -> Problem:
+def make_problem(
+    captured: Captured, request: Request, started: float, progress: Progress, dataset: Dataset | None = None
+) -> Problem:
     """The checked network of a captured graph, with the request's norm and domain."""
     outputs = output_positions(captured, request.output)
     whole = build(captured, outputs)
     p: Norm = request.norm  # type: ignore[assignment]
-    domain = make_domain(request.domain, whole.input.size, p)
+    domain = make_domain(request.domain, whole.input.size, p, dataset)
     check_agreement(whole, captured, outputs, request.seed, domain)
     network = with_target(whole, request.target)
-    return Problem(captured, network, p, domain, request.seed, started + request.budget_s, progress)
+    return Problem(captured, network, p, domain, request.seed, started + request.budget_s, progress, dataset)
 
 
-def make_domain(fields: dict[str, Any], size: int, p: Norm) -> Domain:
+def make_domain(fields: dict[str, Any], size: int, p: Norm, dataset: Dataset | None = None) -> Domain:
     """The request's domain for flat inputs of `size` entries."""
     kind = fields.get("kind")
     if kind == "all":
@@ -87,8 +120,21 @@ def make_domain(fields: dict[str, Any], size: int, p: Norm) -> Domain:
         radius = float(fields.get("radius", 0.0))
         if not 0.0 < radius < float("inf"):
             raise InvalidRequest("domain.radius must be a positive number")
-        return Ball(_vector(fields, "center", size), radius, p)
+        return Ball(_center(fields, size, dataset), radius, p)
     raise InvalidRequest(f"unknown domain kind {kind!r}: known are all, box, ball")
+
+
+def _center(fields: dict[str, Any], size: int, dataset: Dataset | None) -> torch.Tensor:
+    """The numbers given, or a row of the data set: `<its id, or the word dataset>#<row>`."""
+    given = fields.get("center")
+    if not isinstance(given, str):
+        return _vector(fields, "center", size)
+    _, mark, row = given.partition("#")
+    if not (mark and row.isdecimal() and len(row) <= MAX_DIGITS):
+        raise InvalidRequest(f"domain.center {given!r} is neither a list of numbers nor `dataset#row`")
+    if dataset is None:
+        raise InvalidRequest("domain.center names a row of a data set, but the request names no data set")
+    return dataset.row(int(row))
 
 
 def _vector(fields: dict[str, Any], key: str, size: int) -> torch.Tensor:
@@ -107,16 +153,22 @@ def run_methods(problem: Problem, request: Request) -> tuple[list[Estimate], lis
     for name in request.methods:
         problem.progress({"method": name, "phase": "running"})
         begun = time.monotonic()
-        try:
-            estimate = IMPLEMENTATIONS[name](problem, request.options[name])
-        except MethodSkipped as reason:
-            estimate = Estimate(name, None, "skipped", reason.detail)
+        unneeded = reason_to_stop(problem, name, estimates) if request.is_auto else None
+        estimate = Estimate(name, None, "skipped", unneeded) if unneeded else run_method(problem, request, name)
         estimates.append(estimate)
         records.append(estimate_record(estimate, time.monotonic() - begun))
     if all(estimate.status != "ok" for estimate in estimates):
         reasons = "; ".join(f"{e.method}: {e.reason}" for e in estimates)
         raise MethodSkipped(f"no requested method could answer. {reasons}")
     return estimates, records
+
+
+def run_method(problem: Problem, request: Request, name: str) -> Estimate:
+    """One method's answer, or the reason why it cannot serve this request."""
+    try:
+        return IMPLEMENTATIONS[name](problem, request.options[name])
+    except MethodSkipped as reason:
+        return Estimate(name, None, "skipped", reason.detail)
 
 
 def _best_witness(captured: Captured, estimates: list[Estimate]) -> str | None:

@@ -179,13 +179,17 @@ METHODS: tuple[MethodInfo, ...] = (
             "restarts": OptionInfo("integer", 8, "starting points, ascended in one batch", 1, 4096),
             "steps": OptionInfo("integer", 20, "ascent steps at most (the time budget may end them)", 1, 100_000),
             "seconds": OptionInfo("number", 3.0, "time limit of the ascent, within the job's budget", 0.01, 86_400),
+            "scouts": OptionInfo(
+                "integer", 8192, "points scattered for starts where time allows; 0: none", 0, 10_000_000
+            ),
+            "climbers": OptionInfo("integer", 512, "points that go on by random moves at most", 1, 65_536),
             "scale": OptionInfo("number", 1.0, "standard deviation of the starting points", 1e-6, 1e6),
         },
     ),
 )
 
-AUTO: tuple[str, ...] = ("autolip", "gradient")
-"""What `methods: "auto"` runs, cheapest first."""
+AUTO: tuple[str, ...] = ("autolip", "gradient", "lipsdp", "seqlip", "exact")
+"""What `methods: "auto"` runs as far as it is worth while, cheapest first."""
 
 
 @dataclass(frozen=True)

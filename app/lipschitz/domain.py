@@ -22,8 +22,8 @@ class Domain(ABC):
     """A convex set of flat inputs."""
 
     @abstractmethod
-    def sample(self, count: int, size: int, scale: float, generator: Generator) -> Tensor:
-        """Random points, `(count, size)`; `scale` is the spread where the set has none of its own."""
+    def sample(self, count: int, size: int, scale: float | Tensor, generator: Generator) -> Tensor:
+        """Random points, `(count, size)`; `scale`, one or `(count, 1)`, is the spread in a set that has none."""
 
     @abstractmethod
     def centre(self, size: int) -> Tensor:
@@ -42,7 +42,7 @@ class Domain(ABC):
 class WholeSpace(Domain):
     """R^n."""
 
-    def sample(self, count: int, size: int, scale: float, generator: Generator) -> Tensor:
+    def sample(self, count: int, size: int, scale: float | Tensor, generator: Generator) -> Tensor:
         """Gaussian points with standard deviation `scale`."""
         return scale * torch.randn(count, size, dtype=torch.float64, generator=generator)
 
@@ -66,7 +66,7 @@ class Box(Domain):
     lower: Tensor
     upper: Tensor
 
-    def sample(self, count: int, size: int, scale: float, generator: Generator) -> Tensor:
+    def sample(self, count: int, size: int, scale: float | Tensor, generator: Generator) -> Tensor:
         """Uniform points."""
         unit = torch.rand(count, size, dtype=torch.float64, generator=generator)
         return self.project(self.lower + (self.upper - self.lower) * unit)
@@ -93,7 +93,7 @@ class Ball(Domain):
     radius: float
     p: Norm
 
-    def sample(self, count: int, size: int, scale: float, generator: Generator) -> Tensor:
+    def sample(self, count: int, size: int, scale: float | Tensor, generator: Generator) -> Tensor:
         """Random directions, radii that fill the ball evenly in low dimensions."""
         away = torch.randn(count, size, dtype=torch.float64, generator=generator)
         reach = self.radius * torch.rand(count, 1, dtype=torch.float64, generator=generator)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
 from torch import Tensor
 
+from app.lipschitz.certificate.claims import Claim
+from app.lipschitz.dataset import Dataset
 from app.lipschitz.domain import Domain
 from app.lipschitz.ingest.captured import Captured
 from app.lipschitz.methods.local import Local
@@ -31,6 +33,7 @@ class Problem:
     seed: int
     deadline: float
     progress: Progress
+    dataset: Dataset | None = None
     _norms: dict[LinearOperator, NormBound] = field(default_factory=dict)
 
     @cached_property
@@ -60,7 +63,10 @@ class Witness:
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """One method's answer; `value` is None when the method has none, with the reason."""
+    """One method's answer; `value` is None when the method has none, with the reason.
+
+    `claims`, piece by piece from the input to the output, are what a certificate of the value rests on.
+    """
 
     method: str
     value: float | None
@@ -69,3 +75,4 @@ class Estimate:
     details: dict[str, Any] = field(default_factory=dict)
     layers: list[dict[str, Any]] = field(default_factory=list)
     witness: Witness | None = None
+    claims: Sequence[Claim] = ()

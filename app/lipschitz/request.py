@@ -22,6 +22,7 @@ class Request:
     """What is asked of one model; `options` holds every chosen method's options, defaults filled in."""
 
     methods: tuple[str, ...]
+    is_auto: bool = False
     norm: str = "2"
     inputs: dict[str, list[int]] | list[list[int]] | None = None
     input: str | None = None
@@ -49,7 +50,8 @@ class Request:
         for name in options:
             _known(name)
         chosen = {name: checked_options(_known(name), options.get(name, {})) for name in methods}
-        return cls(methods, norm, options=chosen, **given)
+        is_auto = (fields.get("methods") or "auto") in ("auto", ["auto"])
+        return cls(methods, is_auto, norm, options=chosen, **given)
 
 
 def _methods(asked: str | list[str]) -> tuple[str, ...]:

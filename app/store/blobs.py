@@ -62,7 +62,7 @@ class Blobs:
 
     def __init__(self, root: Path, max_bytes: int, reserve_bytes: int) -> None:
         self._root = root.absolute()
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._reserve_bytes = reserve_bytes
         self._staging = self._root / "staging"
         self._staging.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ class Blobs:
     def stage(self) -> Staged:
         """A new empty file on the same file system; the caller closes it, kept or not."""
         name = uuid.uuid4().hex
-        return Staged(self._staging / name, f"staging/{name}", self._max_bytes, self._reserve_bytes)
+        return Staged(self._staging / name, f"staging/{name}", self.max_bytes, self._reserve_bytes)
 
     def keep(self, staged: Staged) -> None:
         """Move a staged, synced file under its digest; a file that is already there stays."""

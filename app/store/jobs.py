@@ -12,7 +12,6 @@ from sqlalchemy import (
     RowMapping,
     and_,
     delete,
-    exists,
     func,
     insert,
     literal,
@@ -23,7 +22,7 @@ from sqlalchemy import (
 
 from app.store.clock import now
 from app.store.database import Database
-from app.store.tables import events, jobs, models, results
+from app.store.tables import datasets, events, jobs, models, results
 
 
 @dataclass(frozen=True)
@@ -68,22 +67,26 @@ class JobRepository:
         with self._database.write() as connection:
             return _inserted(connection, values)
 
-    def insert_for_model(self, values: dict[str, Any]) -> RowMapping | None:
-        """Add a queued job if its model exists."""
+    def insert_analysis(self, values: dict[str, Any]) -> RowMapping | None:
+        """Add a queued job if its model, and its data set if it has one, exist."""
         with self._database.write() as connection:
-            model = select(models.c.id).where(models.c.id == values["model"]).with_for_update(read=True)
-            return _inserted(connection, values) if connection.scalar(model) else None
+            return _inserted(connection, values) if _has_files(connection, values) else None
 
     def insert_copy(self, values: dict[str, Any], source: str) -> RowMapping | None:
-        """Add a finished job with a copy of the result of job `source`, if that and the model are there."""
+        """Add a finished job with a copy of the result of job `source`, if that and the job's files are there."""
         copy = select(literal(values["id"]), results.c.result, results.c.witness).where(results.c.job == source)
         with self._database.write() as connection:
-            is_there = exists().where(results.c.job == source), exists().where(models.c.id == values["model"])
-            if not connection.scalar(select(and_(*is_there))):
+            is_there = connection.scalar(select(results.c.job).where(results.c.job == source))
+            if not (is_there and _has_files(connection, values)):
                 return None
             row = _inserted(connection, values | {"started_at": now(), "finished_at": now()})
             connection.execute(insert(results).from_select(["job", "result", "witness"], copy))
             return row
+
+    def has_model(self, sha256: str) -> bool:
+        """Whether there is a model of that digest."""
+        with self._database.read() as connection:
+            return connection.scalar(select(models.c.id).where(models.c.id == sha256)) is not None
 
     def get(self, job_id: str) -> RowMapping | None:
         """The job, without its result."""
@@ -223,6 +226,15 @@ class JobRepository:
         query = select(events).where(events.c.job == job_id, events.c.id > after)
         with self._database.read() as connection:
             return list(connection.execute(query.order_by(events.c.id).limit(limit)).mappings())
+
+
+def _has_files(connection: Connection, values: dict[str, Any]) -> bool:
+    """Whether the job's model and data set exist; nobody can remove them before the transaction ends."""
+    uses = [(models, values["model"])] + ([(datasets, values["dataset"])] if values["dataset"] else [])
+    return all(
+        connection.scalar(select(table.c.id).where(table.c.id == digest).with_for_update(read=True))
+        for table, digest in uses
+    )
 
 
 def _inserted(connection: Connection, values: dict[str, Any]) -> RowMapping:

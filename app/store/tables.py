@@ -30,6 +30,17 @@ models = Table(
     Column("inspection", JSON, nullable=False),
 )
 
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", String(255), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("inputs", JSON, nullable=False),
+    Column("labels", JSON(none_as_null=True)),
+)
+
 jobs = Table(
     "jobs",
     metadata,
@@ -58,9 +69,11 @@ jobs = Table(
     Column("progress", JSON(none_as_null=True)),
     Column("error", JSON(none_as_null=True)),
     Column("has_witness", Boolean, nullable=False),
+    Column("dataset", String(64)),
 )
 Index("jobs_queue", jobs.c.status, jobs.c.kind, jobs.c.priority, jobs.c.created_at)
 Index("jobs_by_model", jobs.c.model, jobs.c.status)
+Index("jobs_by_dataset", jobs.c.dataset, jobs.c.status)
 Index("jobs_by_time", jobs.c.created_at, jobs.c.id)
 Index("jobs_by_cache_key", jobs.c.cache_key, jobs.c.status)
 

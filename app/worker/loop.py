@@ -24,8 +24,8 @@ class Library(Protocol):
     def inspect(self, path: str) -> dict[str, Any]:
         """What the file is, as JSON."""
 
-    def analyze(self, path: str, request: dict[str, object], progress: Progress) -> dict[str, Any]:
-        """`{"result": ..., "witness": base64 or None}` of the model in the file."""
+    def analyze(self, path: str, request: dict[str, object], progress: Progress, dataset: str | None) -> dict[str, Any]:
+        """`{"result": ..., "witness": base64 or None}` of the model in the file, `dataset` another file's path."""
 
 
 def serve(load: Callable[[], Library]) -> None:
@@ -56,7 +56,7 @@ def _answer(library: Library, message: Message, pipe: BinaryIO) -> bytes:
 def _run(library: Library, message: Message, progress: Progress) -> Message:
     if message["kind"] == "inspect":
         return {"type": "result", "result": library.inspect(message["path"]), "witness": None}
-    envelope = library.analyze(message["path"], message["request"], progress)
+    envelope = library.analyze(message["path"], message["request"], progress, message.get("dataset"))
     return {"type": "result", "result": envelope["result"], "witness": envelope["witness"]}
 
 

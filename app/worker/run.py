@@ -30,10 +30,11 @@ class LipschitzLibrary:
         """The model's inspection as JSON."""
         return asdict(inspect(Path(path).read_bytes()))
 
-    def analyze(self, path: str, request: dict[str, object], progress: Progress) -> dict[str, Any]:
+    def analyze(self, path: str, request: dict[str, object], progress: Progress, dataset: str | None) -> dict[str, Any]:
         """The contract's result and the witness; torch's allocation failures become MemoryError."""
         try:
-            return analyze(Path(path).read_bytes(), request, progress)
+            rows = None if dataset is None else Path(dataset).read_bytes()
+            return analyze(Path(path).read_bytes(), request, progress, rows)
         except torch.OutOfMemoryError as error:
             raise MemoryError(str(error)) from error
         except RuntimeError as error:

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from app.api import examples
 from app.api.requests import AnalysisFields, JobRequest
-from app.api.views import JobView, ModelView
+from app.api.views import DatasetView, JobView, ModelView
 from app.errors import problem_types
 from app.main import create_app
 from app.settings import Settings
@@ -37,6 +37,8 @@ def test_every_path_of_the_contract_is_there(document: dict[str, Any]) -> None:
         "GET /version", "GET /v1/methods", "GET /v1/operators", "GET /v1/workers",
         "POST /v1/models", "GET /v1/models", "PUT /v1/models/{model_id}", "GET /v1/models/{model_id}",
         "HEAD /v1/models/{model_id}", "DELETE /v1/models/{model_id}",
+        "POST /v1/datasets", "GET /v1/datasets", "GET /v1/datasets/{dataset_id}",
+        "HEAD /v1/datasets/{dataset_id}", "DELETE /v1/datasets/{dataset_id}",
         "POST /v1/analyze", "POST /v1/jobs", "GET /v1/jobs", "GET /v1/jobs/{job_id}",
         "DELETE /v1/jobs/{job_id}", "POST /v1/jobs/{job_id}/cancel", "GET /v1/jobs/{job_id}/events",
         "GET /v1/jobs/{job_id}/witness",
@@ -79,7 +81,7 @@ def test_every_operation_and_parameter_says_what_it_is(document: dict[str, Any])
 
 
 def test_examples_are_true() -> None:
-    for view, example in ((ModelView, examples.MODEL), (JobView, examples.JOB)):
+    for view, example in ((ModelView, examples.MODEL), (DatasetView, examples.DATASET), (JobView, examples.JOB)):
         shown = TypeAdapter(view).validate_json(json.dumps(example)).model_dump(mode="json")
         assert set(shown) == set(example)
     assert AnalysisFields.model_validate(examples.REQUEST).canonical() == examples.REQUEST

@@ -32,6 +32,10 @@ DIGEST = "0" * 64
         ({"domain": {"kind": "box", "lower": 0, "upper": "1"}}, "#/domain/upper"),
         ({"domain": {"kind": "ball", "center": [0], "radius": 0}}, "#/domain/radius"),
         ({"domain": {"kind": "all", "radius": 1}}, "#/domain/radius"),
+        ({"domain": {"kind": "ball", "center": "dataset#0", "radius": 1}}, "#"),
+        ({"domain": {"kind": "ball", "center": "dataset#01", "radius": 1}}, "#/domain/center"),
+        ({"domain": {"kind": "ball", "center": f"{DIGEST}#0", "radius": 1}, "dataset": "1" * 64}, "#"),
+        ({"dataset": "x"}, "#/dataset"),
         ({"target": {"kind": "logit", "index": -1}}, "#/target/index"),
         ({"target": {"kind": "margin", "i": 1, "j": 1}}, "#/target"),
         ({"options": {"magic": {}}}, "#/options"),
@@ -72,7 +76,7 @@ def test_defaults_are_filled_in_and_what_the_answer_does_not_depend_on_is_left_o
     assert bare.canonical() == busy.canonical()
     assert set(bare.canonical()) == {
         "methods", "inputs", "input", "output", "norm", "domain", "target", "options", "gate", "budget_s",
-        "seed", "certify",
+        "seed", "certify", "dataset",
     }  # fmt: skip
 
 

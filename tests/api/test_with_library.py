@@ -50,3 +50,21 @@ def test_an_input_that_does_not_fit_is_named(real: RunningService) -> None:
     job = real.analyze(tiny_model(), inputs={"x": [1, 3]}).json()
     assert (job["status"], job["error"]["status"]) == ("failed", 422)
     assert job["error"]["type"] == "urn:lipserve:problem:invalid-inputs"
+
+
+def test_a_data_set_gives_a_lower_bound_and_a_centre(real: RunningService) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, np.array([[0.5, 0.25], [1.0, 2.0]], dtype=np.float32))
+    dataset = real.client.post("/v1/datasets", content=buffer.getvalue()).json()["id"]
+    ball = {"kind": "ball", "center": "dataset#1", "radius": 0.1}
+    job = real.analyze(tiny_model(), methods=["autolip", "dataset"], dataset=dataset, domain=ball).json()
+    assert job["status"] == "succeeded", job["error"]
+    assert job["result"]["lower"]["method"] == "dataset"
+    assert job["result"]["lower"]["value"] == pytest.approx(1.0, rel=1e-6)
+    assert job["result"]["estimates"][1]["details"] == {"points": 1, "outside": 1, "paired": 1}
+    buffer = io.BytesIO()
+    np.save(buffer, np.ones((2, 3)))
+    misfit = real.client.post("/v1/datasets", content=buffer.getvalue()).json()["id"]
+    failed = real.analyze(tiny_model(), methods=["dataset"], dataset=misfit).json()
+    assert failed["error"]["type"] == "urn:lipserve:problem:invalid-request"
+    assert "do not fit the model" in failed["error"]["detail"]

@@ -107,14 +107,14 @@ class FakeLibrary:
             "warnings": [],
         }
 
-    def analyze(self, path: str, request: dict[str, object], progress: Progress) -> dict[str, Any]:
+    def analyze(self, path: str, request: dict[str, object], progress: Progress, dataset: str | None) -> dict[str, Any]:
         told = instructions(path)
         perform(told.get("analyze"), progress)
         if "ledger" in told:
             with Path(told["ledger"]).open("a") as ledger:
                 ledger.write(f"{request['seed']}\n")
         value = float("inf") if told.get("infinite") else 2.0
-        result = {"upper": {"value": value}, "echo": request, "pid": os.getpid()}
+        result = {"upper": {"value": value}, "echo": request, "pid": os.getpid(), "dataset": dataset}
         return {"result": result, "witness": told.get("witness")}
 
 

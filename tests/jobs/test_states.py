@@ -25,7 +25,7 @@ from app.jobs.states import (
 from app.store.blobs import Blobs
 from app.store.database import Database
 from app.store.jobs import Fence, JobRepository
-from app.store.models import ModelRepository
+from app.store.uploads import model_repository
 
 MOVES = (CLAIM, SUCCEED, FAIL, TIME_OUT, REQUEUE, CANCEL_QUEUED, CANCEL_RUNNING, CANCELED)
 
@@ -127,7 +127,7 @@ def test_a_lease_expires_by_the_databases_clock(repository: JobRepository) -> No
 
 
 def test_a_file_is_moved_and_removed_with_its_row(database: Database, tmp_path: Path) -> None:
-    blobs, models = Blobs(tmp_path, 100, 0), ModelRepository(database)
+    blobs, models = Blobs(tmp_path, 100, 0), model_repository(database)
     staged = blobs.stage()
     staged.write(b"abc")
     values = {"id": staged.sha256, "name": "n", "format": "onnx", "size_bytes": 3, "inspection": {}}

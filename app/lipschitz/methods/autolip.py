@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.lipschitz.methods.claims import walk_claim
 from app.lipschitz.methods.walk import walk
 from app.lipschitz.problem import Estimate, Problem
 
@@ -11,4 +12,6 @@ from app.lipschitz.problem import Estimate, Problem
 def autolip(problem: Problem, options: dict[str, Any]) -> Estimate:
     """The certified upper bound; takes no options."""
     steps = walk(problem.network, problem.p, lambda operator: problem.norm_of(operator).upper, problem.local)
-    return Estimate("autolip", steps[-1].cumulative, details={"blocks": len(steps) - 1})
+    first, *others = problem.network.nodes
+    claims = [walk_claim(problem, first, others)] if others else []
+    return Estimate("autolip", steps[-1].cumulative, details={"blocks": len(steps) - 1}, claims=claims)

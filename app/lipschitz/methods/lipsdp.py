@@ -12,7 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.lipschitz.certificate.claims import Claim
 from app.lipschitz.errors import MethodSkipped
+from app.lipschitz.methods.claims import walk_claim
+from app.lipschitz.methods.fourier import FourierBound, fourier_bound, longest_chain
 from app.lipschitz.methods.pieces import Piece, constants_within, cuts, joined
 from app.lipschitz.methods.semidefinite import Bound, bound
 from app.lipschitz.network.nodes import Affine, Concat
@@ -30,7 +33,7 @@ class Factor:
     piece: Piece
     value: float
     autolip: float
-    found: Bound | None = None
+    found: Bound | FourierBound | None = None
 
 
 def lipsdp(problem: Problem, options: dict[str, Any]) -> Estimate:
@@ -42,7 +45,8 @@ def lipsdp(problem: Problem, options: dict[str, Any]) -> Estimate:
         raise MethodSkipped("no elementwise activation stands between two affine layers: autolip says all there is")
     factors = [_factor(problem, piece, options, deadline) for piece in pieces]
     value = up_product([factor.value for factor in factors])
-    return Estimate("lipsdp", value, details=_details(factors, options), layers=_layers(factors))
+    claims = [_claim(problem, factor) for factor in factors]
+    return Estimate("lipsdp", value, details=_details(factors, options), layers=_layers(factors), claims=claims)
 
 
 def _check(problem: Problem, options: dict[str, Any]) -> None:
@@ -56,13 +60,23 @@ def _check(problem: Problem, options: dict[str, Any]) -> None:
 
 
 def planned(finest: Sequence[Piece], split_size: int) -> list[Piece]:
-    """Elementwise pieces joined, up to `split_size` affine layers (0: any number) and the largest side."""
+    """Elementwise pieces joined, up to `split_size` affine layers (0: any number) and the largest side.
+
+    Chains of convolutions beyond that side go together where the Fourier domain can hold them.
+    """
     runs: list[list[Piece]] = []
-    for piece in finest:
-        if runs and _may_join(runs[-1], piece, split_size):
-            runs[-1].append(piece)
+    rest = list(finest)
+    while rest:
+        count = longest_chain(rest, split_size)
+        if count and _side(joined(rest[:count])) > LARGEST_SIDE:
+            runs.append(rest[:count])
+        elif runs and _may_join(runs[-1], rest[0], split_size):
+            count = 1
+            runs[-1].append(rest[0])
         else:
-            runs.append([piece])
+            count = 1
+            runs.append(rest[:1])
+        del rest[:count]
     return [part for run in runs for part in _trimmed(run)]
 
 
@@ -99,16 +113,29 @@ def _is_worthwhile(piece: Piece) -> bool:
 def _factor(problem: Problem, piece: Piece, options: dict[str, Any], deadline: float) -> Factor:
     constants = constants_within(problem, piece)
     autolip = constants[piece.end]
-    if not _is_worthwhile(piece) or _side(piece) > LARGEST_SIDE or not 0.0 < autolip < math.inf:
+    if not _is_worthwhile(piece) or not 0.0 < autolip < math.inf:
         return Factor(piece, autolip, autolip)
-    found = bound(problem, piece, constants, options["form"] == "layer", float(options["gap"]), deadline)
-    return Factor(piece, min(autolip, found.value), autolip, found)
+    by_layer, gap = options["form"] == "layer", float(options["gap"])
+    found: Bound | FourierBound | None
+    if _side(piece) > LARGEST_SIDE:
+        found = fourier_bound(problem, piece, by_layer, gap, deadline)
+    else:
+        found = bound(problem, piece, constants, by_layer, gap, deadline)
+    return Factor(piece, autolip if found is None else min(autolip, found.value), autolip, found)
+
+
+def _claim(problem: Problem, factor: Factor) -> Claim:
+    """The multipliers where they gave the factor, AutoLip's norms elsewhere."""
+    if isinstance(factor.found, Bound) and factor.found.value < factor.autolip:
+        return factor.found.claim
+    return walk_claim(problem, factor.piece.start, factor.piece.nodes)
 
 
 def _details(factors: Sequence[Factor], options: dict[str, Any]) -> dict[str, Any]:
     solved = [factor.found for factor in factors if factor.found is not None]
     return {
         "form": options["form"],
+        "whole": all(factor.found is not None or not _is_worthwhile(factor.piece) for factor in factors),
         "pieces": len(solved),
         "neurons": sum(found.neurons for found in solved),
         "iterations": sum(found.iterations for found in solved),

@@ -8,13 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from app.lipschitz.certificate.claims import Multipliers, SemidefiniteClaim
+from app.lipschitz.methods.claims import walk_claim
 from app.lipschitz.methods.pieces import Piece
-from app.lipschitz.network.nodes import Node
-from app.lipschitz.operators.rounding import up_ldexp, up_sqrt
+from app.lipschitz.network.nodes import Activation, Node
+from app.lipschitz.operators.rounding import up_ldexp, up_mul, up_sqrt
 from app.lipschitz.problem import Problem
 from app.lipschitz.sdp.interior import Iterate, minimise
 from app.lipschitz.sdp.proof import proved
-from app.lipschitz.sdp.region import Region, region_of
+from app.lipschitz.sdp.region import FIXED_WIDTH, Region, region_of
 from app.lipschitz.sdp.start import closed_form
 
 
@@ -28,6 +33,7 @@ class Bound:
     iterations: int
     neurons: int
     activations: list[dict[str, Any]]
+    claim: SemidefiniteClaim
 
 
 def bound(
@@ -38,7 +44,7 @@ def bound(
     region = region_of(piece.start, piece.end, piece.nodes, slopes, constants, by_layer=by_layer)
     if not isinstance(region, Region):
         upper = problem.norm_of(region)
-        return Bound(upper.upper, upper.lower, 0.0, 0, 0, [])
+        return Bound(upper.upper, upper.lower, 0.0, 0, 0, [], _known_claim(problem, piece, slopes, upper.upper))
     system = region.system
     start = closed_form(system, region.layers)
 
@@ -48,7 +54,7 @@ def bound(
         return time.monotonic() > deadline
 
     found = minimise(system, *start, gap=gap, watch=watch)
-    rho, _ = proved(system, found.rho, found.t, start)
+    rho, t = proved(system, found.rho, found.t, start)
     return Bound(
         up_ldexp(up_sqrt(float(rho)), region.exponent),
         math.ldexp(math.sqrt(max(float(found.optimum), 0.0)), region.exponent),
@@ -56,6 +62,7 @@ def bound(
         found.iterations,
         system.neurons,
         _activations(region, found),
+        _claim(problem, piece, region, slopes, (rho, t), start),
     )
 
 
@@ -72,3 +79,57 @@ def _activations(region: Region, found: Iterate) -> list[dict[str, Any]]:
         }
         for node, layer, scale in zip(region.activations, region.layers, region.scales, strict=True)
     ]
+
+
+Slopes = Mapping[Activation, tuple[Tensor, Tensor]]
+Point = tuple[Tensor, Tensor]
+"""rho and t of a system."""
+
+
+def _known_claim(problem: Problem, piece: Piece, slopes: Slopes, constant: float) -> SemidefiniteClaim:
+    """No multipliers where every slope is known: the constraint says that rho I is at least C^T C."""
+    none = {node: torch.zeros_like(lower) for node, (lower, _) in slopes.items()}
+    found, inner = (Multipliers(up_mul(constant, constant) * room, none) for room in (1.0, 2.0))
+    return SemidefiniteClaim(
+        piece.start, piece.end, slopes, found, inner, walk_claim(problem, piece.start, piece.nodes)
+    )
+
+
+def _claim(
+    problem: Problem, piece: Piece, region: Region, slopes: Slopes, found: Point, inner: Point
+) -> SemidefiniteClaim:
+    """The multipliers as a certificate needs them, with the slopes that the system was made of."""
+    system, widened = region.system, dict(slopes)
+    for node, layer in zip(region.activations, region.layers, strict=True):
+        lower, upper = slopes[node]
+        free = _free(lower, upper)
+        widened[node] = (_placed(free, system.lower[0, layer], lower), _placed(free, system.upper[0, layer], upper))
+    return SemidefiniteClaim(
+        piece.start,
+        piece.end,
+        widened,
+        _multipliers(region, slopes, found),
+        _multipliers(region, slopes, inner),
+        walk_claim(problem, piece.start, piece.nodes),
+    )
+
+
+def _multipliers(region: Region, slopes: Slopes, point: Point) -> Multipliers:
+    """In the network's own coordinates, z = scale z', y = 2^exponent y'; 0 for neurons whose slope is known."""
+    rho, t = point
+    growth = torch.ldexp(torch.ones_like(rho), torch.tensor(region.exponent))
+    each = {node: torch.zeros_like(ends[0]) for node, ends in slopes.items()}
+    for node, layer, scale in zip(region.activations, region.layers, region.scales, strict=True):
+        own = region.system.per_neuron(t)[0, layer] * (growth / scale).square()
+        each[node] = _placed(_free(*slopes[node]), own, each[node])
+    return Multipliers(float(rho * growth.square()), each)
+
+
+def _free(lower: Tensor, upper: Tensor) -> Tensor:
+    """Which neurons are variables of the system."""
+    return upper - lower > FIXED_WIDTH * torch.maximum(lower.abs(), upper.abs())
+
+
+def _placed(where: Tensor, values: Tensor, otherwise: Tensor) -> Tensor:
+    """The values at the marked positions."""
+    return otherwise.masked_scatter(where, values)

@@ -2,7 +2,7 @@
 
 On the torus of `fourier_chain` everything commutes with shifts, and the constraint splits into one complex matrix a
 frequency, all with the same rho and multipliers; conjugate frequencies give the same condition. A complex neuron is
-two real columns of one multiplier. See `math.md`'s idea: Fourier LipSDP after [F19], masks as slopes.
+two real columns of one multiplier. The constraint is that of [F19] (`system`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate, pairwise
 
 import torch
@@ -17,7 +18,15 @@ from torch import Tensor
 
 from app.lipschitz.network.nodes import Activation
 from app.lipschitz.operators.base import Shape
-from app.lipschitz.sdp.fourier_chain import Layer, Slopes, channel_slopes, coarse_sides, periods
+from app.lipschitz.sdp.fourier_chain import (
+    Layer,
+    Slopes,
+    channel_slopes,
+    coarse_sides,
+    matrix_side,
+    periods,
+    widths,
+)
 from app.lipschitz.sdp.fourier_symbols import real_form, symbol_error, symbols
 from app.lipschitz.sdp.system import Block, System
 
@@ -26,7 +35,8 @@ from app.lipschitz.sdp.system import Block, System
 class Chain:
     """A chain on its torus: `sides` and, for every map, its `periods`; `slopes` of every layer's output but the last.
 
-    Map k is scaled by 2^-exponents[k]: rho of a system times 4^exponents[-1] bounds the squared constant.
+    Map k is scaled by 2^-exponents[k]: rho of a system times 4^exponents[-1] bounds the squared constant. `by_layer`
+    gives a whole layer one multiplier.
     """
 
     layers: tuple[Layer, ...]
@@ -34,27 +44,32 @@ class Chain:
     periods: tuple[Shape, ...]
     slopes: tuple[Slopes, ...]
     exponents: tuple[int, ...]
+    by_layer: bool = False
 
     @classmethod
-    def of(cls, layers: Sequence[Layer], slopes: Mapping[Activation, Slopes], norms: Sequence[float]) -> Chain:
+    def of(
+        cls,
+        layers: Sequence[Layer],
+        slopes: Mapping[Activation, Slopes],
+        norms: Sequence[float],
+        *,
+        by_layer: bool = False,
+    ) -> Chain:
         """The chain of `layers` on the smallest torus; `norms` are those of the convolutions, about."""
-        found = [channel_slopes(layer, slopes) for layer in layers[:-1]]
-        steepest = [float(torch.maximum(-low, high).max()) for low, high in found]
-        factors = [norm * slope for norm, slope in zip(norms, [*steepest, 1.0], strict=True)]
+        found = tuple(channel_slopes(layer, slopes) for layer in layers[:-1])
+        factors = [norm * slope for norm, slope in zip(norms, [*map(steepest, found), 1.0], strict=True)]
         exponents = accumulate((math.frexp(factor)[1] for factor in factors), initial=0)
-        return cls(tuple(layers), coarse_sides(layers), tuple(periods(layers)), tuple(found), tuple(exponents))
+        return cls(tuple(layers), coarse_sides(layers), tuple(periods(layers)), found, tuple(exponents), by_layer)
 
-    @property
+    @cached_property
     def widths(self) -> list[int]:
         """Channels times phases of every map, input and output included."""
-        first = self.layers[0].convolution.in_shape[1]
-        channels = [first, *(layer.convolution.out_shape[1] for layer in self.layers)]
-        return [c * math.prod(period) for c, period in zip(channels, self.periods, strict=True)]
+        return widths(self.layers)
 
     @property
     def side(self) -> int:
         """Side of the real matrix of one frequency."""
-        return 2 * sum(self.widths[:-1])
+        return matrix_side(self.layers)
 
     @property
     def ranges(self) -> list[slice]:
@@ -73,7 +88,7 @@ class Chain:
         output[:, :, first:] = last
         lower, upper = (torch.cat([self._spread(k, end) for k in range(len(self.slopes))])[None] for end in (0, 1))
         inputs = 2 * self.widths[0]
-        return System(inputs, tuple(blocks), output, lower, upper, self._groups(last.device), error, coupled=True)
+        return System(inputs, tuple(blocks), output, lower, upper, self.groups, error, coupled=True)
 
     def _map(self, k: int, frequencies: Tensor) -> tuple[Tensor, float]:
         """Layer k's real matrices between scaled maps, and their error."""
@@ -86,9 +101,18 @@ class Chain:
         """One end of the channels' slopes for every column of layer k."""
         return self.slopes[k][end].repeat_interleave(math.prod(self.periods[k + 1])).repeat(2)
 
-    def _groups(self, device: torch.device) -> Tensor:
-        """Real and imaginary part share a multiplier."""
-        widths = self.widths[1:-1]
-        starts = accumulate(widths, initial=0)
-        parts = [torch.arange(a, a + n, device=device).repeat(2) for a, n in zip(starts, widths, strict=False)]
+    @cached_property
+    def groups(self) -> Tensor:
+        """Real and imaginary part share a multiplier, or a whole layer does."""
+        counts, device = self.widths[1:-1], self.layers[0].convolution.device
+        if self.by_layer:
+            parts = [torch.full((2 * count,), k, device=device) for k, count in enumerate(counts)]
+        else:
+            starts = accumulate(counts, initial=0)
+            parts = [torch.arange(a, a + n, device=device).repeat(2) for a, n in zip(starts, counts, strict=False)]
         return torch.cat(parts)
+
+
+def steepest(slopes: Slopes) -> float:
+    """The largest magnitude among slopes that lie about 0."""
+    return float(torch.maximum(-slopes[0], slopes[1]).max())

@@ -5,7 +5,7 @@ after layer k lie on the first n_k points of a cycle of N_k, with N_(k-1) = s_k 
 and N_K >= n_K. Then for slopes [a, b], widened to contain 0, every difference of two trajectories of the chain is
 one of the chain of cyclic convolutions T_k y[j] = sum_t kernel[t] x[(s j + d t - lo) mod N_(k-1)], ends included:
  1. Output j of the zero-padded convolution reads p = s j + d t - lo in [-lo, n + hi), n = n_(k-1). Where p lies
-    outside [0, n), so does p mod N_(k-1): a negative p becomes p + N >= n, and n <= p < N + 0 stays, as N >= n + hi.
+    outside [0, n), so does p mod N_(k-1), as N >= n + max(lo, hi): a negative p becomes p + N >= n, others stay < N.
     So T_k x agrees with the convolution at j < n_k <= N_k, whatever the padding, for x that vanish outside the map.
  2. At the other points of the cycle T_k x may be anything, but there the slope 0 gives the neuron no difference;
     it belongs to the interval, and the neurons' differences vanish outside the map, as (1) needs.
@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -60,6 +61,13 @@ def chain_of(nodes: Sequence[Node]) -> list[Layer] | None:
     return layers if _is_chain(layers) else None
 
 
+def is_link(node: Node) -> bool:
+    """Whether the node could be part of a chain."""
+    if isinstance(node, Affine) and len(node.terms) == 1:
+        return _convolutions(node.terms[0].operator) is not None
+    return isinstance(node, Activation)
+
+
 def _convolutions(operator: LinearOperator) -> list[Convolution] | None:
     """Innermost first; reshapes between them rename a flat vector and say nothing else."""
     parts = operator.parts if isinstance(operator, Composed) else (operator,)
@@ -72,8 +80,7 @@ def _is_chain(layers: Sequence[Layer]) -> bool:
     """At least one activation between two convolutions, none at the end, and every map read in the shape it has."""
     if len(layers) < 2 or layers[-1].activation is not None or all(layer.activation is None for layer in layers):
         return False
-    pairs = zip(layers, layers[1:], strict=False)
-    return all(one.convolution.out_shape == two.convolution.in_shape for one, two in pairs)
+    return all(one.convolution.out_shape == two.convolution.in_shape for one, two in pairwise(layers))
 
 
 def coarse_sides(layers: Sequence[Layer]) -> Shape:
@@ -95,6 +102,17 @@ def periods(layers: Sequence[Layer]) -> list[Shape]:
     for layer in reversed(layers):
         found.append(tuple(p * s for p, s in zip(found[-1], layer.convolution.stride, strict=True)))
     return found[::-1]
+
+
+def widths(layers: Sequence[Layer]) -> list[int]:
+    """Channels times phases of every map, k = 0..K."""
+    channels = [layers[0].convolution.in_shape[1], *(layer.convolution.out_shape[1] for layer in layers)]
+    return [c * math.prod(period) for c, period in zip(channels, periods(layers), strict=True)]
+
+
+def matrix_side(layers: Sequence[Layer]) -> int:
+    """Side of the real matrix of one frequency: real and imaginary parts of all maps but the last."""
+    return 2 * sum(widths(layers)[:-1])
 
 
 def channel_slopes(layer: Layer, slopes: Mapping[Activation, Slopes]) -> Slopes:

@@ -6,7 +6,6 @@ Every round gives a proved bound, and a lower value: fewer constraints can only 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,9 +14,8 @@ from torch import Tensor
 from app.lipschitz.sdp.fourier import Chain
 from app.lipschitz.sdp.fourier_chain import half_frequencies
 from app.lipschitz.sdp.interior import Iterate, Watch, minimise
-from app.lipschitz.sdp.proof import is_proved, proved
+from app.lipschitz.sdp.proof import is_proved
 from app.lipschitz.sdp.start import closed_form
-from app.lipschitz.sdp.system import System
 
 FIRST = 6
 """Frequencies of the first round."""
@@ -25,7 +23,11 @@ FIRST = 6
 LARGEST_BATCH = 2 * 10**7
 """Entries of the matrices solved for at once: the solver holds about 25 such batches of float64 numbers."""
 
-_PROOF_BATCH = 10**7
+PROOF_BATCH = 10**7
+"""The same for proofs, which need far less."""
+
+_SHARES = (0.0, 1e-6, 1e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
+"""Steps from an iterate towards its start, which lies far inside."""
 
 Point = tuple[Tensor, Tensor]
 """rho `(1,)` and the multipliers `(1, m)`."""
@@ -33,9 +35,13 @@ Point = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """A proved rho, `(1,)`, infinite where there is no proof; the last iterate on `frequencies` of `total`."""
+    """A proved rho, infinite where there is no proof, and what no multipliers can go below, both `(1,)`.
+
+    `iterate` is the last one, on `frequencies` of `total`.
+    """
 
     rho: Tensor
+    optimum: Tensor
     iterate: Iterate
     iterations: int
     frequencies: int
@@ -48,17 +54,17 @@ def least_rho(chain: Chain, gap: float, watch: Watch) -> Found:
     most = max(LARGEST_BATCH // chain.side**2, 1)
     chosen = _spread(len(everything), min(FIRST, most)).to(everything.device)
     best, iterations = torch.full((1,), torch.inf, dtype=torch.float64, device=everything.device), 0
+    optimum = torch.zeros_like(best)
     while True:
         system = chain.system(everything[chosen])
         start = closed_form(system, chain.ranges)
         now = minimise(system, *start, gap=gap / 2.0, watch=watch)
-        iterations += now.iterations
-        needed, rho = _on_all(chain, everything, (now.rho, now.t), start)
+        iterations, optimum = iterations + now.iterations, torch.maximum(optimum, now.optimum)
+        rho, objecting = _proved(chain, everything, (now.rho, now.t), start, len(chosen))
         best = torch.minimum(best, rho)
-        found = Found(best, now, iterations, len(chosen), len(everything))
-        added = _worst(needed, now.rho * (1.0 + gap / 2.0), chosen, most)
-        if not len(added) or watch(now):
-            return found
+        added = objecting[~torch.isin(objecting, chosen)][: most - len(chosen)]
+        if float(rho) <= float(now.rho) * (1.0 + gap / 2.0) or not len(added) or watch(now):
+            return Found(best, optimum, now, iterations, len(chosen), len(everything))
         chosen = torch.cat([chosen, added])
 
 
@@ -67,30 +73,38 @@ def _spread(total: int, count: int) -> Tensor:
     return torch.linspace(0, total - 1, min(count, total)).round().to(torch.int64)
 
 
-def _on_all(chain: Chain, frequencies: Tensor, point: Point, inner: Point) -> tuple[Tensor, Tensor]:
-    """The rho that each frequency can prove on the way from the point to `inner`, and one proved by all, `(1,)`."""
-    parts = [_proved_apart(part, point, inner) for part in _systems(chain, frequencies)]
-    needed, t = torch.cat([rho for rho, _ in parts]), torch.cat([t for _, t in parts])
-    worst = int(needed.argmax())
-    rho, t = needed[worst : worst + 1], t[worst : worst + 1]
-    holds = bool(torch.isfinite(rho)) and all(bool(is_proved(part, rho, t)) for part in _systems(chain, frequencies))
-    return needed, rho if holds else torch.full_like(rho, torch.inf)
+def _proved(chain: Chain, frequencies: Tensor, point: Point, inner: Point, enough: int) -> tuple[Tensor, Tensor]:
+    """A rho, `(1,)`, that all frequencies prove on the way from the point to `inner`, infinite where there is none.
+
+    Where a step further from `inner` fails, up to `enough` positions of frequencies that object to it: bisection over
+    the steps, since what holds at one of them holds beyond.
+    """
+    low, high, proved = 0, len(_SHARES), torch.full_like(point[0], torch.inf)
+    against = torch.empty(0, dtype=torch.int64, device=frequencies.device)
+    while low < high:
+        middle = (low + high) // 2
+        rho, t = (a + _SHARES[middle] * (b - a) for a, b in zip(point, inner, strict=True))
+        objecting = _objecting(chain, frequencies, rho, t, enough)
+        if len(objecting):
+            low, against = middle + 1, objecting
+        else:
+            high, proved = middle, rho
+    return proved, against
 
 
-def _proved_apart(system: System, point: Point, inner: Point) -> Point:
-    apart = replace(system, coupled=False)
-    several = [(rho.expand(system.batch), t.expand(system.batch, -1)) for rho, t in (point, inner)]
-    return proved(apart, *several[0], several[1])
+def _objecting(chain: Chain, frequencies: Tensor, rho: Tensor, t: Tensor, enough: int) -> Tensor:
+    """Positions of frequencies whose constraint is not proved, `enough` of them at most; none if all are."""
+    found = torch.empty(0, dtype=torch.int64, device=frequencies.device)
+    for part in _shuffled(len(frequencies), frequencies.device).split(max(PROOF_BATCH // chain.side**2, 1)):
+        system = replace(chain.system(frequencies[part]), coupled=False)
+        holds = is_proved(system, rho.expand(len(part)), t.expand(len(part), -1))
+        found = torch.cat([found, part[~holds]])
+        if len(found) >= enough:
+            break
+    return found[:enough]
 
 
-def _systems(chain: Chain, frequencies: Tensor) -> Iterator[System]:
-    for part in frequencies.split(max(_PROOF_BATCH // chain.side**2, 1)):
-        yield chain.system(part)
-
-
-def _worst(needed: Tensor, enough: Tensor, chosen: Tensor, most: int) -> Tensor:
-    """The frequencies furthest from a proof of `enough`, as many as double the set or as fit."""
-    objecting = needed.clone()
-    objecting[chosen] = 0.0
-    count = min(len(chosen), most - len(chosen), int((objecting > enough).sum()))
-    return objecting.topk(count).indices
+def _shuffled(count: int, device: torch.device) -> Tensor:
+    """All positions in an order of no pattern, so that objections from everywhere come early."""
+    order = torch.randperm(count, generator=torch.Generator("cpu").manual_seed(0), device="cpu")
+    return order.to(device)

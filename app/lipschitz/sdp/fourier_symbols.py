@@ -28,19 +28,23 @@ def symbols(convolution: Convolution, frequencies: Tensor, sides: Shape, period:
     `period` holds P_out for each dimension; channels come first, then phases.
     """
     c = convolution
-    kernel = _ungrouped(c)
+    kernel = _ungrouped(c).flatten(2)
     read = tuple(p * s for p, s in zip(period, c.stride, strict=True))
     waves = [_waves(side, device=frequencies.device) for side in sides]
     shape = (len(frequencies), kernel.shape[0], math.prod(period), kernel.shape[1], math.prod(read))
     found = torch.zeros(shape, dtype=torch.complex128, device=kernel.device)
-    for row, phase in enumerate(itertools.product(*map(range, period))):
-        for tap in itertools.product(*map(range, c.taps)):
+    for row, phase in enumerate(_indices(period)):
+        for k, tap in enumerate(_indices(c.taps)):
             settings = zip(phase, tap, c.stride, c.dilation, c.padding, read, strict=True)
             steps = [divmod(s * r + d * t - pad[0], p) for r, t, s, d, pad, p in settings]
             turn = _turn(waves, frequencies, tuple(step for step, _ in steps))
             column = _flat(tuple(rest for _, rest in steps), read)
-            found[:, :, row, :, column] += turn[:, None, None] * kernel[:, :, *tap]
+            found[:, :, row, :, column] += turn[:, None, None] * kernel[:, :, k]
     return found.flatten(3).flatten(1, 2)
+
+
+def _indices(shape: Shape) -> list[Shape]:
+    return list(itertools.product(*map(range, shape)))
 
 
 def symbol_error(convolution: Convolution) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from app.lipschitz.methods.fourier import _of_errors
 from app.lipschitz.operators.norm import norm
 from app.lipschitz.sdp.fourier import Chain, steepest
-from app.lipschitz.sdp.fourier_chain import coarse_sides, half_frequencies, periods
+from app.lipschitz.sdp.fourier_chain import Layer, coarse_sides, half_frequencies, periods
 from app.lipschitz.sdp.fourier_search import least_rho
 from app.lipschitz.sdp.fourier_symbols import symbol_error, symbols
 from app.lipschitz.sdp.interior import minimise
@@ -155,7 +157,7 @@ def test_few_frequencies_give_what_all_give() -> None:
     found = least_rho(built, 1e-6, lambda _: False)
     assert found.frequencies < found.total
     assert float(at_once.optimum) <= float(found.rho) <= float(at_once.optimum) * (1 + 2e-6)
-    assert float(found.iterate.optimum) <= float(at_once.rho)
+    assert float(found.optimum) <= float(at_once.rho)
 
 
 def test_stopped_at_once_the_bound_is_still_proved() -> None:
@@ -180,3 +182,12 @@ def test_a_system_that_no_point_satisfies_is_not_proved(monkeypatch: pytest.Monk
 
     monkeypatch.setattr("app.lipschitz.sdp.fourier_search.minimise", boastful)
     assert fourier(drawn) >= honest * (1 - 1e-6)
+
+
+def test_errors_of_stored_kernels_are_added() -> None:
+    kernels = [torch.ones(1, 1, 1, dtype=torch.float64) for _ in range(3)]
+    drawn = chain([convolution((4,), kernel) for kernel in kernels], 0.0, 2.0)
+    exact = layers(drawn)
+    stored = [Layer(replace(exact[0].convolution, error=1e-3), exact[0].activation), *exact[1:]]
+    built = Chain.of(stored, drawn.slopes, [5.0, 3.0, 7.0])
+    assert _of_errors(built, [5.0, 3.0, 7.0]) == pytest.approx(1e-3 * 3.0 * 7.0 * 2.0 * 2.0)

@@ -1,0 +1,78 @@
+"""Data sets: a staged file whose header was read becomes a data set, or leaves nothing behind."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import RowMapping
+
+from app.errors import DatasetInUse, UnknownDataset
+from app.jobs.states import ACTIVE
+from app.store.blobs import Blobs, Staged
+from app.store.uploads import UploadRepository
+
+
+@dataclass(frozen=True)
+class ArrayInfo:
+    """One stored array: Open Inference datatype and shape."""
+
+    datatype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class DatasetRecord:
+    """A data set that jobs may name; `inputs` and `labels` are ArrayInfo as JSON."""
+
+    id: str
+    name: str
+    size_bytes: int
+    created_at: float
+    inputs: dict[str, Any]
+    labels: dict[str, Any] | None
+
+    @classmethod
+    def of(cls, row: RowMapping) -> DatasetRecord:
+        """The record of a row of the data sets table."""
+        return cls(**{str(name): value for name, value in row.items()})
+
+
+class DatasetService:
+    """Keeps data sets, and decides when they go."""
+
+    def __init__(self, repository: UploadRepository, blobs: Blobs) -> None:
+        self._repository = repository
+        self._blobs = blobs
+
+    def get(self, sha256: str) -> DatasetRecord:
+        """The data set; UnknownDataset where there is none."""
+        row = self._repository.get(sha256)
+        if row is None:
+            raise UnknownDataset(f"No data set {sha256} has been uploaded.")
+        return DatasetRecord.of(row)
+
+    def page(self, limit: int, after: tuple[float, str] | None) -> list[DatasetRecord]:
+        """Data sets, newest first."""
+        return [DatasetRecord.of(row) for row in self._repository.page(limit, after)]
+
+    def admit(
+        self, staged: Staged, name: str, inputs: ArrayInfo, labels: ArrayInfo | None
+    ) -> tuple[DatasetRecord, bool]:
+        """Keep the file, and whether it is new."""
+        staged.sync()
+        values = {
+            "id": staged.sha256,
+            "name": name,
+            "size_bytes": staged.size,
+            "inputs": asdict(inputs),
+            "labels": None if labels is None else asdict(labels),
+        }
+        is_new = self._repository.add(values, lambda: self._blobs.keep(staged))
+        return self.get(staged.sha256), is_new
+
+    def delete(self, sha256: str) -> None:
+        """Forget the data set and its file; DatasetInUse while jobs that use it are not over."""
+        self.get(sha256)
+        if not self._repository.remove(sha256, ACTIVE, lambda: self._blobs.remove(sha256)):
+            raise DatasetInUse("Jobs that use this data set wait or run; cancel them first.")

@@ -1,0 +1,87 @@
+"""Matrices with an error: a floating-point midpoint and, entry by entry, how far the exact matrix may be from it.
+
+The certificate's check is done in these, in numpy, apart from the solver's arithmetic. Every operation adds its own
+rounding to the radius: an inner product of n terms is off by gamma_n times that of the magnitudes, whatever the
+order (N. Higham, Accuracy and Stability of Numerical Algorithms, section 3.5). Radii are enlarged by `OUTWARD` each
+time, which covers their own rounding; what underflows is covered by `TINY`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+UNIT = 2.0**-53
+TINY = 2.0**-1000
+"""Far above what underflow loses, far below what rounding does."""
+OUTWARD = 1.0 + 2.0**-20
+
+
+def share(terms: int) -> float:
+    """gamma_n, rounded up: the relative error of n roundings."""
+    return OUTWARD * terms * UNIT / (1.0 - terms * UNIT)
+
+
+@dataclass(frozen=True, eq=False)
+class Ball:
+    """The matrices within `radius` of `middle`, both `(m, n)`."""
+
+    middle: Array
+    radius: Array
+
+    @classmethod
+    def exact(cls, middle: Array) -> Ball:
+        """One matrix alone."""
+        return cls(middle, np.zeros_like(middle))
+
+    @property
+    def transposed(self) -> Ball:
+        """The transposed matrices."""
+        return Ball(self.middle.T, self.radius.T)
+
+    @property
+    def magnitude(self) -> Array:
+        """At least the absolute values of every matrix."""
+        return (np.abs(self.middle) + self.radius) * OUTWARD
+
+    def __matmul__(self, other: Ball) -> Ball:
+        size = np.abs(self.middle)
+        rounding = share(self.middle.shape[1] + 2) * (size @ np.abs(other.middle))
+        spread = _product(size, other.radius) + _product(self.radius, other.magnitude)
+        return Ball(self.middle @ other.middle, (rounding + spread) * OUTWARD + TINY)
+
+    def __add__(self, other: Ball) -> Ball:
+        middle = self.middle + other.middle
+        return Ball(middle, (self.radius + other.radius + UNIT * np.abs(middle)) * OUTWARD)
+
+    def __neg__(self) -> Ball:
+        return Ball(-self.middle, self.radius)
+
+    def rows(self, positions: Array | Sequence[int] | NDArray[np.intp]) -> Ball:
+        """Some rows."""
+        return Ball(self.middle[positions], self.radius[positions])
+
+    def scaled_rows(self, factors: Array) -> Ball:
+        """diag(factors) times the matrix."""
+        middle = self.middle * factors[:, None]
+        radius = self.radius * np.abs(factors)[:, None] + UNIT * np.abs(middle)
+        return Ball(middle, radius * OUTWARD + TINY)
+
+    def scaled_columns(self, factors: Array) -> Ball:
+        """The matrix times diag(factors)."""
+        return self.transposed.scaled_rows(factors).transposed
+
+
+def _product(left: Array, right: Array) -> Array | float:
+    """left @ right; nothing where one of them is zero, which saves most of the work for exact matrices."""
+    return left @ right if left.any() and right.any() else 0.0
+
+
+def stacked(parts: Sequence[Ball]) -> Ball:
+    """One below the other."""
+    return Ball(np.concatenate([p.middle for p in parts]), np.concatenate([p.radius for p in parts]))

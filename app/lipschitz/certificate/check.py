@@ -1,0 +1,117 @@
+"""One piece of a certificate against the network: is its constant proved, and by whose arithmetic?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+
+from app.lipschitz.certificate.fields import InvalidCertificate
+from app.lipschitz.certificate.forms import Slopes
+from app.lipschitz.certificate.linear import norm_holds
+from app.lipschitz.certificate.matrices import TooLarge, array
+from app.lipschitz.certificate.record import ActivationRecord, PieceRecord
+from app.lipschitz.certificate.semidefinite import proves, system
+from app.lipschitz.certificate.walk import walked
+from app.lipschitz.methods.pieces import Piece, constants_within
+from app.lipschitz.methods.walk import walk
+from app.lipschitz.network.nodes import Activation, Affine, Concat, Node
+from app.lipschitz.problem import Problem
+
+
+def check_piece(problem: Problem, record: PieceRecord) -> str:
+    """ "independent", or "recomputed" where the service's own code had to be trusted; else InvalidCertificate."""
+    nodes = _nodes(problem, record)
+    if record.kind == "lipsdp":
+        return _semidefinite(problem, record, nodes)
+    if record.kind == "autolip":
+        return _autolip(problem, record, nodes)
+    if not record.constant >= recomputed(problem, nodes[0], nodes[1:]):
+        raise InvalidCertificate("the service's own walk gives a larger constant")
+    return "recomputed"
+
+
+def _nodes(problem: Problem, record: PieceRecord) -> Sequence[Node]:
+    """The piece's start and its nodes, which read nothing from elsewhere."""
+    nodes = problem.network.nodes[record.start : record.end + 1]
+    if not record.start < record.end < len(problem.network.nodes):
+        raise InvalidCertificate("start and end do not enclose a part of the network")
+    inside = set(nodes)
+    if not all(source in inside for node in nodes[1:] for source in node.sources):
+        raise InvalidCertificate("the piece reads values from before its start")
+    return nodes
+
+
+def recomputed(problem: Problem, start: Node, nodes: Sequence[Node]) -> float:
+    """The constant by the service's own walk."""
+    network = problem.network
+    if start is network.input and nodes[-1] is network.output:
+        steps = walk(network, problem.p, lambda operator: problem.norm_of(operator).upper, problem.local)
+        return steps[-1].cumulative
+    piece = Piece(start, tuple(nodes))
+    return constants_within(problem, piece)[piece.end]
+
+
+def _autolip(problem: Problem, record: PieceRecord, nodes: Sequence[Node]) -> str:
+    """Every claimed norm, then the rule."""
+    norms, ways = {}, set()
+    for claim in record.norms:
+        node, source = (_node(problem, nodes, position) for position in (claim.node, claim.source))
+        way = norm_holds(problem, node, source, claim.norm)
+        if way is None:
+            raise InvalidCertificate(f"the map into node {claim.node} is not proved to have norm {claim.norm!r}")
+        norms[node, source] = claim.norm
+        ways.add(way)
+    if not record.constant >= walked(problem, nodes[0], nodes[1:], norms):
+        raise InvalidCertificate("the norms do not give the constant")
+    return "recomputed" if "recomputed" in ways else "independent"
+
+
+def _node(problem: Problem, nodes: Sequence[Node], position: int) -> Node:
+    if position >= len(problem.network.nodes) or problem.network.nodes[position] not in nodes:
+        raise InvalidCertificate(f"node {position} is not in the piece")
+    return problem.network.nodes[position]
+
+
+def _semidefinite(problem: Problem, record: PieceRecord, nodes: Sequence[Node]) -> str:
+    """The multipliers as a proof of rho, and rho as one of the constant."""
+    if problem.p != "2":
+        raise InvalidCertificate("LipSDP proves bounds of the 2-norm only")
+    if not all(isinstance(node, Affine | Concat | Activation) for node in nodes[1:]):
+        raise InvalidCertificate("the piece holds more than affine maps and elementwise activations")
+    assert record.rho is not None
+    if not Fraction(record.constant) ** 2 >= Fraction(record.rho):
+        raise InvalidCertificate("the constant is less than the root of rho")
+    found = _activations(record, nodes)
+    slopes = {node: _slopes(problem, node, found[node]) for node in found}
+    t = [np.array(found[node].multipliers)[slopes[node].free] for node in found]
+    try:
+        proved = proves(system(nodes[0], nodes[-1], slopes), record.rho, np.concatenate([np.zeros(0), *t]))
+    except TooLarge as reason:
+        raise InvalidCertificate(f"too large to be checked: {reason}") from reason
+    if not proved:
+        raise InvalidCertificate("the multipliers do not prove rho: the matrix is not certainly positive semidefinite")
+    return "independent"
+
+
+def _activations(record: PieceRecord, nodes: Sequence[Node]) -> dict[Activation, ActivationRecord]:
+    """The piece's activations in topological order, each with its record."""
+    given = {one.node: one for one in record.activations}
+    positions = range(record.start + 1, record.end + 1)
+    pairs = [(node, given.get(i)) for i, node in zip(positions, nodes[1:], strict=True) if isinstance(node, Activation)]
+    found = {node: one for node, one in pairs if one is not None}
+    if len(found) < len(pairs) or len(record.activations) != len(pairs):
+        raise InvalidCertificate("the activations are not those of the piece")
+    return found
+
+
+def _slopes(problem: Problem, node: Activation, given: ActivationRecord) -> Slopes:
+    """The slopes stated, which must hold those of the graph on its domain; a neuron without multiplier is not free."""
+    if not len(given.lower) == len(given.upper) == len(given.multipliers) == node.size:
+        raise InvalidCertificate(f"the activation at node {given.node} has {node.size} neurons")
+    lower, upper = np.array(given.lower), np.array(given.upper)
+    least, most = (array(end) for end in problem.local.slopes(node))
+    if not bool(((lower <= least) & (most <= upper)).all()):
+        raise InvalidCertificate(f"the slopes at node {given.node} do not cover those of the activation")
+    return Slopes(lower, upper, np.flatnonzero(given.multipliers))

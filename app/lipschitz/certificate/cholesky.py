@@ -1,0 +1,72 @@
+"""Positive semidefinite matrices proved, and Gram matrices covered, by one Cholesky factorisation each.
+
+If the factorisation of a symmetric A completes in floating point, L L^T = A + D with ||D||_2 <= g / (1 - g) trace(A),
+g = gamma_{n+1}: S. Rump, Verification of positive definiteness, BIT 46 (2006), theorem 2.3. The constant is taken
+for twice as many roundings, since kernels may multiply by reciprocals.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from app.lipschitz.certificate.balls import OUTWARD, TINY, UNIT, Array, Ball, share
+
+
+def is_positive(ball: Ball) -> bool:
+    """Whether every symmetric matrix of the ball is certainly positive semidefinite. False proves nothing."""
+    middle, radius, _ = _unit_diagonal(_without_zeros(_mirrored(ball)))
+    factor = _factor(middle, -_allowance(middle, radius))
+    return factor is not None
+
+
+def covering_factor(gram: Ball) -> Array | None:
+    """A lower triangular L with L L^T >= G for every symmetric G of the ball, exactly; None where there is none.
+
+    L L^T exceeds G by about n u trace(G).
+    """
+    middle, radius, scale = _unit_diagonal(_mirrored(gram))
+    factor = _factor(middle, _allowance(middle, radius))
+    return None if factor is None else factor / scale[:, None]
+
+
+def _mirrored(ball: Ball) -> Ball:
+    """The lower triangle on both sides: as good an enclosure of a symmetric matrix."""
+    middle, radius = np.tril(ball.middle), np.tril(ball.radius)
+    return Ball(middle + np.tril(middle, -1).T, radius + np.tril(radius, -1).T)
+
+
+def _without_zeros(ball: Ball) -> Ball:
+    """Rows and columns that are exactly zero say nothing."""
+    kept = np.flatnonzero(ball.magnitude.any(1))
+    return Ball(ball.middle[np.ix_(kept, kept)], ball.radius[np.ix_(kept, kept)])
+
+
+def _unit_diagonal(ball: Ball) -> tuple[Array, Array, Array]:
+    """Middle and radius scaled by powers of two, which round nothing, and the scale."""
+    exponent = np.frexp(np.maximum(np.diagonal(ball.middle), 0.0))[1]
+    scale: Array = np.ldexp(np.ones(len(exponent)), -((exponent + 1) // 2))
+    around = scale[:, None] * scale
+    return ball.middle * around, ball.radius * around + TINY, scale
+
+
+def _allowance(middle: Array, radius: Array) -> float:
+    """What the diagonal must move by: the factorisation's rounding, the radius, and the rounding of the move."""
+    size = len(middle)
+    relative = share(2 * (size + 4))
+    trace = float(np.abs(np.diagonal(middle)).sum())
+    spread = float(radius.sum(1).max(initial=0.0))
+    known = relative / (1.0 - relative) * trace + spread + 4.0 * UNIT * float(np.diagonal(middle).max(initial=0.0))
+    return OUTWARD * (1.0 + 4.0 * relative * size) * known
+
+
+def _factor(middle: Array, move: float) -> Array | None:
+    """The Cholesky factor of the matrix with its diagonal moved; None where it has none."""
+    if not (np.isfinite(middle).all() and np.isfinite(move)):
+        return None
+    moved = middle.copy()
+    moved.flat[:: len(middle) + 1] += move
+    try:
+        factor = np.linalg.cholesky(moved).astype(np.float64, copy=False)
+    except np.linalg.LinAlgError:
+        return None
+    return factor if np.isfinite(factor).all() else None

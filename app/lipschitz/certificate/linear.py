@@ -1,0 +1,76 @@
+"""The linear maps whose norms a certificate claims, and the check of a claim.
+
+A map too large for an explicit matrix is not checked apart: its norm is computed again by the service's own code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from app.lipschitz.certificate.balls import Array, Ball, stacked
+from app.lipschitz.certificate.matrices import TooLarge, array, matrix
+from app.lipschitz.certificate.norms import norm_at_most
+from app.lipschitz.network.nodes import Activation, Affine, Concat, Node
+from app.lipschitz.operators import algebra
+from app.lipschitz.operators.base import LinearOperator
+from app.lipschitz.operators.composite import work
+from app.lipschitz.operators.rounding import up_sum
+from app.lipschitz.problem import Problem
+
+MOST_ENTRIES = 2**25
+MOST_WORK = 2e10
+"""Multiplications of one matrix and its Gram matrix: about a second."""
+
+
+def norm_holds(problem: Problem, node: Node, source: Node, value: float) -> str | None:
+    """How the linear map from source to node is known to have a norm of at most `value`; None where it is not."""
+    small = [operator for operator in _operators(node, source) if _fits(operator)]
+    if small and len(small) == len(_operators(node, source)):
+        try:
+            return "independent" if norm_at_most(_map(problem, node, source), value, problem.p) else None
+        except TooLarge:
+            pass
+    return "recomputed" if _recomputed(problem, node, source) <= value else None
+
+
+def _fits(operator: LinearOperator) -> bool:
+    small, large = sorted((operator.in_size, operator.out_size))
+    return small * large <= MOST_ENTRIES and 2.0 * small * (small * large + work(operator)) <= MOST_WORK
+
+
+def _operators(node: Node, source: Node) -> Sequence[LinearOperator]:
+    """The operators of an affine node, or of the affine node before an activation, that read the source."""
+    affine = node.source if isinstance(node, Activation) else node
+    if not isinstance(affine, Affine | Concat):
+        return []
+    return [term.operator for term in affine.terms if term.source is source]
+
+
+def _map(problem: Problem, node: Node, source: Node) -> Ball:
+    """The matrix on the domain: entries of the source that cannot vary do not count, slopes weigh the rows."""
+    parts = [matrix(operator) for operator in _operators(node, source)]
+    if isinstance(node, Concat):
+        whole = stacked(parts)
+    else:
+        whole = parts[0]
+        for part in parts[1:]:
+            whole = whole + part
+    if problem.local.bounded:
+        whole = _masked(whole, array(problem.local.intervals[source].varying))
+    return whole.scaled_rows(array(problem.local.weights(node))) if isinstance(node, Activation) else whole
+
+
+def _masked(whole: Ball, columns: Array) -> Ball:
+    return Ball(np.where(columns, whole.middle, 0.0), np.where(columns, whole.radius, 0.0))
+
+
+def _recomputed(problem: Problem, node: Node, source: Node) -> float:
+    """The norm by the service's own code; infinite for a map that it computes in no such way."""
+    operators = _operators(node, source)
+    if isinstance(node, Activation) or not operators:
+        return float("inf")
+    if isinstance(node, Concat):
+        return problem.norm_of(algebra.stack(list(operators))).upper
+    return up_sum([problem.norm_of(operator).upper for operator in operators])

@@ -1,0 +1,97 @@
+"""Is a certificate true of a model? Everything but the graph and the slopes on its domain is computed here anew.
+
+Shared with the service: reading the model, the typed network that must reproduce it, the weights of its linear maps,
+and the ranges of difference quotients of its activations on the domain. Not shared: the assembly and the proof of
+the inequalities. Parts that only the service's own code could bound are reported as "recomputed".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from app.lipschitz.analysis import make_problem
+from app.lipschitz.certificate.check import check_piece
+from app.lipschitz.certificate.export import node_records
+from app.lipschitz.certificate.fields import InvalidCertificate
+from app.lipschitz.certificate.record import Certificate, PieceRecord, read
+from app.lipschitz.errors import LipschitzError
+from app.lipschitz.ingest import capture
+from app.lipschitz.network.inputs import with_input
+from app.lipschitz.problem import Problem
+from app.lipschitz.request import Request
+
+BUDGET_S = 1e9
+
+
+def verify(model: bytes, certificate: bytes) -> dict[str, Any]:
+    """Whether the certificate's bound is proved for the model.
+
+    Returns `valid`, the `bound` with its `method` and `function`, the `reasons` against it, its `pieces` with the
+    `check` each has passed, and `seconds`. Never raises for what the certificate says.
+    """
+    started = time.monotonic()
+    answer: dict[str, Any] = {"valid": False, "reasons": [], "pieces": []}
+    try:
+        found = read(certificate)
+        answer |= {"bound": found.bound, "method": found.method, "function": found.function}
+        problem = _problem(model, found)
+        _check_shape(found, problem)
+        answer["pieces"] = [_checked(problem, piece) for piece in found.pieces]
+    except InvalidCertificate as reason:
+        answer["reasons"] = [str(reason)]
+    except LipschitzError as reason:
+        answer["reasons"] = [f"the model does not give the certificate's function: {reason.detail}"]
+    failed = [f"piece {i}: {piece['reason']}" for i, piece in enumerate(answer["pieces"]) if piece["reason"]]
+    answer["reasons"] += failed
+    return answer | {"valid": not answer["reasons"], "seconds": time.monotonic() - started}
+
+
+def _problem(model: bytes, found: Certificate) -> Problem:
+    """The network, from the model's bytes."""
+    if hashlib.sha256(model).hexdigest() != found.sha256:
+        raise InvalidCertificate("the certificate is for another model: the hashes differ")
+    request = Request.parse(found.function | {"methods": ["autolip"], "budget_s": BUDGET_S})
+    captured = with_input(capture(model, request.inputs, seed=request.seed), request.input)
+    return make_problem(captured, request, time.monotonic(), lambda _: None)
+
+
+def _check_shape(found: Certificate, problem: Problem) -> None:
+    """The graph is the one that the certificate shows, the pieces follow one another, and their product is kept."""
+    if found.nodes != node_records(problem.network):
+        raise InvalidCertificate("the certificate's graph is not the one that this version builds from the model")
+    ends = [0, *(piece.end for piece in found.pieces)]
+    if [piece.start for piece in found.pieces] != ends[:-1] or ends[-1] != len(problem.network.nodes) - 1:
+        raise InvalidCertificate("the pieces do not lead from the input to the output")
+    if _product(found.pieces) > Fraction(found.bound):
+        raise InvalidCertificate("the bound is less than the product of the pieces' constants")
+
+
+def _product(pieces: Sequence[PieceRecord]) -> Fraction:
+    product = Fraction(1)
+    for piece in pieces:
+        product *= Fraction(piece.constant)
+    return product
+
+
+def _checked(problem: Problem, piece: PieceRecord) -> dict[str, Any]:
+    """One row of the answer."""
+    check, reason = None, None
+    try:
+        with np.errstate(all="ignore"):
+            check = check_piece(problem, piece)
+    except (InvalidCertificate, LipschitzError) as error:
+        reason = str(error)
+    return {
+        "kind": piece.kind,
+        "start": piece.start,
+        "end": piece.end,
+        "constant": piece.constant,
+        "check": check,
+        "reason": reason,
+    }

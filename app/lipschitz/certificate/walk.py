@@ -1,0 +1,70 @@
+"""AutoLip's rule [VS18, Algorithm 1] done again on claimed norms, rounding up.
+
+The slopes of activations and the constants of pooling and normalisation nodes are part of the graph on its domain.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from app.lipschitz.certificate.fields import InvalidCertificate
+from app.lipschitz.network.nodes import Activation, Affine, Concat, Node, Nonlinear
+from app.lipschitz.problem import Problem
+
+Norms = Mapping[tuple[Node, Node], float]
+"""By node and source."""
+
+RULED = (Affine, Concat, Activation, Nonlinear)
+"""Nodes that the rule covers."""
+
+
+def walked(problem: Problem, start: Node, nodes: Sequence[Node], norms: Norms) -> float:
+    """The constant from `start` to the last of the nodes; InvalidCertificate where a norm is missing."""
+    constants = {start: 1.0}
+    for node in nodes:
+        constants[node] = _step(problem, node, constants, norms)
+    return constants[nodes[-1]]
+
+
+def _step(problem: Problem, node: Node, constants: Mapping[Node, float], norms: Norms) -> float:
+    if isinstance(node, Activation):
+        return _activation(problem, node, constants, norms)
+    if isinstance(node, Nonlinear):
+        return _up(problem.local.constant(node, problem.p) * constants[node.source])
+    if not isinstance(node, Affine | Concat):
+        raise InvalidCertificate(f"AutoLip's rule does not cover a node of type {type(node).__name__}")
+    flows = []
+    for source in dict.fromkeys(node.sources):
+        if (node, source) not in norms:
+            raise InvalidCertificate("the norm of a linear map is missing")
+        flows.append(_up(norms[node, source] * constants[source]))
+    return _blocks(flows, problem.p) if isinstance(node, Concat) else _sum(flows)
+
+
+def _activation(problem: Problem, node: Activation, constants: Mapping[Node, float], norms: Norms) -> float:
+    """By the largest slope, or through the affine map before it with the slopes folded in."""
+    best = _up(float(problem.local.weights(node).max()) * constants[node.source])
+    if isinstance(node.source, Affine) and len(node.source.terms) == 1:
+        (source,) = node.source.sources
+        if (node, source) in norms and source in constants:
+            best = min(best, _up(norms[node, source] * constants[source]))
+    return best
+
+
+def _blocks(flows: Sequence[float], p: str) -> float:
+    """The p-norm of the flows into disjoint blocks."""
+    if p == "inf":
+        return max(flows)
+    return _sum(flows) if p == "1" else _up(math.sqrt(_sum([_up(flow * flow) for flow in flows])))
+
+
+def _sum(flows: Sequence[float]) -> float:
+    total = flows[0]
+    for flow in flows[1:]:
+        total = _up(total + flow)
+    return total
+
+
+def _up(value: float) -> float:
+    return math.nextafter(value, math.inf)

@@ -1,0 +1,113 @@
+"""LipSDP of a long chain of convolutions: solved in the Fourier domain, where the maps' sizes cost next to nothing."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.lipschitz.methods.pieces import Piece, joined
+from app.lipschitz.operators.rounding import up_add, up_ldexp, up_product, up_sqrt, up_sum
+from app.lipschitz.problem import Problem
+from app.lipschitz.sdp.fourier import Chain, steepest
+from app.lipschitz.sdp.fourier_chain import chain_of, is_link, matrix_side
+from app.lipschitz.sdp.fourier_search import Found, least_rho
+from app.lipschitz.sdp.interior import Iterate
+
+LARGEST_SIDE = 1200
+"""Side of one frequency's matrix: six of them take the solver about 2 GB."""
+
+FINEST_GAP = 1e-5
+"""Nothing is gained by a finer one: the torus costs more than that."""
+
+MODERATE = 1e200
+"""Norms within this and its inverse: the symbols' rounding allowance then covers underflow by far."""
+
+SOLVING = 0.7
+"""Share of the time for solving: the proof on all frequencies comes after."""
+
+
+@dataclass(frozen=True, eq=False)
+class FourierBound:
+    """A certified constant; `optimum` estimates from below what this relaxation can give, `gap` is relative to it."""
+
+    value: float
+    optimum: float
+    gap: float
+    iterations: int
+    neurons: int
+    activations: list[dict[str, Any]]
+
+
+def longest_chain(pieces: Sequence[Piece], split_size: int) -> int:
+    """How many of the first pieces form a chain that the Fourier domain can hold, up to `split_size` layers."""
+    longest = 0
+    for count in range(1, len(pieces) + 1):
+        if not all(is_link(node) for node in pieces[count - 1].nodes):
+            break
+        layers = chain_of(joined(pieces[:count]).nodes)
+        if layers is None:
+            continue
+        if matrix_side(layers) > LARGEST_SIDE or 0 < split_size < len(layers):
+            break
+        longest = count
+    return longest
+
+
+def fourier_bound(problem: Problem, piece: Piece, by_layer: bool, gap: float, deadline: float) -> FourierBound | None:
+    """The piece's constant, as far as the deadline allows; None where it is no chain that fits, or no time is left."""
+    layers = chain_of(piece.nodes)
+    begun = time.monotonic()
+    if layers is None or matrix_side(layers) > LARGEST_SIDE or begun > deadline:
+        return None
+    norms = [problem.norm_of(layer.convolution).upper for layer in layers]
+    if not all(1.0 / MODERATE < norm < MODERATE for norm in norms):
+        return None
+    slopes = {node: problem.local.slopes(node) for node in piece.activations}
+    chain = Chain.of(layers, slopes, norms, by_layer=by_layer)
+
+    def watch(now: Iterate) -> bool:
+        problem.progress({"method": "lipsdp", "phase": "solving frequencies", "gap": float(now.gap)})
+        return time.monotonic() > begun + SOLVING * (deadline - begun)
+
+    found = least_rho(chain, max(gap, FINEST_GAP), watch)
+    value = up_ldexp(up_sqrt(float(found.rho)), chain.exponents[-1])
+    return _bound(chain, found, up_add(value, _of_errors(chain, norms)))
+
+
+def _of_errors(chain: Chain, norms: Sequence[float]) -> float:
+    """What the stored kernels' errors can add: whatever the slopes, the product of maps changes by no more."""
+    errors = [layer.convolution.error for layer in chain.layers]
+    slopes = [steepest(slopes) for slopes in chain.slopes]
+    changes = [up_product([*norms[:k], error, *norms[k + 1 :], *slopes]) for k, error in enumerate(errors)]
+    return up_sum(changes)
+
+
+def _bound(chain: Chain, found: Found, value: float) -> FourierBound:
+    optimum = math.ldexp(math.sqrt(max(float(found.optimum), 0.0)), chain.exponents[-1])
+    return FourierBound(
+        value,
+        optimum,
+        1.0 - (optimum / value) ** 2,
+        found.iterations,
+        sum(layer.activation.size for layer in chain.layers if layer.activation is not None),
+        _activations(chain, found.iterate),
+    )
+
+
+def _activations(chain: Chain, found: Iterate) -> list[dict[str, Any]]:
+    """How much the worst direction has grown at each activation, relative to the input, and the multipliers."""
+    z = found.z.diagonal(dim1=1, dim2=2).sum(0)[2 * chain.widths[0] :]
+    t = found.t[0][chain.groups]
+    return [
+        {
+            "name": "+".join(origin.name for origin in layer.activation.origins),
+            "neurons": layer.activation.size,
+            "gain": 2.0**exponent * math.sqrt(max(float(z[place].sum()), 0.0)),
+            "multipliers": [float(t[place].min()), float(t[place].max())],
+        }
+        for layer, place, exponent in zip(chain.layers, chain.ranges, chain.exponents[1:], strict=False)
+        if layer.activation is not None
+    ]

@@ -1,0 +1,173 @@
+"""Norms of the Jacobian at many points at once, and the directions that attain them.
+
+Few inputs or outputs: the dense Jacobians by one product an output (or input), and their exact norms. Otherwise
+the p-norm power method, v <- argmax <J^T u, v>, u the dual vector of J v; for p = 2 this is power iteration on J^T J
+[VS18, Algorithm 2]. Its norms are ||J v||_p for a unit vector v, so they
+are attained by every linear piece of the network. At kinks autodiff may answer with a matrix that is no Jacobian:
+these norms guide a search, and only pairs of points (`pairs.py`) are witnesses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from app.lipschitz.domain import vector_norm
+from app.lipschitz.network.nodes import Network
+from app.lipschitz.operators.norm import Norm
+
+DENSE_SIDE = 32
+"""Dense Jacobians where the inputs or the outputs are at most so many."""
+
+ITERATIONS = 8
+"""Steps of the power method from random directions; they start from known ones where a search moves on."""
+
+STEP = 1e-6
+"""Half a central difference, relative to the point's largest entry, at least 1."""
+
+ENTRIES = 2**23
+"""Most numbers that a batch of points may need at a time: 64 MiB."""
+
+Function = Callable[[Tensor], Tensor]
+
+
+class Steepest(NamedTuple):
+    """For B points: Jacobian norms `(B,)` and unit directions that attain them, `(B, n)`."""
+
+    norms: Tensor
+    directions: Tensor
+
+
+def batch_size(network: Network) -> int:
+    """How many points to evaluate at a time."""
+    values = sum(node.size for node in network.nodes)
+    jacobian = network.input.size * network.output.size if _is_dense(network) else 0
+    return max(1, ENTRIES // (values + jacobian))
+
+
+def batches(network: Network, count: int) -> Iterator[slice]:
+    """`count` points in batches from one point upwards, so that a clock can be looked at in between."""
+    start, size = 0, 1
+    while start < count:
+        yield slice(start, min(start + size, count))
+        start, size = start + size, min(2 * size, batch_size(network))
+
+
+def products(network: Network) -> int:
+    """Forward or reverse products that the norm at one point takes."""
+    return _small_side(network) + 1 if _is_dense(network) else 3 * ITERATIONS
+
+
+def steepest_at(network: Network, points: Tensor, p: Norm, directions: Tensor | None = None) -> Steepest:
+    """Jacobian norms at `points`, `(B, n)`; the power method starts from `directions` where they are given."""
+    if _is_dense(network):
+        return _of_matrices(_jacobians(network, points), p)
+    if directions is None:
+        generator = torch.Generator(points.device).manual_seed(0)
+        directions = torch.randn(points.shape, dtype=torch.float64, generator=generator)
+        directions = directions / vector_norm(directions, p)[:, None]
+    return _by_power_method(network, points, p, directions)
+
+
+def steepest(pull: Tensor, p: Norm, fallback: Tensor | None = None) -> Tensor:
+    """argmax <pull, v> over ||v||_p <= 1, row by row; `fallback` where the pull vanishes."""
+    if p == "2":
+        found = unit(pull)
+    elif p == "inf":
+        found = torch.sign(pull)
+    else:
+        largest = pull.abs().argmax(1, keepdim=True)
+        found = torch.zeros_like(pull).scatter_(1, largest, torch.sign(pull.gather(1, largest)))
+    still = (pull == 0).all(1, keepdim=True)
+    return found if fallback is None else torch.where(still, fallback, found)
+
+
+def unit(rows: Tensor) -> Tensor:
+    """Every row scaled to 2-norm one; rows of zeros stay."""
+    return rows / vector_norm(rows, "2")[:, None].clamp(min=torch.finfo(torch.float64).tiny)
+
+
+def _small_side(network: Network) -> int:
+    return min(network.input.size, network.output.size)
+
+
+def _is_dense(network: Network) -> bool:
+    return _small_side(network) <= DENSE_SIDE
+
+
+def _jacobians(network: Network, points: Tensor) -> Tensor:
+    """`(B, m, n)`, by one product a row, or a column where there are fewer."""
+    linear = _Linearised(network, points)
+    if network.output.size <= network.input.size:
+        return torch.stack([linear.rmv(row) for row in _basis(linear.value)], 1)
+    return torch.stack([linear.mv(column) for column in _basis(points)], 2)
+
+
+def _basis(like: Tensor) -> list[Tensor]:
+    """Every unit vector, one for each row of `like`."""
+    identity = torch.eye(like.shape[1], dtype=torch.float64, device=like.device)
+    return [row.expand_as(like) for row in identity]
+
+
+class _Linearised:
+    """The Jacobians at a batch of points as operators: J^T u by autodiff, J v by central differences.
+
+    Forward-mode and second derivatives lack formulas for some operators; for guidance a difference is as good.
+    """
+
+    def __init__(self, network: Network, points: Tensor) -> None:
+        self._network = network
+        self._x = points.detach().requires_grad_(True)
+        self._step = STEP * vector_norm(points, "inf")[:, None].clamp(min=1.0)
+        self.value = network(self._x)
+
+    def mv(self, v: Tensor) -> Tensor:
+        """J v, `(B, n)` -> `(B, m)`."""
+        with torch.no_grad():
+            rise = self._network(self._x + self._step * v) - self._network(self._x - self._step * v)
+        return torch.nan_to_num(rise / (2.0 * self._step), posinf=0.0, neginf=0.0)
+
+    def rmv(self, u: Tensor) -> Tensor:
+        """J^T u, `(B, m)` -> `(B, n)`."""
+        if not self.value.requires_grad:
+            return torch.zeros_like(self._x)
+        (pull,) = torch.autograd.grad(self.value, self._x, u, retain_graph=True, materialize_grads=True)
+        return torch.nan_to_num(pull, posinf=0.0, neginf=0.0)
+
+
+def _of_matrices(jacobians: Tensor, p: Norm) -> Steepest:
+    """Exact norms of `(B, m, n)` and where they are attained."""
+    if p == "2":
+        return _of_gram(jacobians)
+    if p == "1":
+        norms, column = jacobians.abs().sum(1).max(1)
+        return Steepest(norms, torch.nn.functional.one_hot(column, jacobians.shape[2]).to(torch.float64))
+    norms, row = jacobians.abs().sum(2).max(1)
+    return Steepest(norms, torch.sign(jacobians[torch.arange(len(row), device=row.device), row]))
+
+
+def _of_gram(jacobians: Tensor) -> Steepest:
+    """Top singular values and right singular vectors from the smaller Gram matrix."""
+    is_wide = jacobians.shape[1] <= jacobians.shape[2]
+    gram = jacobians @ jacobians.mT if is_wide else jacobians.mT @ jacobians
+    values, vectors = torch.linalg.eigh(gram)
+    top = vectors[:, :, -1]
+    if is_wide:
+        top = unit((top[:, None, :] @ jacobians).squeeze(1))
+    return Steepest(values[:, -1].clamp(min=0.0).sqrt(), top)
+
+
+def _by_power_method(network: Network, points: Tensor, p: Norm, directions: Tensor) -> Steepest:
+    linear = _Linearised(network, points)
+    for _ in range(ITERATIONS):
+        directions = steepest(linear.rmv(_dual(linear.mv(directions), p)), p, fallback=directions)
+    return Steepest(vector_norm(linear.mv(directions), p), directions)
+
+
+def _dual(rows: Tensor, p: Norm) -> Tensor:
+    """u with <u, w> = ||w||_p ||u||_q, 1/p + 1/q = 1, for every row w."""
+    others: dict[Norm, Norm] = {"1": "inf", "2": "2", "inf": "1"}
+    return steepest(rows, others[p])

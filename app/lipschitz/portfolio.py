@@ -1,0 +1,61 @@
+"""`methods: auto`: which methods are worth their time, given what the earlier ones found.
+
+From cheap to tight: norms along the graph, a witness, the semidefinite bound, pairs of layers where that left something
+open, and branch and bound for networks small enough to finish. It stops when the bracket is closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from app.lipschitz.network.nodes import Activation
+from app.lipschitz.problem import Estimate, Problem
+from app.lipschitz.report import bracket
+
+CLOSED = 1e-6
+"""Relative gap at which a bracket counts as closed."""
+
+FEW_NEURONS = 200
+FEW_INPUTS = 64
+
+
+def reason_to_stop(problem: Problem, name: str, before: Sequence[Estimate]) -> str | None:
+    """Why this method is not worth running after those before; None when it is."""
+    if name in _ALWAYS:
+        return None
+    if _is_closed(before):
+        return f"the bracket is closed to {CLOSED:g} already"
+    if problem.seconds_left() <= 0.0:
+        return "the time budget is spent"
+    return _CHECKS[name](problem, before) if name in _CHECKS else None
+
+
+def _is_closed(before: Sequence[Estimate]) -> bool:
+    upper, lower = bracket(list(before))
+    if upper is None or lower is None or upper.value is None or lower.witness is None:
+        return False
+    return upper.value <= lower.witness.value * (1.0 + CLOSED)
+
+
+def _after_lipsdp(problem: Problem, before: Sequence[Estimate]) -> str | None:
+    """Bounds of pairs can beat that of all layers together only where there is one pair."""
+    found = next((e for e in before if e.method == "lipsdp" and e.status == "ok"), None)
+    whole = found is not None and found.details["whole"]
+    pairs = sum(isinstance(node, Activation) for node in problem.network.nodes)
+    return "lipsdp has bounded all layers together" if whole and pairs > 1 else None
+
+
+def _few_phases(problem: Problem, before: Sequence[Estimate]) -> str | None:
+    """Branch and bound on many neurons would spend the whole budget for nothing."""
+    neurons = sum(node.size for node in problem.network.nodes if isinstance(node, Activation))
+    if neurons <= FEW_NEURONS and problem.network.input.size <= FEW_INPUTS:
+        return None
+    limits = f"{FEW_NEURONS} neurons and {FEW_INPUTS} inputs"
+    return f"auto leaves exact to networks of at most {limits}; ask for it by name"
+
+
+_ALWAYS = ("autolip", "gradient")
+_CHECKS: dict[str, Callable[[Problem, Sequence[Estimate]], str | None]] = {
+    "seqlip": _after_lipsdp,
+    "exact": _few_phases,
+}
