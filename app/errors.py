@@ -94,6 +94,12 @@ class NoWitness(Problem):
     status, slug, title = 404, "no-witness", "The job has no witness"
 
 
+class NoCertificate(Problem):
+    """The job holds no certificate (yet), or none of its methods makes one."""
+
+    status, slug, title = 404, "no-certificate", "The job has no certificate"
+
+
 class MethodNotAllowed(Problem):
     """The path does not answer to this HTTP method."""
 

@@ -121,7 +121,7 @@ JOB: dict[str, Any] = {
         "cancel": f"/v1/jobs/{JOB_ID}/cancel",
         "events": f"/v1/jobs/{JOB_ID}/events",
         "report": None,
-        "certificate": None,
+        "certificate": f"/v1/jobs/{JOB_ID}/certificate",
         "witness": f"/v1/jobs/{JOB_ID}/witness",
     },
     "result": RESULT,

@@ -152,6 +152,17 @@ def get_witness(job_id: JobId, house: InHouse) -> Response:
     return Response(house.jobs.witness(job_id), media_type="application/x-npz", headers=headers)
 
 
+@router.get(
+    "/jobs/{job_id}/certificate",
+    response_class=JSONResponse,
+    responses=answers(UnknownJob, NoCertificate, also={200: {"content": {"application/json": {}}}}),
+)
+def get_certificate(job_id: JobId, house: InHouse) -> Response:
+    """The proof behind the upper bound, which `lipserve verify MODEL CERTIFICATE` checks again."""
+    headers = {"Content-Disposition": f'attachment; filename="{job_id}.json"'}
+    return JSONResponse(house.jobs.certificate(job_id), headers=headers)
+
+
 async def _small_body(request: Request) -> bytes:
     body = bytearray()
     async for chunk in request.stream():

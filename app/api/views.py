@@ -204,6 +204,6 @@ def _urls(job: JobRecord) -> Urls:
         cancel=f"{path}/cancel",
         events=f"{path}/events",
         report=None,
-        certificate=None,
+        certificate=f"{path}/certificate" if job.has_certificate else None,
         witness=f"{path}/witness" if job.has_witness else None,
     )

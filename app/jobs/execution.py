@@ -28,6 +28,7 @@ class Ending:
     error: Problem | None = None
     result: dict[str, Any] | None = None
     witness: bytes | None = None
+    certificate: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,13 @@ class Execution:
             case {"type": "progress", "progress": dict(progress)}:
                 self._progress = progress
                 return None
-            case {"type": "result", "result": dict(result), "witness": str() | None as witness}:
-                return Ending(SUCCEED, child_is_idle=True, result=result, witness=_decoded(witness))
+            case {
+                "type": "result",
+                "result": dict(result),
+                "witness": str() | None as witness,
+                "certificate": dict() | None as certificate,
+            }:
+                return Ending(SUCCEED, True, result=result, witness=_decoded(witness), certificate=certificate)
             case {"type": "error", "slug": str(slug), "detail": str(detail)}:
                 return Ending(FAIL, child_is_idle=True, error=from_slug(slug, detail))
         raise ProtocolBroken("a message of an unknown kind")

@@ -45,6 +45,7 @@ class JobRecord:
     progress: dict[str, Any] | None
     error: dict[str, Any] | None
     has_witness: bool
+    has_certificate: bool
     dataset: str | None
 
     @classmethod

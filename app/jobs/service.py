@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 import app
-from app.errors import JobActive, NoWitness, Problem, UnknownDataset, UnknownJob, UnknownModel
+from app.errors import JobActive, NoCertificate, NoWitness, Problem, UnknownDataset, UnknownJob, UnknownModel
 from app.jobs.dispatcher import Dispatcher
 from app.jobs.record import JobRecord, Kind
 from app.jobs.states import CANCEL_QUEUED, CANCEL_RUNNING, TERMINAL, Status
@@ -20,7 +20,10 @@ from app.jobs.watch import Watch
 from app.store.blobs import Blobs
 from app.store.jobs import Filter, JobRepository
 
-COPIED = ("kind", "status", "model", "blob", "request", "methods", "cache_key", "device", "has_witness", "dataset")
+COPIED = (
+    "kind", "status", "model", "blob", "request", "methods", "cache_key", "device", "has_witness", "has_certificate",
+    "dataset",
+)  # fmt: skip
 """What a job that is answered from an earlier one takes over."""
 
 
@@ -96,6 +99,14 @@ class JobService:
             raise NoWitness(f"Job {job_id} ({job.status}) holds no witness.")
         return witness
 
+    def certificate(self, job_id: str) -> dict[str, Any]:
+        """The job's certificate; NoCertificate where there is none."""
+        job = self.get(job_id)
+        certificate: dict[str, Any] | None = self._repository.certificate(job_id)
+        if certificate is None:
+            raise NoCertificate(f"Job {job_id} ({job.status}) holds no certificate.")
+        return certificate
+
     def page(self, wanted: Filter, limit: int, after: tuple[float, str] | None) -> list[JobRecord]:
         """Analyses, newest first."""
         return [JobRecord.of(row) for row in self._repository.page(Kind.ANALYZE, wanted, limit, after)]
@@ -167,6 +178,7 @@ def _values(kind: Kind, model: str, blob: str, **others: Any) -> dict[str, Any]:
         "attempt": 0,
         "losses": 0,
         "has_witness": False,
+        "has_certificate": False,
         "dataset": None,
     }
     return defaults | others

@@ -154,6 +154,7 @@ class WorkerSlot:
                 error=_document(job, ending.error),
                 result=ending.result,
                 witness=ending.witness,
+                certificate=ending.certificate,
             )
         # A cancel request that came while the outcome was on its way wins.
         stored = stored or repository.finish(fence, CANCELED)

@@ -149,7 +149,8 @@ def _vector(fields: dict[str, Any], key: str, size: int) -> torch.Tensor:
 
 def run_methods(problem: Problem, request: Request) -> tuple[list[Estimate], list[dict[str, Any]]]:
     """Every requested method in turn; one that cannot serve this request is reported as skipped."""
-    estimates, records = [], []
+    estimates: list[Estimate] = []
+    records = []
     for name in request.methods:
         problem.progress({"method": name, "phase": "running"})
         begun = time.monotonic()

@@ -6,7 +6,7 @@ open, and branch and bound for networks small enough to finish. It stops when th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from app.lipschitz.network.nodes import Activation
 from app.lipschitz.problem import Estimate, Problem
@@ -15,6 +15,7 @@ from app.lipschitz.report import bracket
 CLOSED = 1e-6
 """Relative gap at which a bracket counts as closed."""
 
+_ALWAYS = ("autolip", "gradient")
 FEW_NEURONS = 200
 FEW_INPUTS = 64
 
@@ -27,7 +28,9 @@ def reason_to_stop(problem: Problem, name: str, before: Sequence[Estimate]) -> s
         return f"the bracket is closed to {CLOSED:g} already"
     if problem.seconds_left() <= 0.0:
         return "the time budget is spent"
-    return _CHECKS[name](problem, before) if name in _CHECKS else None
+    if name == "seqlip":
+        return _after_lipsdp(problem, before)
+    return _few_phases(problem) if name == "exact" else None
 
 
 def _is_closed(before: Sequence[Estimate]) -> bool:
@@ -45,17 +48,10 @@ def _after_lipsdp(problem: Problem, before: Sequence[Estimate]) -> str | None:
     return "lipsdp has bounded all layers together" if whole and pairs > 1 else None
 
 
-def _few_phases(problem: Problem, before: Sequence[Estimate]) -> str | None:
+def _few_phases(problem: Problem) -> str | None:
     """Branch and bound on many neurons would spend the whole budget for nothing."""
     neurons = sum(node.size for node in problem.network.nodes if isinstance(node, Activation))
     if neurons <= FEW_NEURONS and problem.network.input.size <= FEW_INPUTS:
         return None
     limits = f"{FEW_NEURONS} neurons and {FEW_INPUTS} inputs"
     return f"auto leaves exact to networks of at most {limits}; ask for it by name"
-
-
-_ALWAYS = ("autolip", "gradient")
-_CHECKS: dict[str, Callable[[Problem, Sequence[Estimate]], str | None]] = {
-    "seqlip": _after_lipsdp,
-    "exact": _few_phases,
-}

@@ -74,13 +74,14 @@ class JobRepository:
 
     def insert_copy(self, values: dict[str, Any], source: str) -> RowMapping | None:
         """Add a finished job with a copy of the result of job `source`, if that and the job's files are there."""
-        copy = select(literal(values["id"]), results.c.result, results.c.witness).where(results.c.job == source)
+        copied = [results.c.result, results.c.witness, results.c.certificate]
+        copy = select(literal(values["id"]), *copied).where(results.c.job == source)
         with self._database.write() as connection:
             is_there = connection.scalar(select(results.c.job).where(results.c.job == source))
             if not (is_there and _has_files(connection, values)):
                 return None
             row = _inserted(connection, values | {"started_at": now(), "finished_at": now()})
-            connection.execute(insert(results).from_select(["job", "result", "witness"], copy))
+            connection.execute(insert(results).from_select(["job", *copied], copy))
             return row
 
     def has_model(self, sha256: str) -> bool:
@@ -102,6 +103,11 @@ class JobRepository:
         """The job's witness file, None where there is none."""
         with self._database.read() as connection:
             return connection.scalar(select(results.c.witness).where(results.c.job == job_id))
+
+    def certificate(self, job_id: str) -> Any | None:
+        """The job's certificate, None where there is none."""
+        with self._database.read() as connection:
+            return connection.scalar(select(results.c.certificate).where(results.c.job == job_id))
 
     def page(self, kind: str, wanted: Filter, limit: int, after: tuple[float, str] | None) -> list[RowMapping]:
         """Jobs of one kind, newest first, older than the position `(created_at, id)`."""
@@ -179,6 +185,7 @@ class JobRepository:
         error: dict[str, Any] | None = None,
         result: dict[str, Any] | None = None,
         witness: bytes | None = None,
+        certificate: dict[str, Any] | None = None,
     ) -> RowMapping | None:
         """Store the outcome of a held job; None when the hold is lost or the job is in another status."""
         values = {
@@ -186,11 +193,13 @@ class JobRepository:
             "lease_until": None,
             "error": error,
             "has_witness": witness is not None,
+            "has_certificate": certificate is not None,
         }
         with self._database.write() as connection:
             row = _move(connection, move, fence.holds(), values)
             if row is not None and result is not None:
-                connection.execute(insert(results).values(job=fence.job, result=result, witness=witness))
+                values = {"job": fence.job, "result": result, "witness": witness, "certificate": certificate}
+                connection.execute(insert(results).values(values))
             return row
 
     def held(self, statuses: Collection[str]) -> list[RowMapping]:

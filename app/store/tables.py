@@ -15,6 +15,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    false,
 )
 
 metadata = MetaData()
@@ -70,6 +71,7 @@ jobs = Table(
     Column("error", JSON(none_as_null=True)),
     Column("has_witness", Boolean, nullable=False),
     Column("dataset", String(64)),
+    Column("has_certificate", Boolean, nullable=False, server_default=false()),
 )
 Index("jobs_queue", jobs.c.status, jobs.c.kind, jobs.c.priority, jobs.c.created_at)
 Index("jobs_by_model", jobs.c.model, jobs.c.status)
@@ -83,6 +85,7 @@ results = Table(
     Column("job", String(36), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
     Column("result", JSON, nullable=False),
     Column("witness", LargeBinary),
+    Column("certificate", JSON(none_as_null=True)),
 )
 
 events = Table(

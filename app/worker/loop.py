@@ -25,7 +25,10 @@ class Library(Protocol):
         """What the file is, as JSON."""
 
     def analyze(self, path: str, request: dict[str, object], progress: Progress, dataset: str | None) -> dict[str, Any]:
-        """`{"result": ..., "witness": base64 or None}` of the model in the file, `dataset` another file's path."""
+        """The model in the file at `path`, `dataset` another file's path.
+
+        Returns `{"result": ..., "witness": base64 or None, "certificate": ... or None}`.
+        """
 
 
 def serve(load: Callable[[], Library]) -> None:
@@ -55,9 +58,10 @@ def _answer(library: Library, message: Message, pipe: BinaryIO) -> bytes:
 
 def _run(library: Library, message: Message, progress: Progress) -> Message:
     if message["kind"] == "inspect":
-        return {"type": "result", "result": library.inspect(message["path"]), "witness": None}
+        envelope: Message = {"result": library.inspect(message["path"]), "witness": None, "certificate": None}
+        return {"type": "result"} | envelope
     envelope = library.analyze(message["path"], message["request"], progress, message.get("dataset"))
-    return {"type": "result", "result": envelope["result"], "witness": envelope["witness"]}
+    return {"type": "result"} | envelope
 
 
 def _error(slug: str, detail: str) -> bytes:

@@ -31,7 +31,7 @@ class LipschitzLibrary:
         return asdict(inspect(Path(path).read_bytes()))
 
     def analyze(self, path: str, request: dict[str, object], progress: Progress, dataset: str | None) -> dict[str, Any]:
-        """The contract's result and the witness; torch's allocation failures become MemoryError."""
+        """The contract's result, the witness and the certificate; torch's allocation failures become MemoryError."""
         try:
             rows = None if dataset is None else Path(dataset).read_bytes()
             return analyze(Path(path).read_bytes(), request, progress, rows)

@@ -110,6 +110,18 @@ def test_a_witness_is_a_file_of_its_own(service: RunningService) -> None:
     assert service.client.get(f"/v1/jobs/{without['id']}/witness").json()["type"].endswith("no-witness")
 
 
+def test_a_certificate_is_a_file_of_its_own(service: RunningService) -> None:
+    told = {"format": "fake", "bound": 0.1 + 0.2}
+    model = service.upload(fake_model(test="certificate", certificate=told))
+    for _ in ("computed", "from the store"):
+        job = service.finished(submit(service, model).json()["id"])
+        assert "certificate" not in job["result"]
+        assert service.client.get(job["urls"]["certificate"]).json() == told
+    without = service.analyze(fake_model(test="no certificate")).json()
+    assert without["urls"]["certificate"] is None
+    assert service.client.get(f"/v1/jobs/{without['id']}/certificate").json()["type"].endswith("no-certificate")
+
+
 @pytest.mark.parametrize(
     ("content", "status", "slug"),
     [

@@ -41,7 +41,7 @@ def test_every_path_of_the_contract_is_there(document: dict[str, Any]) -> None:
         "HEAD /v1/datasets/{dataset_id}", "DELETE /v1/datasets/{dataset_id}",
         "POST /v1/analyze", "POST /v1/jobs", "GET /v1/jobs", "GET /v1/jobs/{job_id}",
         "DELETE /v1/jobs/{job_id}", "POST /v1/jobs/{job_id}/cancel", "GET /v1/jobs/{job_id}/events",
-        "GET /v1/jobs/{job_id}/witness",
+        "GET /v1/jobs/{job_id}/witness", "GET /v1/jobs/{job_id}/certificate",
     }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ STATUSES = {
     "unknown-dataset": 404,
     "unknown-job": 404,
     "no-witness": 404,
+    "no-certificate": 404,
     "method-not-allowed": 405,
     "model-in-use": 409,
     "dataset-in-use": 409,

@@ -85,6 +85,7 @@ def test_request_ids_are_echoed_or_made(service: RunningService) -> None:
         ("DELETE", "/v1/jobs/none", 404, "unknown-job"),
         ("GET", "/v1/jobs/none/events", 404, "unknown-job"),
         ("GET", "/v1/jobs/none/witness", 404, "unknown-job"),
+        ("GET", "/v1/jobs/none/certificate", 404, "unknown-job"),
     ],
 )
 def test_errors_are_problems(service: RunningService, method: str, path: str, status: int, slug: str) -> None:

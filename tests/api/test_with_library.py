@@ -68,3 +68,13 @@ def test_a_data_set_gives_a_lower_bound_and_a_centre(real: RunningService) -> No
     failed = real.analyze(tiny_model(), methods=["dataset"], dataset=misfit).json()
     assert failed["error"]["type"] == "urn:lipserve:problem:invalid-request"
     assert "do not fit the model" in failed["error"]["detail"]
+
+
+def test_a_certificate_can_be_checked(real: RunningService) -> None:
+    from app.lipschitz.certificate.verify import verify
+
+    model = tiny_model()
+    job = real.analyze(model, methods=["autolip", "lipsdp"]).json()
+    answer = verify(model, real.client.get(job["urls"]["certificate"]).content)
+    assert answer["valid"], answer["reasons"]
+    assert answer["bound"] <= job["result"]["upper"]["value"] * (1 + 1e-9)

@@ -115,7 +115,7 @@ class FakeLibrary:
                 ledger.write(f"{request['seed']}\n")
         value = float("inf") if told.get("infinite") else 2.0
         result = {"upper": {"value": value}, "echo": request, "pid": os.getpid(), "dataset": dataset}
-        return {"result": result, "witness": told.get("witness")}
+        return {"result": result, "witness": told.get("witness"), "certificate": told.get("certificate")}
 
 
 def perform(step: dict[str, Any] | None, progress: Progress) -> None:

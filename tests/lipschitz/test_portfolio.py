@@ -40,6 +40,6 @@ def test_it_stops_when_the_budget_is_spent() -> None:
 
 def test_exact_is_left_to_small_networks() -> None:
     generator = np.random.default_rng(0)
-    weights = [generator.normal(size=(4, 100)), generator.normal(size=(3, 4))]
+    weights = [generator.normal(size=shape) for shape in ((8, 100), (8, 8), (3, 8))]
     _, records = auto(mlp(weights))
     assert "ask for it by name" in records["exact"]["reason"]
