@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.network.nodes import Activation, Node
 from app.lipschitz.operators.base import LinearOperator
 from app.lipschitz.operators.materialise import matrix_with_error, moderate
@@ -131,7 +132,7 @@ def _matrices(form: Mapping[Node, LinearOperator]) -> dict[Node, Matrix]:
     found = {}
     for base, operator in form.items():
         if not moderate(operator):
-            raise OverflowError("the entries of an affine map span too many decades")
+            raise MethodSkipped("the entries of an affine map span too many decades for a semidefinite bound")
         matrix, lost = matrix_with_error(operator)
         found[base] = (matrix, up_add(lost, operator.error))
     return found

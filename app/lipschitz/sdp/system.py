@@ -80,8 +80,11 @@ class System:
     @cached_property
     def cost(self) -> Tensor:
         """C^T C, `(1 or P, N, N)`."""
-        cost = self.output.mT @ self.output
-        return cost if cost.ndim == 3 else cost[None]
+        output = self.output if self.output.ndim == 3 else self.output[None]
+        read = torch.nonzero((output != 0.0).flatten(0, 1).any(0))[:, 0]
+        cost = output.new_zeros(len(output), self.size, self.size)
+        cost[:, read[:, None], read] = output[:, :, read].mT @ output[:, :, read]
+        return cost
 
     @cached_property
     def moving(self) -> Tensor:
