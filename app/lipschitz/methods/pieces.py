@@ -6,10 +6,11 @@ activations alone can be bounded as a whole; any other piece is bounded by AutoL
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from app.lipschitz.methods.walk import Branch, combine, ways_in
+from app.lipschitz.methods.ways import Way
 from app.lipschitz.network.nodes import Activation, Affine, Concat, Network, Node
 from app.lipschitz.operators.rounding import up_mul
 from app.lipschitz.problem import Problem
@@ -63,9 +64,23 @@ def constants_within(problem: Problem, piece: Piece) -> dict[Node, float]:
     """AutoLip's constants of the piece's nodes as functions of its start."""
     constants: dict[Node, float] = {piece.start: 1.0}
     for node in piece.nodes:
-        ways = ways_in(node, problem.p, lambda operator: problem.norm_of(operator).upper, problem.local)
+        ways = _ways(problem, node, constants)
         branches = [
             Branch(way.source, way.operator, way.factor, up_mul(way.factor, constants[way.source])) for way in ways
         ]
         constants[node] = combine(node, problem.p, branches)
     return constants
+
+
+def _ways(problem: Problem, node: Node, known: Collection[Node]) -> Sequence[Way]:
+    """The ways into a node from nodes of the piece; the walk's may start at a node before it, weights folded in."""
+    ways = ways_in(node, problem.p, lambda operator: problem.norm_of(operator).upper, problem.local)
+    if all(way.source in known for way in ways):
+        return ways
+    if isinstance(node, Activation):
+        return [Way(node.source, None, float(problem.local.weights(node).max()))]
+    left, right = node.sources
+    return [
+        Way(left, None, float(problem.local.magnitudes(right).max())),
+        Way(right, None, float(problem.local.magnitudes(left).max())),
+    ]

@@ -15,11 +15,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from app.lipschitz.sdp.boundary import longest_positive, longest_step
+from app.lipschitz.sdp.boundary import Positive, longest_positive
 from app.lipschitz.sdp.forms import Forms, trace
 from app.lipschitz.sdp.system import System
 
 MAX_ITERATIONS = 60
+_RETREATS = 16
 _FEASIBLE = 1e-7
 """Residual of the primal constraints, relative to 1, up to which its objective counts as a bound."""
 
@@ -57,21 +58,24 @@ Watch = Callable[[Iterate], bool]
 
 def minimise(system: System, rho: Tensor, t: Tensor, *, gap: float, watch: Watch = lambda _: False) -> Iterate:
     """The iterate at the relative gap `gap`, or the last one that arithmetic allows, from a strictly feasible start."""
-    slack = system.slack(rho, t)
-    factor = torch.linalg.cholesky(slack)
-    inverse = torch.cholesky_inverse(factor)
-    mu = 1.0 / system.total(trace(inverse[:, : system.inputs, : system.inputs]))
-    now = Iterate(rho, t, mu[:, None, None] * inverse, mu[:, None] / t, torch.zeros_like(rho))
+    slack = _factorised(system.slack(rho, t))
+    mu = 1.0 / system.total(trace(slack.inverse[:, : system.inputs, : system.inputs]))
+    now = Iterate(rho, t, mu[:, None, None] * slack.inverse, mu[:, None] / t, torch.zeros_like(rho))
+    z = _factorised(now.z)
     for _ in range(MAX_ITERATIONS):
         of_z = Forms.of(system, now.z)
         now = replace(now, optimum=_optimum(system, now, of_z))
         if watch(now) or bool((now.gap <= gap).all()):
             return now
-        step = _Newton(system, now, slack, factor, of_z).step(gap)
+        step = _Newton(system, now, slack, z, of_z).step(gap)
         if step is None:
             return now
-        now, slack, factor = step
+        now, slack, z = step
     return now
+
+
+def _factorised(matrix: Tensor) -> Positive:
+    return Positive(matrix, torch.linalg.cholesky(matrix))
 
 
 def _optimum(system: System, now: Iterate, of_z: Forms) -> Tensor:
@@ -90,18 +94,16 @@ def _inner(system: System, a: Tensor, b: Tensor) -> Tensor:
 class _Newton:
     """One iteration: the Schur matrix is factorised once and solved for predictor and corrector."""
 
-    def __init__(self, system: System, now: Iterate, slack: Tensor, factor: Tensor, of_z: Forms) -> None:
-        self.system, self.now, self.slack, self.factor, self.of_z = system, now, slack, factor, of_z
-        self.inverse = torch.cholesky_inverse(factor)
-        self.of_inverse = Forms.of(system, self.inverse)
+    def __init__(self, system: System, now: Iterate, slack: Positive, z: Positive, of_z: Forms) -> None:
+        self.system, self.now, self.slack, self.z, self.of_z = system, now, slack, z, of_z
+        self.of_inverse = Forms.of(system, slack.inverse)
         self.degree = system.size * (system.batch if system.coupled else 1) + system.multipliers
-        self.mu = (_inner(system, now.z, slack) + (now.s * now.t).sum(1)) / self.degree
+        self.mu = (_inner(system, now.z, slack.matrix) + (now.s * now.t).sum(1)) / self.degree
 
-    def step(self, gap: float) -> tuple[Iterate, Tensor, Tensor] | None:
-        """The next iterate with its slack and factor; None where rounding ends the progress."""
-        self.z_factor, lost = torch.linalg.cholesky_ex(self.now.z)
+    def step(self, gap: float) -> tuple[Iterate, Positive, Positive] | None:
+        """The next iterate with its S and Z; None where rounding ends the progress."""
         self.schur, self.scale, singular = self._schur()
-        if bool(lost.any()) or bool(singular.any()):
+        if bool(singular.any()):
             return None
         none = torch.zeros_like(self.mu)
         predictor = self._direction(none, None)
@@ -135,7 +137,7 @@ class _Newton:
         to_rho, to_t = self.of_inverse.against_constraints(system)
         right_rho = target * to_rho - 1.0
         right_t = target[:, None] * (to_t + 1.0 / now.t)
-        z, s = target[:, None, None] * self.inverse - now.z, target[:, None] / now.t - now.s
+        z, s = target[:, None, None] * self.slack.inverse - now.z, target[:, None] / now.t - now.s
         if predictor is not None:
             curve = self._symmetric(predictor.z, system.pre(predictor.z), predictor)
             bend = predictor.s * predictor.t / now.t
@@ -149,14 +151,14 @@ class _Newton:
 
     def _symmetric(self, d: Tensor, vd: Tensor, step: _Direction) -> Tensor:
         """The symmetric part of D dS S^-1."""
-        product = self.system.times_step(d, vd, step.rho, step.t) @ self.inverse
+        product = self.system.times_step(d, vd, step.rho, step.t) @ self.slack.inverse
         return (product + product.mT).mul_(0.5)
 
-    def _longest(self, step: _Direction, slack: Tensor, halvings: int) -> tuple[Tensor, Tensor]:
+    def _longest(self, step: _Direction, slack: Tensor) -> tuple[Tensor, Tensor]:
         """How far Z and s, and S and t, may go."""
+        primal = self.system.least(self.z.longest_step(step.z))
+        dual = self.system.least(self.slack.longest_step(slack))
         now = self.now
-        primal = self.system.least(longest_step(now.z, self.z_factor, step.z, halvings))
-        dual = self.system.least(longest_step(self.slack, self.factor, slack, halvings))
         return torch.minimum(primal, longest_positive(now.s, step.s)), torch.minimum(
             dual, longest_positive(now.t, step.t)
         )
@@ -164,34 +166,40 @@ class _Newton:
     def _centring(self, step: _Direction) -> Tensor:
         """Mehrotra's sigma: little where the predictor goes far."""
         now, slack = self.now, self.system.step(step.rho, step.t)
-        primal, dual = (alpha.clamp(max=1.0) for alpha in self._longest(step, slack, halvings=3))
-        inner = _inner(self.system, now.z, self.slack) + primal * _inner(self.system, step.z, self.slack)
+        primal, dual = (alpha.clamp(max=1.0) for alpha in self._longest(step, slack))
+        inner = _inner(self.system, now.z, self.slack.matrix) + primal * _inner(self.system, step.z, self.slack.matrix)
         inner = inner + dual * (_inner(self.system, now.z, slack) + primal * _inner(self.system, step.z, slack))
         linear = ((now.s + primal[:, None] * step.s) * (now.t + dual[:, None] * step.t)).sum(1)
         ratio = ((inner + linear) / self.degree / self.mu).clamp(1e-4, 1.0)
         return torch.where(torch.minimum(primal, dual) < 0.1, 0.8, ratio.square())
 
-    def _moved(self, step: _Direction, gap: float) -> tuple[Iterate, Tensor, Tensor] | None:
+    def _moved(self, step: _Direction, gap: float) -> tuple[Iterate, Positive, Positive] | None:
         """The step, as long as positivity allows; problems that are done stay where they are."""
         now, direction = self.now, self.system.step(step.rho, step.t)
-        primal, dual = self._longest(step, direction, halvings=6)
+        primal, dual = self._longest(step, direction)
         share = 0.9 + 0.09 * torch.minimum(primal, dual).clamp(max=1.0)
         active = (now.gap > gap).to(share.dtype)
         primal, dual = ((share * alpha).clamp(max=1.0) * active for alpha in (primal, dual))
-        for _ in range(12):
-            slack = self.slack + dual[:, None, None] * direction
-            factor, lost = torch.linalg.cholesky_ex(slack)
-            if not bool(lost.any()):
-                break
-            dual = torch.where(self.system.least(-lost) < 0, 0.8 * dual, dual)
-        else:
+        z, slack = self._backed(self.z, step.z, primal), self._backed(self.slack, direction, dual)
+        if z is None or slack is None:
             return None
+        (primal, z_matrix), (dual, slack_matrix) = z, slack
         moved = Iterate(
             now.rho + dual * step.rho,
             now.t + dual[:, None] * step.t,
-            now.z + primal[:, None, None] * step.z,
+            z_matrix.matrix,
             now.s + primal[:, None] * step.s,
             now.optimum,
             now.iterations + 1,
         )
-        return moved, slack, factor
+        return moved, slack_matrix, z_matrix
+
+    def _backed(self, known: Positive, direction: Tensor, alpha: Tensor) -> tuple[Tensor, Positive] | None:
+        """The matrix after the step, which gets shorter until there is a factor."""
+        for _ in range(_RETREATS):
+            matrix = known.matrix + alpha[:, None, None] * direction
+            factor, lost = torch.linalg.cholesky_ex(matrix)
+            if not bool(lost.any()):
+                return alpha, Positive(matrix, factor)
+            alpha = torch.where(self.system.least(-lost) < 0, 0.8 * alpha, alpha)
+        return None

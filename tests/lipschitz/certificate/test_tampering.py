@@ -96,6 +96,14 @@ def test_norms_that_are_too_small(autolip: Fields) -> None:
         refused(changed(autolip, lambda c, i=i: c["pieces"][0]["norms"].pop(i)), "missing")
 
 
+def test_one_norm_a_map(autolip: Fields) -> None:
+    def twice(certificate: Fields) -> None:
+        norms = certificate["pieces"][0]["norms"]
+        norms.append(norms[0])
+
+    refused(changed(autolip, twice), "two norms")
+
+
 def test_another_model(semidefinite: Fields) -> None:
     weights, biases = published("lipsdp_random")
     other = mlp([1.000001 * weight for weight in weights], biases)
@@ -141,6 +149,7 @@ PIECES: dict[str, Callable[[Fields], None]] = {
     "beyond the end": lambda c: c["pieces"][0].update(end=2**40),
     "backwards": lambda c: c["pieces"][0].update(start=7, end=0),
     "twice": lambda c: c["pieces"].append(c["pieces"][0]),
+    "a piece of nothing": lambda c: c["pieces"].append(c["pieces"][0] | {"start": 7}),
     "no activations": lambda c: c["pieces"][0].update(activations=[]),
     "an activation twice": lambda c: c["pieces"][0]["activations"].append(c["pieces"][0]["activations"][0]),
     "an activation elsewhere": lambda c: c["pieces"][0]["activations"][0].update(node=1),

@@ -56,7 +56,7 @@ def test_other_norms(norm: str) -> None:
 @pytest.mark.parametrize(("kind", "size"), [(Residual, 4), (Dense, 3), (Pooled, 6)])
 def test_any_graph(kind: type[nn.Module], size: int, act: nn.Module) -> None:
     model = exported(lambda: kind(act), size)
-    for domain in ({"kind": "all"}, BOX) if kind is not Pooled else ({"kind": "all"},):
+    for domain in ({"kind": "all"}, BOX):
         pieces = accepted(model, "lipsdp", domain=domain)
         assert {"lipsdp"} <= {piece["kind"] for piece in pieces}
         assert {"independent"} == {piece["check"] for piece in pieces}
