@@ -26,9 +26,17 @@ format: $(VENV)/installed-dev
 	$(BIN)/ruff format .
 
 bench: $(VENV)/installed-dev
+	$(BIN)/pip install --quiet --no-deps eclipse-nn
 	$(BIN)/python -m benchmarks.convolution_norms
 	$(BIN)/python -m benchmarks.resnet50
 	$(BIN)/python -m benchmarks.latency
+	$(BIN)/python -m benchmarks.record seqlip_pairs
+	$(BIN)/python -m benchmarks.record exact
+	$(BIN)/python -m benchmarks.record lipsdp --peers-to 250
+	$(BIN)/python -m benchmarks.record fourier
+	$(BIN)/python -m benchmarks.paper mlp --write
+	$(BIN)/python -m benchmarks.paper cnn --write
+	$(BIN)/python -m benchmarks.paper alexnet --budget 600 --write
 
 # Versions that were tested together; made anew from pyproject.toml's ranges.
 lock: $(VENV)/bin/python

@@ -92,7 +92,17 @@ RESULT: dict[str, Any] = {
         }
     ],
     "layers": [LAYER],
-    "certificates": [],
+    "certificates": [
+        {
+            "index": 0,
+            "label": 7,
+            "prediction": 7,
+            "radius": 0.21,
+            "reason": None,
+            "against": 9,
+            "method": "local",
+        }
+    ],
     "model": {"parameters": 39_760},
     "engine": {"version": "0.1.0", "device": "cpu", "dtype": "float64", "torch": "2.15.0"},
     "warnings": [],

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from anyio import to_thread
 from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import JSONResponse
 
 from app.api.documents import answers, file_body, json_body, query_fields
 from app.api.events import event_stream, wants_stream
@@ -24,6 +25,7 @@ from app.errors import (
     InvalidRequest,
     JobActive,
     MalformedJson,
+    NoCertificate,
     NoWitness,
     TooLarge,
     UnknownDataset,

@@ -77,15 +77,32 @@ class Margin(Strict):
 
 
 class Margins(Strict):
-    """Every difference of two output coordinates."""
+    """Every difference of two output coordinates, for 2 to 100 of them; the upper bound is the largest of theirs."""
 
     kind: Literal["margins"]
 
 
 class Gate(Strict):
-    """The limit that the verdict is about."""
+    """The limits that the verdict is about: pass when all are kept, fail when one is broken."""
 
-    max_upper: float = Field(gt=0, description="Pass when the certified upper bound is within this limit.")
+    max_upper: float | None = Field(
+        default=None, gt=0, description="Pass when the certified upper bound is within this limit."
+    )
+    min_certified_share: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Pass when this share of the data set's rows is rightly predicted and certified up to `radius`.",
+    )
+    radius: float | None = Field(default=None, gt=0, description="The radius that `min_certified_share` asks for.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.min_certified_share is None) != (self.radius is None):
+            raise ValueError("min_certified_share and radius belong together")
+        if self.max_upper is None and self.min_certified_share is None:
+            raise ValueError("a gate needs a limit: max_upper or min_certified_share")
+        return self
 
 
 Domain = Annotated[All | Box | Ball, Field(discriminator="kind")]
@@ -110,7 +127,11 @@ class AnalysisFields(Strict):
     target: Target = Field(default_factory=All, description="Which output coordinates count.")
     options: dict[str, dict[str, Any]] = Field(default={}, description="Options by method; see `GET /v1/methods`.")
     dataset: Digest | None = Field(default=None, description="SHA-256 of an uploaded data set.")
-    certify: bool = Field(default=True, description="Whether certificates are wanted where a method can give them.")
+    certify: bool = Field(
+        default=True,
+        description="Whether a radius of unchanged prediction is wanted for every row of the data set, where one is "
+        "given: in the request's norm, within the request's domain.",
+    )
     gate: Gate | None = Field(default=None, description="A limit that turns the bracket into a verdict.")
     budget_s: float = Field(default=60.0, gt=0, description="Time that the methods share, in seconds.")
     timeout_s: float | None = Field(default=None, gt=0, description="Hard time limit, in seconds; null: the service's.")

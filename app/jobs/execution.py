@@ -91,7 +91,8 @@ class Execution:
                 "witness": str() | None as witness,
                 "certificate": dict() | None as certificate,
             }:
-                return Ending(SUCCEED, True, result=result, witness=_decoded(witness), certificate=certificate)
+                npz = _decoded(witness)
+                return Ending(SUCCEED, child_is_idle=True, result=result, witness=npz, certificate=certificate)
             case {"type": "error", "slug": str(slug), "detail": str(detail)}:
                 return Ending(FAIL, child_is_idle=True, error=from_slug(slug, detail))
         raise ProtocolBroken("a message of an unknown kind")

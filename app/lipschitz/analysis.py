@@ -29,6 +29,8 @@ from app.lipschitz.methods.lower.annealing import annealing
 from app.lipschitz.methods.lower.dataset import dataset as at_dataset
 from app.lipschitz.methods.lower.gradient import gradient
 from app.lipschitz.methods.lower.grid import grid
+from app.lipschitz.methods.margins import autolip_margins, no_margins, of_steepest_pairs
+from app.lipschitz.methods.margins_sdp import lipsdp_margins
 from app.lipschitz.methods.seqlip import seqlip
 from app.lipschitz.network.agreement import check_agreement
 from app.lipschitz.network.build import build
@@ -39,6 +41,7 @@ from app.lipschitz.portfolio import reason_to_stop
 from app.lipschitz.problem import Estimate, Problem, Progress, Witness
 from app.lipschitz.report import estimate_record, result_record
 from app.lipschitz.request import Request
+from app.lipschitz.robustness import Certificates, certificates
 
 Method = Callable[[Problem, dict[str, Any]], Estimate]
 
@@ -56,6 +59,13 @@ IMPLEMENTATIONS: dict[str, Method] = {
     "gradient": gradient,
 }
 """Every method of the catalog."""
+
+FOR_MARGINS: dict[str, Method] = {name: no_margins(name) for name in IMPLEMENTATIONS} | {
+    "autolip": autolip_margins,
+    "lipsdp": lipsdp_margins,
+    **{name: of_steepest_pairs(IMPLEMENTATIONS[name]) for name in ("dataset", "annealing", "grid", "gradient")},
+}
+"""Every method for all differences of two outputs."""
 
 MAX_DIGITS = 12
 """Longest row number."""
@@ -79,7 +89,8 @@ def analyze(
         rows = Dataset.read(dataset, captured.inputs) if dataset is not None else None
         problem = make_problem(captured, request, started, progress, rows)
         estimates, records = run_methods(problem, request)
-        result = result_record(request, problem, estimates, records)
+        radii = certificates(problem, estimates) if request.certify else Certificates()
+        result = result_record(request, problem, estimates, records, radii)
         certificate = certified(problem, request, hashlib.sha256(data).hexdigest(), estimates)
     return {
         "result": result,
@@ -167,7 +178,8 @@ def run_methods(problem: Problem, request: Request) -> tuple[list[Estimate], lis
 def run_method(problem: Problem, request: Request, name: str) -> Estimate:
     """One method's answer, or the reason why it cannot serve this request."""
     try:
-        return IMPLEMENTATIONS[name](problem, request.options[name])
+        methods = FOR_MARGINS if request.target["kind"] == "margins" else IMPLEMENTATIONS
+        return methods[name](problem, request.options[name])
     except MethodSkipped as reason:
         return Estimate(name, None, "skipped", reason.detail)
 

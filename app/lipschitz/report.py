@@ -16,6 +16,7 @@ from app.lipschitz.network.nodes import Activation, Affine, Concat, Node, Nonlin
 from app.lipschitz.operators.norm import NormBound
 from app.lipschitz.problem import Estimate, Problem
 from app.lipschitz.request import Request
+from app.lipschitz.robustness import Certificates, share_verdict
 
 STRUCTURAL = frozenset(
     {"Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Identity", "Cast", "Concat", "Add", "view"}
@@ -63,18 +64,31 @@ def bracket(estimates: list[Estimate]) -> tuple[Estimate | None, Estimate | None
     return upper, lower
 
 
-def verdict(gate: dict[str, float], upper: Estimate | None, lower: Estimate | None) -> str | None:
-    """Pass when the certified upper keeps the limit, fail when the witnessed lower breaks it."""
-    limit = gate.get("max_upper")
-    if limit is None:
+def verdict(gate: dict[str, float], upper: Estimate | None, lower: Estimate | None, radii: Certificates) -> str | None:
+    """Pass when the gate's every limit is kept, fail when one is broken; None where it has no limit."""
+    verdicts = []
+    if gate.get("max_upper") is not None:
+        verdicts.append(_of_upper(gate["max_upper"], upper, lower))
+    if gate.get("min_certified_share") is not None:
+        verdicts.append(share_verdict(radii, gate["min_certified_share"], gate["radius"]))
+    if not verdicts:
         return None
+    return next((worst for worst in ("fail", "inconclusive") if worst in verdicts), "pass")
+
+
+def _of_upper(limit: float, upper: Estimate | None, lower: Estimate | None) -> str:
+    """Pass when the certified upper keeps the limit, fail when the witnessed lower breaks it."""
     if upper and _value(upper) <= limit:
         return "pass"
     return "fail" if lower and _attained(lower) > limit else "inconclusive"
 
 
 def result_record(
-    request: Request, problem: Problem, estimates: list[Estimate], records: list[dict[str, Any]]
+    request: Request,
+    problem: Problem,
+    estimates: list[Estimate],
+    records: list[dict[str, Any]],
+    radii: Certificates,
 ) -> dict[str, Any]:
     """The contract's `result`."""
     upper, lower = bracket(estimates)
@@ -86,10 +100,10 @@ def result_record(
         "upper": _end(upper, upper.value, "certified") if upper else None,
         "lower": _end(lower, _attained(lower), "witnessed") if lower else None,
         "ratio": finite(_value(upper) / _attained(lower)) if closed and upper and lower else None,
-        "verdict": verdict(request.gate, upper, lower),
+        "verdict": verdict(request.gate, upper, lower, radii),
         "estimates": records,
         "layers": layer_table(problem),
-        "certificates": [],
+        "certificates": radii.records,
         "model": model_record(problem.captured),
         "engine": {
             "version": __version__,
@@ -97,7 +111,7 @@ def result_record(
             "dtype": "float64",
             "torch": torch.__version__,
         },
-        "warnings": list(problem.captured.warnings),
+        "warnings": [*problem.captured.warnings, *radii.warnings],
     }
 
 

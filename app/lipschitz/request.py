@@ -30,6 +30,7 @@ class Request:
     domain: dict[str, Any] = field(default_factory=lambda: {"kind": "all"})
     target: dict[str, Any] = field(default_factory=lambda: {"kind": "all"})
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    certify: bool = True
     gate: dict[str, float] = field(default_factory=dict)
     budget_s: float = 60.0
     seed: int = 0
@@ -40,7 +41,7 @@ class Request:
         methods = _methods(fields.get("methods") or "auto")
         given = {
             key: fields[key]
-            for key in ("inputs", "input", "output", "domain", "target", "gate", "budget_s", "seed")
+            for key in ("inputs", "input", "output", "domain", "target", "certify", "gate", "budget_s", "seed")
             if fields.get(key) is not None
         }
         norm = str(fields.get("norm") or "2")

@@ -198,8 +198,8 @@ class JobRepository:
         with self._database.write() as connection:
             row = _move(connection, move, fence.holds(), values)
             if row is not None and result is not None:
-                values = {"job": fence.job, "result": result, "witness": witness, "certificate": certificate}
-                connection.execute(insert(results).values(values))
+                found = {"result": result, "witness": witness, "certificate": certificate}
+                connection.execute(insert(results).values(job=fence.job, **found))
             return row
 
     def held(self, statuses: Collection[str]) -> list[RowMapping]:

@@ -78,3 +78,22 @@ def test_a_certificate_can_be_checked(real: RunningService) -> None:
     answer = verify(model, real.client.get(job["urls"]["certificate"]).content)
     assert answer["valid"], answer["reasons"]
     assert answer["bound"] <= job["result"]["upper"]["value"] * (1 + 1e-9)
+
+
+def test_labelled_rows_get_radii_and_a_verdict(real: RunningService) -> None:
+    """The tiny model is relu, so about (3, 1) the prediction holds until both entries meet: sqrt(2) away."""
+    buffer = io.BytesIO()
+    np.savez(buffer, inputs=np.array([[3.0, 1.0], [1.0, 3.0]]), labels=np.array([0, 0]))
+    dataset = real.client.post("/v1/datasets", content=buffer.getvalue()).json()["id"]
+    gate = {"min_certified_share": 0.4, "radius": 1.0}
+    job = real.analyze(
+        tiny_model(), methods=["autolip", "lipsdp"], target={"kind": "margins"}, dataset=dataset, gate=gate
+    ).json()
+    assert job["status"] == "succeeded", job["error"]
+    ((i, j, constant),) = job["result"]["estimates"][0]["details"]["pairs"]
+    assert (i, j, constant) == (0, 1, pytest.approx(2**0.5))
+    first, second = job["result"]["certificates"]
+    assert {first["prediction"], second["prediction"]} == {0, 1}
+    assert first["radius"] == pytest.approx(2**0.5, rel=0.02)
+    assert first["radius"] <= 2**0.5
+    assert job["result"]["verdict"] == "pass"

@@ -58,6 +58,8 @@ def _autolip(problem: Problem, record: PieceRecord, nodes: Sequence[Node]) -> st
     norms, ways = {}, set()
     for claim in record.norms:
         node, source = (_node(problem, nodes, position) for position in (claim.node, claim.source))
+        if (node, source) in norms:
+            raise InvalidCertificate(f"the map from node {claim.source} into node {claim.node} has two norms")
         way = norm_holds(problem, node, source, claim.norm)
         if way is None:
             raise InvalidCertificate(f"the map into node {claim.node} is not proved to have norm {claim.norm!r}")

@@ -20,14 +20,14 @@ from app.lipschitz.operators.rounding import up_sum
 from app.lipschitz.problem import Problem
 
 MOST_ENTRIES = 2**25
-MOST_WORK = 2e10
-"""Multiplications of one matrix and its Gram matrix: about a second."""
+MOST_WORK = 5e9
+"""Multiplications of one matrix and its Gram matrix: a fraction of a second."""
 
 
 def norm_holds(problem: Problem, node: Node, source: Node, value: float) -> str | None:
     """How the linear map from source to node is known to have a norm of at most `value`; None where it is not."""
-    small = [operator for operator in _operators(node, source) if _fits(operator)]
-    if small and len(small) == len(_operators(node, source)):
+    operators = _operators(node, source)
+    if operators and all(_fits(operator) for operator in operators):
         try:
             return "independent" if norm_at_most(_map(problem, node, source), value, problem.p) else None
         except TooLarge:

@@ -33,7 +33,7 @@ def verify(model: bytes, certificate: bytes) -> dict[str, Any]:
     """Whether the certificate's bound is proved for the model.
 
     Returns `valid`, the `bound` with its `method` and `function`, the `reasons` against it, its `pieces` with the
-    `check` each has passed, and `seconds`. Never raises for what the certificate says.
+    `check` each has passed, the weakest `check` of all, and `seconds`. Never raises for what the certificate says.
     """
     started = time.monotonic()
     answer: dict[str, Any] = {"valid": False, "reasons": [], "pieces": []}
@@ -49,7 +49,9 @@ def verify(model: bytes, certificate: bytes) -> dict[str, Any]:
         answer["reasons"] = [f"the model does not give the certificate's function: {reason.detail}"]
     failed = [f"piece {i}: {piece['reason']}" for i, piece in enumerate(answer["pieces"]) if piece["reason"]]
     answer["reasons"] += failed
-    return answer | {"valid": not answer["reasons"], "seconds": time.monotonic() - started}
+    weakest = "recomputed" if any(piece["check"] == "recomputed" for piece in answer["pieces"]) else "independent"
+    valid = not answer["reasons"]
+    return answer | {"valid": valid, "check": weakest if valid else None, "seconds": time.monotonic() - started}
 
 
 def _problem(model: bytes, found: Certificate) -> Problem:
@@ -57,8 +59,11 @@ def _problem(model: bytes, found: Certificate) -> Problem:
     if hashlib.sha256(model).hexdigest() != found.sha256:
         raise InvalidCertificate("the certificate is for another model: the hashes differ")
     request = Request.parse(found.function | {"methods": ["autolip"], "budget_s": BUDGET_S})
-    captured = with_input(capture(model, request.inputs, seed=request.seed), request.input)
-    return make_problem(captured, request, time.monotonic(), lambda _: None)
+    try:
+        captured = with_input(capture(model, request.inputs, seed=request.seed), request.input)
+        return make_problem(captured, request, time.monotonic(), lambda _: None)
+    except (LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise InvalidCertificate(f"the certificate's function cannot be built from the model: {error}") from error
 
 
 def _check_shape(found: Certificate, problem: Problem) -> None:
@@ -66,7 +71,8 @@ def _check_shape(found: Certificate, problem: Problem) -> None:
     if found.nodes != node_records(problem.network):
         raise InvalidCertificate("the certificate's graph is not the one that this version builds from the model")
     ends = [0, *(piece.end for piece in found.pieces)]
-    if [piece.start for piece in found.pieces] != ends[:-1] or ends[-1] != len(problem.network.nodes) - 1:
+    follow = [piece.start for piece in found.pieces] == ends[:-1] and ends == sorted(set(ends))
+    if not follow or ends[-1] != len(problem.network.nodes) - 1:
         raise InvalidCertificate("the pieces do not lead from the input to the output")
     if _product(found.pieces) > Fraction(found.bound):
         raise InvalidCertificate("the bound is less than the product of the pieces' constants")

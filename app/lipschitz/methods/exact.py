@@ -1,14 +1,19 @@
-"""The exact constant of a small piecewise linear network, by an anytime branch and bound on its phases.
+"""The exact constant of a small piecewise linear network, by an anytime search of its phases.
 
 The constant on a convex domain with an interior is the largest ||J|| over the activation patterns that an open set of
 the domain takes (Jordan & Dimakis, NeurIPS 2020; Bhowmick et al., LipBaB, 2021). Both ends of the bracket are valid
 whenever the search is stopped: the upper one is certified, the lower one is attained by a pair of points. A ball of the
 1- or 2-norm counts as the box around it when regions are excluded, so its bracket may stay open.
+
+With one or two inputs all regions are enumerated (`phases.enumeration`), as long as half of the time allows; other
+networks, and those with too many regions, are searched by branch and bound (`phases.search`).
 """
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -16,10 +21,12 @@ import torch
 
 from app.lipschitz.domain import Box, Domain
 from app.lipschitz.errors import MethodSkipped
+from app.lipschitz.phases.anytime import Anytime
 from app.lipschitz.phases.bounding import Bounding
-from app.lipschitz.phases.emptiness import Proofs
+from app.lipschitz.phases.emptiness import Proofs, box_rows
+from app.lipschitz.phases.enumeration import MOST_INPUTS, Enumeration
 from app.lipschitz.phases.incumbent import Incumbent
-from app.lipschitz.phases.model import stacked
+from app.lipschitz.phases.model import Model, stacked
 from app.lipschitz.phases.search import Search
 from app.lipschitz.phases.trail import Trail
 from app.lipschitz.problem import Estimate, Problem
@@ -37,17 +44,35 @@ def exact(problem: Problem, options: dict[str, Any]) -> Estimate:
     allowed = min(float(options["seconds"]), max(problem.seconds_left(), 0.0))
     deadline = time.monotonic() + allowed * (1.0 - RESERVE)
     _require_interior(problem.domain)
-    incumbent = Incumbent(problem)
+    incumbent, upper, gap = Incumbent(problem), math.inf, float(options["gap"])
     with _on_cpu():
         model = stacked(problem.network)
         incumbent.start(model)
-        proofs, bounding = Proofs(model, problem.domain), Bounding(model, problem.p)
-        search = Search(model, bounding, proofs, incumbent, float(options["gap"]), deadline)
-        while not search.finished and time.monotonic() < deadline:
-            trail.record(search.upper, incumbent.value)
-            search.step()
-    trail.record(search.upper, incumbent.value)
-    return Estimate("exact", search.upper, details=search.details() | trail.details(), witness=incumbent.witness)
+        for search, until in _searches(problem, model, incumbent, gap, deadline):
+            while not search.finished and time.monotonic() < until:
+                trail.record(min(upper, search.upper), incumbent.value)
+                search.step()
+            upper = min(upper, search.upper)
+            if search.finished:
+                break
+    trail.record(upper, incumbent.value)
+    details = {
+        "status": "closed" if upper <= search.target else "exhausted" if search.finished else "deadline",
+        "gap": upper / incumbent.value - 1.0 if incumbent.value else None,
+    }
+    details |= search.details() | trail.details()
+    return Estimate("exact", upper, details=details, witness=incumbent.witness)
+
+
+def _searches(
+    problem: Problem, model: Model, incumbent: Incumbent, gap: float, deadline: float
+) -> Iterator[tuple[Anytime, float]]:
+    """The searches that are worth a try, and until when."""
+    if model.size <= MOST_INPUTS:
+        middle = (time.monotonic() + deadline) / 2
+        yield Enumeration(incumbent, gap, model, problem.domain, problem.p, middle), middle
+    proofs, bounding = Proofs(model, box_rows(problem.domain, model.size)), Bounding(model, problem.p)
+    yield Search(incumbent, gap, model, bounding, proofs, deadline), deadline
 
 
 def _require_interior(domain: Domain) -> None:

@@ -38,7 +38,7 @@ class Factor:
 
 def lipsdp(problem: Problem, options: dict[str, Any]) -> Estimate:
     """The certified bound of the form and splitting asked for; never above the product of AutoLip's factors."""
-    _check(problem, options)
+    check(problem, options)
     deadline = time.monotonic() + min(float(options["seconds"]), max(problem.seconds_left(), 0.0))
     pieces = planned(cuts(problem.network), int(options["split_size"]))
     if not any(_is_worthwhile(piece) for piece in pieces):
@@ -49,7 +49,8 @@ def lipsdp(problem: Problem, options: dict[str, Any]) -> Estimate:
     return Estimate("lipsdp", value, details=_details(factors, options), layers=_layers(factors), claims=claims)
 
 
-def _check(problem: Problem, options: dict[str, Any]) -> None:
+def check(problem: Problem, options: dict[str, Any]) -> None:
+    """MethodSkipped where LipSDP cannot serve the norm or the form."""
     if problem.p != "2":
         raise MethodSkipped(f"LipSDP bounds the 2-norm, not the {problem.p}-norm: ask for autolip or exact")
     if options["form"] == "network":
@@ -68,7 +69,7 @@ def planned(finest: Sequence[Piece], split_size: int) -> list[Piece]:
     rest = list(finest)
     while rest:
         count = longest_chain(rest, split_size)
-        if count and _side(joined(rest[:count])) > LARGEST_SIDE:
+        if count and side(joined(rest[:count])) > LARGEST_SIDE:
             runs.append(rest[:count])
         elif runs and _may_join(runs[-1], rest[0], split_size):
             count = 1
@@ -85,10 +86,11 @@ def _may_join(run: Sequence[Piece], piece: Piece, split_size: int) -> bool:
         return False
     whole = joined([*run, piece])
     depth = sum(1 for part in (*run, piece) if _is_affine(part))
-    return (split_size == 0 or depth <= split_size) and _side(whole) <= LARGEST_SIDE
+    return (split_size == 0 or depth <= split_size) and side(whole) <= LARGEST_SIDE
 
 
-def _side(piece: Piece) -> int:
+def side(piece: Piece) -> int:
+    """Neurons and input coordinates of the piece's system."""
     neurons = sum(node.size for node in piece.activations)
     return neurons + min(piece.start.size, next((node.size for node in piece.nodes), 0))
 
@@ -117,7 +119,7 @@ def _factor(problem: Problem, piece: Piece, options: dict[str, Any], deadline: f
         return Factor(piece, autolip, autolip)
     by_layer, gap = options["form"] == "layer", float(options["gap"])
     found: Bound | FourierBound | None
-    if _side(piece) > LARGEST_SIDE:
+    if side(piece) > LARGEST_SIDE:
         found = fourier_bound(problem, piece, by_layer, gap, deadline)
     else:
         found = bound(problem, piece, constants, by_layer, gap, deadline)

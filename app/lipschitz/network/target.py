@@ -1,4 +1,4 @@
-"""Which part of the output is bounded: all of it, one logit, or the margin between two."""
+"""Which part of the output is bounded: all of it, one logit, the margin between two, or every such margin."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from app.lipschitz.ingest.captured import Captured, Origin
 from app.lipschitz.network.nodes import Affine, Network, Term
 from app.lipschitz.operators import algebra
 from app.lipschitz.operators.dense import Dense
+
+MOST_OUTPUTS = 100
+"""Outputs of which all pairs are bounded: 4,950 pairs."""
 
 
 def output_positions(captured: Captured, output: str | None) -> list[int]:
@@ -31,13 +34,22 @@ def with_target(network: Network, target: dict[str, Any]) -> Network:
     if kind == "all":
         return network
     size = network.output.size
+    if kind == "margins":
+        return _with_pairs(network)
     if kind == "logit":
         row = _unit(target, "index", size)
     elif kind == "margin":
         row = _unit(target, "i", size) - _unit(target, "j", size)
     else:
-        raise InvalidRequest(f"target kind {kind!r} is not available: known are all, logit, margin")
+        raise InvalidRequest(f"target kind {kind!r} is not available: known are all, logit, margin, margins")
     return _followed_by(network, Dense((size,), (1,), row), Origin(f"target {kind}", "Target"))
+
+
+def _with_pairs(network: Network) -> Network:
+    """The network itself: the methods take the differences of its outputs."""
+    if 2 <= network.output.size <= MOST_OUTPUTS:
+        return network
+    raise InvalidRequest(f"target margins is for 2 to {MOST_OUTPUTS} output entries, not {network.output.size}")
 
 
 def _unit(target: dict[str, Any], key: str, size: int) -> Tensor:

@@ -26,7 +26,7 @@ class Bounding:
     def __init__(self, model: Model, p: Norm) -> None:
         self._model, self._p = model, p
         self._rounding = lost(model, p)
-        self._chain = _chain(model) if p == "2" else None
+        self._chain = chain_weights(model) if p == "2" else None
         self._ends = model.ends
         self._seconds = [0.0] * len(model.layers)
 
@@ -65,11 +65,15 @@ class Bounding:
         return (found + self._rounding) * (1.0 + 2.0**-50)
 
 
-def _chain(model: Model) -> list[Tensor] | None:
-    """The weights of a network in which every layer reads the one before only; None for any other."""
+def chain_weights(model: Model) -> list[Tensor] | None:
+    """The weights of a network in which every layer reads the one before only; None for any other.
+
+    Slopes of the output, at most 1 here, are left out: they cannot stretch anything.
+    """
     sizes = [model.size, *(layer.size for layer in model.layers)]
     own = [layer.weight[:, -before:] for layer, before in zip(model.layers, sizes, strict=False)]
     earlier = [layer.weight[:, :-before] for layer, before in zip(model.layers, sizes, strict=False)]
-    if len(model.layers) < 2 or any(bool(weight.any()) for weight in earlier):
+    steep = bool((model.layers[-1].pieces.slopes.abs() > 1.0).any())
+    if len(model.layers) < 2 or steep or any(bool(weight.any()) for weight in earlier):
         return None
     return own

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -14,43 +15,44 @@ from app.lipschitz.network.ends import MARGIN
 from app.lipschitz.network.intervals import of_domain
 from app.lipschitz.phases.integers import ExactModel, Integers, conflict, whole
 from app.lipschitz.phases.model import Model
-from app.lipschitz.phases.node import Face, Node
+from app.lipschitz.phases.node import Face
 
 
 class Proofs:
-    """Knows the exact rows of the domain's box and of every face."""
+    """Knows the exact rows of borders, `(B, n + 1)`, and of every face."""
 
-    def __init__(self, model: Model, domain: Domain) -> None:
-        self._model = model
+    def __init__(self, model: Model, borders: np.ndarray) -> None:
         self._exact = ExactModel(model)
         self._slack = slack(model)
-        self.box = box_rows(domain, model.size)
-        self._box = [whole(torch.from_numpy(row)) for row in self.box]
+        self.borders = borders
+        self._borders = [whole(torch.from_numpy(row)) for row in borders]
         self.ends = model.ends
 
     def phases(self, pieces: np.ndarray) -> list[np.ndarray]:
         """Pieces `(N,)` layer by layer."""
         return [pieces[a:b] for a, b in zip(self.ends[:-1], self.ends[1:], strict=True)]
 
-    def constant(self, node: Node, face: Face) -> Integers | None:
-        """a - kink, up to a positive factor, where the pre-activation does not depend on x in the node; else None."""
-        row, _ = self._exact.row(self.phases(node.lowest), face.layer, face.neuron, face.kink)
-        return None if any(row[:-1]) else row[-1]
+    def constant(self, pieces: np.ndarray, face: Face) -> Integers | None:
+        """a - kink, up to a positive factor, where it has a sign and does not depend on x; else None."""
+        row, extra = self._row(self.phases(pieces), replace(face, sign=1))
+        return None if any(row[:-1]) or 0 < abs(row[-1]) <= extra else row[-1]
 
-    def empty(self, node: Node, supports: Sequence[Sequence[int]]) -> bool:
-        """Whether one of the sets of rows is proved to leave no room."""
-        phases = self.phases(node.lowest)
-        return any(self._conflict(node, phases, rows) for rows in supports)
+    def empty(self, pieces: np.ndarray, faces: Sequence[Face | int], supports: Iterable[Sequence[int]]) -> bool:
+        """Whether one of the sets of `faces` is proved to leave no room; integers are the numbers of borders.
 
-    def _conflict(self, node: Node, phases: list[np.ndarray], rows: Sequence[int]) -> bool:
-        found = [self._row(node, phases, index) for index in rows]
+        `pieces`, `(N,)`, are those of all layers before the faces'.
+        """
+        phases = self.phases(pieces)
+        return any(self._conflict(phases, [faces[index] for index in rows]) for rows in supports)
+
+    def _conflict(self, phases: list[np.ndarray], faces: Sequence[Face | int]) -> bool:
+        found = [self._row(phases, face) for face in faces]
         return conflict(np.stack([row for row, _ in found]), [extra for _, extra in found])
 
-    def _row(self, node: Node, phases: list[np.ndarray], index: int) -> tuple[Integers, Fraction]:
+    def _row(self, phases: list[np.ndarray], face: Face | int) -> tuple[Integers, Fraction]:
         """One row as integers, and what inexact biases may add to its constant."""
-        if index < len(self._box):
-            return self._box[index], Fraction(0)
-        face = node.faces[index - len(self._box)]
+        if isinstance(face, int):
+            return self._borders[face], Fraction(0)
         row, exponent = self._exact.row(phases, face.layer, face.neuron, face.kink)
         extra = float(self._slack[face.layer][face.neuron])
         return face.sign * row, Fraction(extra) * 2**exponent

@@ -40,16 +40,17 @@ class Incumbent:
             with torch.device(self._home):
                 generator = torch.Generator(self._home).manual_seed(self._problem.seed)
                 points = self._problem.domain.sample(SAMPLES, model.size, scale, generator).cpu()
-            self._take(points, torch.zeros(SAMPLES, dtype=torch.float64))
+            self.take(points, torch.zeros(SAMPLES, dtype=torch.float64))
 
     def offer(self, nodes: Sequence[Node]) -> None:
         """The points inside nodes."""
         points = [node.inside for node in nodes if node.inside is not None]
         if points:
             radii = torch.tensor([node.radius for node in nodes], dtype=torch.float64)
-            self._take(torch.from_numpy(np.stack(points)), radii)
+            self.take(torch.from_numpy(np.stack(points)), radii)
 
-    def _take(self, points: Tensor, radii: Tensor) -> None:
+    def take(self, points: Tensor, radii: Tensor) -> None:
+        """Build a pair at the steepest of points `(B, n)` with room of `radii`, `(B,)`, around them."""
         assert self._model is not None
         norms = attained_norms(jacobians(self._model, points), self._problem.p)
         best = int(norms.argmax())

@@ -36,12 +36,12 @@ class ExactModel:
 
     def row(self, phases: Sequence[np.ndarray], layer: int, neuron: int, kink: int) -> tuple[Integers, int]:
         """`(a - kink) 2^e` as integers `(n + 1,)` of (x, 1), and e; `phases` fixes all layers before, `(n_k,)` each."""
-        rows, exponent = self._pre(phases, layer)
+        rows, exponent = self.preactivations(phases, layer)
         row = rows[neuron].copy()
         row[-1] -= self._layers[layer][2][neuron, kink] << (exponent - self._shift)
         return row, exponent
 
-    def _pre(self, phases: Sequence[np.ndarray], layer: int) -> tuple[Integers, int]:
+    def preactivations(self, phases: Sequence[np.ndarray], layer: int) -> tuple[Integers, int]:
         """Pre-activations of a layer times 2^e, integers `(n_k, n + 1)`, and e."""
         key = (layer, b"".join(phase.tobytes() for phase in phases[:layer]))
         if key in self._known:
@@ -60,7 +60,7 @@ class ExactModel:
         return self._known[key]
 
     def _post(self, phases: Sequence[np.ndarray], layer: int) -> tuple[Integers, int]:
-        rows, exponent = self._pre(phases, layer)
+        rows, exponent = self.preactivations(phases, layer)
         slopes, intercepts = (array[np.arange(len(rows)), phases[layer]] for array in self._layers[layer][3:5])
         values = rows * slopes[:, None]
         values[:, -1] += _lifted(intercepts, exponent)

@@ -7,11 +7,12 @@ all numbers here are those of the model, exactly.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.network.nodes import Activation, Affine, Concat, Network, Node
@@ -52,6 +53,29 @@ class Model:
     def ends(self) -> list[int]:
         """The first neuron of every layer, counted through, and the number of all neurons."""
         return list(accumulate((layer.size for layer in self.layers), initial=0))
+
+
+def read_columns(model: Model) -> list[Tensor]:
+    """For every number of layers the values so far that later layers read, as numbers; the whole input for none."""
+    last = model.layers[-1]
+    reads, found = torch.arange(last.weight.shape[1] + last.size) >= last.weight.shape[1], []
+    for layer in reversed(model.layers):
+        found.append(torch.nonzero(reads).flatten())
+        start = layer.weight.shape[1]
+        reads = reads[:start] | layer.weight.any(0)
+    return [*found, torch.arange(model.size)][::-1]
+
+
+def in_blocks(model: Model, most: int) -> Model:
+    """The same network with at most `most` neurons in every layer but the last."""
+    layers = []
+    for layer in model.layers[:-1]:
+        table = layer.pieces
+        for rows in torch.arange(layer.size).split(most):
+            weight = pad(layer.weight[rows], (0, int(rows[0])))
+            pieces = Pieces(table.kinks[rows], table.slopes[rows], table.intercepts[rows])
+            layers.append(Layer(weight, layer.bias[rows], pieces))
+    return replace(model, layers=(*layers, model.layers[-1]))
 
 
 def stacked(network: Network) -> Model:

@@ -15,14 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from app.lipschitz.phases.anytime import Anytime
 from app.lipschitz.phases.bounding import Bounding
 from app.lipschitz.phases.bounds import enclose
 from app.lipschitz.phases.emptiness import Proofs
-from app.lipschitz.phases.incumbent import Incumbent
 from app.lipschitz.phases.model import Model
 from app.lipschitz.phases.node import Face, Node, first_free, fixed, piece_ranges
 from app.lipschitz.phases.polytope import THIN, room
-from app.lipschitz.phases.tighten import tightened
 
 FLAT = 2.0**-40
 """Rows this small, relative to their layer's, may be zero: exact arithmetic tells."""
@@ -42,17 +41,14 @@ class Counts:
 
 
 @dataclass
-class Search:
-    """The open nodes and the bracket; `settled` is the largest bound among nodes that are closed for good."""
+class Search(Anytime):
+    """The open nodes; time is over at `deadline`."""
 
     model: Model
     bounding: Bounding
     proofs: Proofs
-    incumbent: Incumbent
-    gap: float
     deadline: float
     counts: Counts = field(default_factory=Counts)
-    settled: float = 0.0
 
     def __post_init__(self) -> None:
         self._open: list[tuple[float, int, Node]] = []
@@ -61,35 +57,13 @@ class Search:
         self._consider([self._root()])
 
     @property
-    def upper(self) -> float:
-        """Certified: every reachable pattern is in an open node, a settled one, or at most the attained slope."""
-        top = -self._open[0][0] if self._open else 0.0
-        return max(top, self.settled, self.incumbent.value)
-
-    @property
-    def target(self) -> float:
-        """Bounds up to here need no more work."""
-        return self.incumbent.value * (1.0 + self.gap)
-
-    @property
-    def closed(self) -> bool:
-        """Whether the bracket is as narrow as asked for."""
-        return self.upper <= self.target
-
-    @property
-    def finished(self) -> bool:
-        """Whether the bracket is closed, or no node is left to split."""
-        return self.closed or not self._open
+    def remaining(self) -> float | None:
+        """The largest bound among open nodes."""
+        return -self._open[0][0] if self._open else None
 
     def details(self) -> dict[str, Any]:
-        """What the report says of the search."""
-        lower = self.incumbent.value
-        return {
-            "status": "closed" if self.closed else "exhausted" if self.finished else "deadline",
-            "gap": self.upper / lower - 1.0 if lower else None,
-            "open": len(self._open),
-            **asdict(self.counts),
-        }
+        """Counts for the report."""
+        return {"open": len(self._open), **asdict(self.counts)}
 
     def step(self) -> None:
         """Split the open nodes with the largest bounds."""
@@ -115,7 +89,7 @@ class Search:
     def _root(self) -> Node:
         pieces = [layer.pieces.kinks.shape[1] for layer in self.model.layers]
         highest = np.repeat(pieces, [layer.size for layer in self.model.layers])
-        box = self.proofs.box
+        box = self.proofs.borders
         centre = room(box) if len(box) else None
         inside, radius = (centre.centre, centre.radius) if centre else (np.zeros(self.model.size), 1.0)
         return Node(np.zeros_like(highest), highest, (), box, float("inf"), inside, radius)
@@ -130,7 +104,7 @@ class Search:
         face = Face(layer, neuron, int(node.lowest[place]), 1)
         row = rows[neuron].copy()
         if lengths[neuron] <= FLAT * self._influence[layer].size * np.abs(rows).max():
-            constant = self.proofs.constant(node, face)
+            constant = self.proofs.constant(node.lowest, face)
             if constant is not None:
                 return [fixed(node, place, face.kink, above=constant > 0)]
         row[-1] -= float(self.model.layers[layer].pieces.kinks[neuron, face.kink])
@@ -150,7 +124,6 @@ class Search:
         """Bound new nodes and keep those that may raise the upper end."""
         if not nodes:
             return
-        nodes = tightened(self.model, self.proofs, nodes)
         bounds = self.bounding(nodes, self.target, self.deadline)
         found = [replace(node, bound=min(node.bound, b)) for node, b in zip(nodes, bounds, strict=True)]
         kept = [node for node in found if node.bound > self.target]
@@ -170,7 +143,7 @@ class Search:
             return node
         if found.radius > THIN:
             return replace(node, inside=found.centre, radius=found.radius)
-        if self.proofs.empty(node, found.supports()):
+        if self.proofs.empty(node.lowest, [*range(len(self.proofs.borders)), *node.faces], found.supports()):
             self.counts.empty += 1
             return None
         return replace(node, inside=found.centre, radius=found.radius) if found.radius > 0 else node

@@ -22,7 +22,7 @@ from app.lipschitz.operators.rounding import gamma, up_add
 from app.lipschitz.sdp.linear import LinearForms
 from app.lipschitz.sdp.system import Block, System
 
-FIXED_WIDTH = 2.0**-30
+FIXED_WIDTH = 2.0**-20
 """Slopes closer together than this, relative, count as one number that is off by their distance."""
 
 LEAST_WIDTH = 2.0**-12

@@ -20,6 +20,7 @@ from app.lipschitz.domain import Ball, Box, Domain, WholeSpace, vector_norm
 from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.methods.exact import exact
 from app.lipschitz.network.build import build
+from app.lipschitz.phases.enumeration import Enumeration
 from app.lipschitz.problem import Estimate, Problem
 from tests.lipschitz.helpers import ORDER, captured
 from tests.lipschitz.onnx_networks import published
@@ -116,7 +117,7 @@ def chain(layers: Sequence[tuple[np.ndarray, np.ndarray]], act: Callable[[Tensor
     return function
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     st.integers(0, 10_000),
     st.sampled_from([(2, 3, 3, 1), (1, 4, 2, 2), (3, 3, 2, 2), (2, 2, 2, 2, 1), (4, 5, 1)]),
@@ -135,7 +136,7 @@ def test_equals_brute_force(seed: int, sizes: tuple[int, ...], p: str, act: str,
     assert upper <= lower * (1 + 1e-5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     st.integers(0, 100_000), st.sampled_from([(2, 3, 3, 1), (3, 3, 3, 1), (1, 3, 3, 2)]), st.sampled_from(["1", "2"])
 )
@@ -249,6 +250,43 @@ def test_a_network_without_biases_is_decided_on_cones() -> None:
     lower, upper, _ = solve(problem_of(chain(layers, F.relu), 2, "2"))
     assert lower <= truth * (1 + 1e-9)
     assert truth * (1 - 1e-9) <= upper <= lower * (1 + 1e-5)
+
+
+def test_a_deep_network_of_two_inputs_closes() -> None:
+    """100 neurons in five layers; dense sampling stays below the constant."""
+    layers = [(w / len(w) ** 0.5, b) for w, b in random_layers((2, 20, 20, 20, 20, 20, 2), 7)]
+    problem = problem_of(chain(layers, F.relu), 2, "2")
+    lower, upper, details = solve(problem)
+    assert details["status"] == "closed"
+    points = problem.domain.sample(20_000, 2, 1.0, torch.Generator().manual_seed(0)).requires_grad_(True)
+    rows = [torch.autograd.grad(column.sum(), points, retain_graph=True)[0] for column in problem.network(points).T]
+    sampled = float(torch.linalg.matrix_norm(torch.stack(rows, 1), 2).max())
+    assert 0.5 * lower < sampled <= upper
+
+
+def test_cells_that_are_too_many_are_left_to_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Enumeration, "step", lambda _: time.sleep(0.01))
+    layers = random_layers((2, 3, 3, 2), 5)
+    truth = brute_force(layers, "relu", "2", None)
+    lower, upper, details = solve(problem_of(chain(layers, F.relu), 2, "2"), seconds=1.0)
+    assert details["status"] == "closed"
+    assert truth * (1 - 1e-9) <= upper <= lower * (1 + 1e-5)
+
+
+def test_slopes_of_the_output_count() -> None:
+    """An activation with a slope above 1 after the last matrix."""
+    first, last = random_layers((4, 6, 1), 2)
+
+    def function(x: Tensor) -> Tensor:
+        y = chain([first, last], F.relu)(x)
+        return F.relu(y) - 3 * F.relu(-y)
+
+    truth = solve(problem_of(chain([first, last], F.relu), 4, "2"))[1]
+    lower, upper, _ = solve(problem_of(function, 4, "2"), gap=1e-3)
+    points = torch.randn(5000, 4, dtype=torch.float64, requires_grad=True)
+    (slopes,) = torch.autograd.grad(function(points).sum(), points)
+    assert float(slopes.norm(dim=1).max()) <= upper <= 3 * truth * (1 + 1e-5)
+    assert upper <= lower * 1.001
 
 
 def test_an_exhausted_budget_leaves_a_valid_open_bracket() -> None:
