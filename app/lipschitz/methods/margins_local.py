@@ -15,11 +15,10 @@ from app.lipschitz.methods.local import Local
 from app.lipschitz.methods.margins import walked
 from app.lipschitz.methods.margins_sdp import batch_of, between, is_semidefinite, last_piece, least_constants
 from app.lipschitz.methods.pieces import constants_within
-from app.lipschitz.methods.semidefinite import free_neurons
 from app.lipschitz.network.nodes import Activation
 from app.lipschitz.problem import Problem
 from app.lipschitz.sdp.interior import Iterate
-from app.lipschitz.sdp.region import LEAST_WIDTH, Region, region_of
+from app.lipschitz.sdp.region import LEAST_WIDTH, Region, region_of, varying
 
 LARGEST_SIDE = 300
 """Larger systems are not solved once more for every sample."""
@@ -106,6 +105,6 @@ class BySemidefinite(LocalMargins):
 
     def _of_free(self, local: Local, node: Activation) -> tuple[Tensor, Tensor]:
         """The slopes of the neurons that are variables of the system."""
-        free = free_neurons(*self.problem.local.slopes(node))
+        free = varying(*self.problem.local.slopes(node))
         lower, upper = local.slopes(node)
         return lower[free], upper[free]

@@ -19,7 +19,7 @@ from app.lipschitz.operators.rounding import up_ldexp, up_mul, up_sqrt
 from app.lipschitz.problem import Problem
 from app.lipschitz.sdp.interior import Iterate, minimise
 from app.lipschitz.sdp.proof import proved
-from app.lipschitz.sdp.region import FIXED_WIDTH, Region, region_of
+from app.lipschitz.sdp.region import Region, region_of, varying
 from app.lipschitz.sdp.start import closed_form
 
 
@@ -102,7 +102,7 @@ def _claim(
     system, widened = region.system, dict(slopes)
     for node, layer in zip(region.activations, region.layers, strict=True):
         lower, upper = slopes[node]
-        free = free_neurons(lower, upper)
+        free = varying(lower, upper)
         widened[node] = (_placed(free, system.lower[0, layer], lower), _placed(free, system.upper[0, layer], upper))
     return SemidefiniteClaim(
         piece.start,
@@ -121,13 +121,8 @@ def _multipliers(region: Region, slopes: Slopes, point: Point) -> Multipliers:
     each = {node: torch.zeros_like(ends[0]) for node, ends in slopes.items()}
     for node, layer, scale in zip(region.activations, region.layers, region.scales, strict=True):
         own = region.system.per_neuron(t)[0, layer] * (growth / scale).square()
-        each[node] = _placed(free_neurons(*slopes[node]), own, each[node])
+        each[node] = _placed(varying(*slopes[node]), own, each[node])
     return Multipliers(float(rho * growth.square()), each)
-
-
-def free_neurons(lower: Tensor, upper: Tensor) -> Tensor:
-    """Which neurons are variables of the system."""
-    return upper - lower > FIXED_WIDTH * torch.maximum(lower.abs(), upper.abs())
 
 
 def _placed(where: Tensor, values: Tensor, otherwise: Tensor) -> Tensor:

@@ -22,10 +22,13 @@ from app.lipschitz.operators.rounding import gamma, up_add
 from app.lipschitz.sdp.linear import LinearForms
 from app.lipschitz.sdp.system import Block, System
 
-FIXED_WIDTH = 2.0**-20
+FIXED_WIDTH = 2.0**-36
 """Slopes closer together than this, relative, count as one number that is off by their distance."""
 
-LEAST_WIDTH = 2.0**-12
+LINEAR_WIDTH = 2.0**-20
+"""The same where it makes the whole region linear: beside free neurons, multipliers would magnify so large an error."""
+
+LEAST_WIDTH = 2.0**-10
 """Other slopes closer together than this, relative, are widened: it costs little and keeps multipliers moderate."""
 
 
@@ -62,7 +65,9 @@ def region_of(
 
     `nodes` lie between, `slopes` are `(n,)` each, `constants` AutoLip's from the start on.
     """
-    free = {node: _widened(*slopes[node]) for node in nodes if isinstance(node, Activation)}
+    activations = [node for node in nodes if isinstance(node, Activation)]
+    wide = any(bool(varying(*slopes[node], LINEAR_WIDTH).any()) for node in activations)
+    free = {node: _widened(*slopes[node], FIXED_WIDTH if wide else LINEAR_WIDTH) for node in activations}
     forms = LinearForms(start, {node: (found.free, *slopes[node]) for node, found in free.items()})
     kept = [node for node in free if len(free[node].free)]
     if not kept:
@@ -102,11 +107,15 @@ def region_of(
     )
 
 
-def _widened(lower: Tensor, upper: Tensor) -> Slopes:
-    size = torch.maximum(lower.abs(), upper.abs())
-    free = torch.nonzero(upper - lower > FIXED_WIDTH * size)[:, 0]
+def varying(lower: Tensor, upper: Tensor, width: float = FIXED_WIDTH) -> Tensor:
+    """Which slopes, `(n,)`, are further apart than `width`, relative to the larger."""
+    return upper - lower > width * torch.maximum(lower.abs(), upper.abs())
+
+
+def _widened(lower: Tensor, upper: Tensor, width: float) -> Slopes:
+    free = torch.nonzero(varying(lower, upper, width))[:, 0]
     low, high = lower[free], upper[free]
-    short = (LEAST_WIDTH * size[free] - (high - low)).clamp(min=0.0)
+    short = (LEAST_WIDTH * torch.maximum(low.abs(), high.abs()) - (high - low)).clamp(min=0.0)
     return Slopes(low - short, high + short, free)
 
 
