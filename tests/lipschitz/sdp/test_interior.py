@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
 
 from app.lipschitz.sdp.interior import Iterate, minimise
-from app.lipschitz.sdp.start import closed_form
+from app.lipschitz.sdp.proof import proved
+from app.lipschitz.sdp.start import ROOM, closed_form
 from app.lipschitz.sdp.system import Block, System
 from benchmarks.conic import least_rho
 from tests.lipschitz.sdp.systems import chain, random_weights
@@ -85,3 +91,24 @@ def test_coupled_blocks_are_one_block_diagonal_problem() -> None:
     one, two = solved(coupled, [slice(0, 6)]), solved(whole, [slice(0, 24)])
     assert float(one.rho) == pytest.approx(float(two.rho), rel=1e-7)
     assert one.t[0].tolist() == pytest.approx(two.t[0].tolist(), rel=1e-4)
+
+
+@given(st.integers(0, 10**6), st.lists(st.integers(1, 7), min_size=3, max_size=6))
+def test_never_above_the_closed_form_or_the_product(seed: int, sizes: list[int]) -> None:
+    """The closed form is that of ECLipsE-Fast, Xu & Sivaranjani, NeurIPS 2024."""
+    weights = random_weights(sizes, seed)
+    system, layers = chain(weights)
+    start = closed_form(system, layers)
+    found = minimise(system, *start, gap=1e-6)
+    bound = float(proved(system, found.rho, found.t, start)[0]) ** 0.5
+    product = math.prod(float(torch.linalg.matrix_norm(weight, 2)) for weight in weights)
+    signs = torch.randint(0, 2, (200, system.neurons), generator=torch.Generator().manual_seed(seed)).double()
+    assert bound <= min(product, float(start[0] / ROOM) ** 0.5) * (1 + 1e-6)
+    assert bound >= max(_jacobian_norm(weights, s, layers) for s in signs) * (1 - 1e-12)
+
+
+def _jacobian_norm(weights: list[Tensor], slopes: Tensor, layers: list[slice]) -> float:
+    product = weights[0]
+    for weight, layer in zip(weights[1:], layers, strict=True):
+        product = weight @ (slopes[layer, None] * product)
+    return float(torch.linalg.matrix_norm(product, 2))
