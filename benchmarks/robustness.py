@@ -168,7 +168,7 @@ def cells(case: Case, options: argparse.Namespace) -> list[str]:
     module = kept(case, train, options.cache)
     share, chosen = accuracy(module, test), test.part(0, options.samples)
     model = exported(module, (1, case.widths[0]))
-    request = {"methods": ["autolip", "lipsdp"], "budget_s": options.budget}
+    request = {"methods": ["autolip", "lipsdp"], "budget_s": options.budget, "certify": True}
     whole = analyze(model, request)["result"]
     begun = time.perf_counter()
     result = analyze(model, request | {"target": {"kind": "margins"}}, dataset=stored(chosen))["result"]

@@ -49,7 +49,7 @@ REQUEST: dict[str, Any] = {
     "target": {"kind": "all"},
     "options": {},
     "dataset": None,
-    "certify": True,
+    "certify": False,
     "gate": None,
     "budget_s": 60.0,
     "seed": 0,

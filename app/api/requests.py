@@ -128,9 +128,9 @@ class AnalysisFields(Strict):
     options: dict[str, dict[str, Any]] = Field(default={}, description="Options by method; see `GET /v1/methods`.")
     dataset: Digest | None = Field(default=None, description="SHA-256 of an uploaded data set.")
     certify: bool = Field(
-        default=True,
-        description="Whether a radius of unchanged prediction is wanted for every row of the data set, where one is "
-        "given: in the request's norm, within the request's domain.",
+        default=False,
+        description="Whether a radius of unchanged prediction is wanted for every row of the data set: in the "
+        "request's norm, within the request's domain. A gate with `min_certified_share` asks for them too.",
     )
     gate: Gate | None = Field(default=None, description="A limit that turns the bracket into a verdict.")
     budget_s: float = Field(default=60.0, gt=0, description="Time that the methods share, in seconds.")

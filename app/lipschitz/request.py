@@ -30,7 +30,7 @@ class Request:
     domain: dict[str, Any] = field(default_factory=lambda: {"kind": "all"})
     target: dict[str, Any] = field(default_factory=lambda: {"kind": "all"})
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
-    certify: bool = True
+    certify: bool = False
     gate: dict[str, float] = field(default_factory=dict)
     budget_s: float = 60.0
     seed: int = 0
@@ -44,6 +44,8 @@ class Request:
             for key in ("inputs", "input", "output", "domain", "target", "certify", "gate", "budget_s", "seed")
             if fields.get(key) is not None
         }
+        if (given.get("gate") or {}).get("min_certified_share") is not None:
+            given["certify"] = True
         norm = str(fields.get("norm") or "2")
         if norm not in NORMS:
             raise InvalidRequest(f"norm {norm!r} is not one of {', '.join(NORMS)}")

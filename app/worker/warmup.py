@@ -34,5 +34,5 @@ REQUEST: dict[str, object] = {
     "budget_s": 1.0,
     "seed": 0,
     "gate": None,
-    "certify": True,
+    "certify": False,
 }

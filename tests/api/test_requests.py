@@ -112,7 +112,7 @@ def test_query_parameters_spell_the_same_request() -> None:
         "domain": '{"kind": "box", "lower": 0, "upper": 1}',
         "budget_s": "2.5",
         "seed": "7",
-        "certify": "false",
+        "certify": "true",
         "name": "not a field",
     }
     body = {
@@ -121,7 +121,7 @@ def test_query_parameters_spell_the_same_request() -> None:
         "domain": {"kind": "box", "lower": 0, "upper": 1},
         "budget_s": 2.5,
         "seed": 7,
-        "certify": False,
+        "certify": True,
     }
     assert parse_fields(AnalysisFields, fields_of(query), is_text=True) == parse_fields(AnalysisFields, body)
 

@@ -29,7 +29,7 @@ def records(data: bytes, rows: np.ndarray, labels: np.ndarray | None = None, **f
 
 
 def result_of(data: bytes, rows: np.ndarray, labels: np.ndarray | None = None, **fields: Any) -> dict[str, Any]:
-    return analyze(data, {"methods": ["autolip"]} | fields, dataset=stored(rows, labels))["result"]
+    return analyze(data, {"methods": ["autolip"], "certify": True} | fields, dataset=stored(rows, labels))["result"]
 
 
 def random_net(*sizes: int, seed: int = 0) -> tuple[list[np.ndarray], list[np.ndarray]]:
