@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from app.lipschitz.sdp.deep import deep_chain, minimise_deep
 from app.lipschitz.sdp.interior import minimise
 from app.lipschitz.sdp.proof import proved
 from app.lipschitz.sdp.start import closed_form
@@ -62,7 +63,8 @@ def ours(weights: list[Tensor], gap: float) -> float:
     """The certified bound."""
     system, layers = chain(weights)
     start = closed_form(system, layers)
-    found = minimise(system, *start, gap=gap)
+    deep = deep_chain(system, layers)
+    found = minimise(system, *start, gap=gap) if deep is None else minimise_deep(system, deep, *start, gap=gap)
     return math.sqrt(float(proved(system, found.rho, found.t, start)[0]))
 
 

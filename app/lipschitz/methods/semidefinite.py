@@ -17,6 +17,7 @@ from app.lipschitz.methods.pieces import Piece
 from app.lipschitz.network.nodes import Activation, Node
 from app.lipschitz.operators.rounding import up_ldexp, up_mul, up_sqrt
 from app.lipschitz.problem import Problem
+from app.lipschitz.sdp.deep import deep_chain, minimise_deep
 from app.lipschitz.sdp.interior import Iterate, minimise
 from app.lipschitz.sdp.proof import proved
 from app.lipschitz.sdp.region import Region, region_of, varying
@@ -25,7 +26,10 @@ from app.lipschitz.sdp.start import closed_form
 
 @dataclass(frozen=True, eq=False)
 class Bound:
-    """A certified constant; `optimum` estimates from below what the relaxation can give, `gap` is relative to it."""
+    """A certified constant; `optimum` estimates from below what the relaxation can give, `gap` is relative to it.
+
+    Deep chains (`sdp.deep`) leave both open: optimum 0, gap 1.
+    """
 
     value: float
     optimum: float
@@ -53,7 +57,11 @@ def bound(
         problem.progress({"method": "lipsdp", "phase": "solving", "upper": value, "gap": float(now.gap)})
         return time.monotonic() > deadline
 
-    found = minimise(system, *start, gap=gap, watch=watch)
+    chain = deep_chain(system, region.layers)
+    if chain is None:
+        found = minimise(system, *start, gap=gap, watch=watch)
+    else:
+        found = minimise_deep(system, chain, *start, gap=gap, watch=watch)
     rho, t = proved(system, found.rho, found.t, start)
     return Bound(
         up_ldexp(up_sqrt(float(rho)), region.exponent),
