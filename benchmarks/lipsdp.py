@@ -9,6 +9,7 @@ the conic solvers' values carry their tolerances; ECLipsE is a looser relaxation
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -72,7 +73,8 @@ def eclipse(weights: list[Tensor], method: str) -> float:
     """The PyPI package eclipse-nn."""
     from eclipse_nn import LipConstEstimator
 
-    return float(LipConstEstimator(weights=weights).estimate(method))
+    with contextlib.redirect_stdout(None):  # it reports its fallbacks there
+        return float(LipConstEstimator(weights=weights).estimate(method))
 
 
 def timed(function: Callable[..., float], *arguments: Any) -> tuple[float, float]:
@@ -84,7 +86,7 @@ def timed(function: Callable[..., float], *arguments: Any) -> tuple[float, float
 
 def shown(result: tuple[float, float] | None) -> str:
     """One cell: the bound and the seconds."""
-    return "-" if result is None or math.isnan(result[0]) else f"{result[0]:.7f} ({result[1]:.3g} s)"
+    return "-" if result is None or math.isnan(result[0]) else f"{result[0]:.7g} ({result[1]:.3g} s)"
 
 
 def row(name: str, sizes: list[int], gap: float, seconds: float | None) -> None:
