@@ -25,6 +25,7 @@ from app.lipschitz.operators.dense_norm import normalised
 from app.lipschitz.operators.materialise import moderate
 from app.lipschitz.operators.norm import Norm
 from app.lipschitz.operators.rounding import gamma, up_add, up_mul, up_sqrt
+from app.lipschitz.operators.scaling import raised
 from app.lipschitz.problem import Estimate, Problem
 
 Method = Callable[[Problem, dict[str, Any]], Estimate]
@@ -71,7 +72,7 @@ def row_differences(problem: Problem, operator: LinearOperator) -> Tensor:
         return uniform(operator.out_size, up_mul(PAIR_LENGTH[problem.p], problem.norm_of(operator).upper))
     matrix, exponent = normalised(operator.as_matrix())
     lengths = torch.stack([_dual_lengths(matrix - row, problem.p) for row in matrix])
-    return (torch.ldexp(lengths, torch.tensor(exponent)) + _lost(operator, problem.p)).fill_diagonal_(0.0)
+    return (raised(lengths, exponent) + _lost(operator, problem.p)).fill_diagonal_(0.0)
 
 
 def _dual_lengths(rows: Tensor, p: Norm) -> Tensor:

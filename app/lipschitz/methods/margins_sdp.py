@@ -22,6 +22,7 @@ from app.lipschitz.methods.margins import PAIR_LENGTH, after_last, estimate, row
 from app.lipschitz.methods.pieces import Piece, constants_within, cuts, joined
 from app.lipschitz.network.nodes import Affine, Concat, Network, Node
 from app.lipschitz.operators.rounding import UNIT, up_mul
+from app.lipschitz.operators.scaling import raised
 from app.lipschitz.problem import Estimate, Problem
 from app.lipschitz.sdp.interior import Iterate, Watch, minimise
 from app.lipschitz.sdp.proof import proved
@@ -151,4 +152,4 @@ def least_constants(system: System, region: Region, gap: float, watch: Watch = l
     start = closed_form(system, region.layers)
     found = minimise(system, *start, gap=gap, watch=watch)
     rho, _ = proved(system, found.rho, found.t, start)
-    return torch.ldexp(rho.sqrt() * OUTWARD, torch.tensor(region.exponent))
+    return raised(rho.sqrt() * OUTWARD, region.exponent)

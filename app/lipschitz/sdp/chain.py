@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from app.lipschitz.operators.rounding import gamma
+from app.lipschitz.operators.scaling import raised
 from app.lipschitz.sdp.interior import minimise
 from app.lipschitz.sdp.proof import proved
 from app.lipschitz.sdp.start import closed_form
@@ -33,8 +34,11 @@ def slope_bounds(
 
 
 def _scaled(weights: Sequence[Tensor]) -> tuple[list[Tensor], int]:
-    """Weights of Frobenius norm between 1/2 and 2, by powers of two, and the exponent taken out of the product."""
-    exponents = [math.frexp(float(torch.linalg.matrix_norm(w).max()) or 1.0)[1] for w in weights]
+    """Weights of Frobenius norm between 1/2 and 1, by powers of two, and the exponent taken out of the product.
+
+    Norms below 2^-1000 stay below 2^-70: a higher power of two would overflow.
+    """
+    exponents = [max(math.frexp(float(torch.linalg.matrix_norm(w).max()) or 1.0)[1], -1000) for w in weights]
     return [w * 2.0**-e for w, e in zip(weights, exponents, strict=True)], sum(exponents)
 
 
@@ -79,4 +83,4 @@ def _least_rho(system: System, sizes: Sequence[int], gap: float) -> Tensor:
 
 def _root_up(rho: Tensor, exponent: int) -> Tensor:
     """sqrt(rho) 2^exponent, rounded up."""
-    return torch.ldexp(rho.sqrt() * (1.0 + 4.0 * torch.finfo(torch.float64).eps), torch.tensor(exponent))
+    return raised(rho.sqrt() * (1.0 + 4.0 * torch.finfo(torch.float64).eps), exponent)

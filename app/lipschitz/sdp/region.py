@@ -32,6 +32,10 @@ LEAST_WIDTH = 2.0**-10
 """Other slopes closer together than this, relative, are widened: it costs little and keeps multipliers moderate."""
 
 
+MODERATE_SHIFT = 400
+"""Largest exponent of a scale between two layers: no power of two overflows, and no entry that matters vanishes."""
+
+
 @dataclass(frozen=True, eq=False)
 class Slopes:
     """The slopes of an activation's free neurons, `(k,)` each, and where they are, `(k,)`."""
@@ -176,6 +180,8 @@ def _qr_error(stacked: Tensor, lower: Tensor, q: Tensor) -> float:
 
 
 def _scaled(found: Matrix, shift: int) -> Matrix:
+    if abs(shift) > MODERATE_SHIFT:
+        raise MethodSkipped("the layers' scales lie too many decades apart for a semidefinite bound")
     matrix, error = found
     return matrix * 2.0**shift, error * 2.0**shift
 

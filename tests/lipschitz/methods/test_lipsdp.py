@@ -154,3 +154,8 @@ def test_pooling_splits_and_the_ends_are_trimmed() -> None:
     pieces = planned(cuts(network), 0)
     assert [piece.is_elementwise for piece in pieces].count(False) == 1
     assert [len(piece.activations) for piece in pieces if piece.is_elementwise] == [0, 1, 1]
+
+
+def test_scales_too_far_apart_are_refused() -> None:
+    weights = [np.full((2, 2), 1e-200), np.full((2, 2), 1e200), np.ones((1, 2))]
+    assert "decades" in answer(mlp(weights))["reason"]

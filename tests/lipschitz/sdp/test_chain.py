@@ -62,3 +62,9 @@ def test_any_scale(factor: float) -> None:
     found = float(slope_bounds(weights, [zero], [zero + 1])[0])
     true = largest(weights, [zero[0]], [zero[0] + 1])
     assert true * (1 - 1e-12) <= found <= true * 1.02 + 1e-70
+
+
+def test_a_product_below_all_floats_is_not_bounded_by_zero() -> None:
+    weights = [1e-150 * weight for weight in random_weights([2, 3, 3, 2], 1)]
+    ones = [torch.ones(1, 3, dtype=torch.float64)] * 2
+    assert 0.0 < float(slope_bounds(weights, [0.0 * one for one in ones], ones)[0]) < 1e-300
