@@ -7,13 +7,17 @@ from fractions import Fraction
 
 import numpy as np
 
+from app.lipschitz.certificate.chains import constants, followed
 from app.lipschitz.certificate.fields import InvalidCertificate
 from app.lipschitz.certificate.forms import Slopes
+from app.lipschitz.certificate.fourier import neurons
+from app.lipschitz.certificate.fourier import proves as proves_fourier
 from app.lipschitz.certificate.linear import norm_holds
 from app.lipschitz.certificate.matrices import TooLarge, array
 from app.lipschitz.certificate.record import ActivationRecord, PieceRecord
 from app.lipschitz.certificate.semidefinite import proves, system
-from app.lipschitz.certificate.walk import walked
+from app.lipschitz.certificate.torus import Torus, layers_of
+from app.lipschitz.certificate.walk import Shortcuts, walked
 from app.lipschitz.methods.pieces import Piece, constants_within
 from app.lipschitz.methods.walk import walk
 from app.lipschitz.network.nodes import Activation, Affine, Concat, Node
@@ -25,8 +29,10 @@ def check_piece(problem: Problem, record: PieceRecord) -> str:
     nodes = _nodes(problem, record)
     if record.kind == "lipsdp":
         return _semidefinite(problem, record, nodes)
-    if record.kind == "autolip":
-        return _autolip(problem, record, nodes)
+    if record.kind == "fourier":
+        return _fourier(problem, record, nodes)
+    if record.kind in ("autolip", "seqlip"):
+        return _walk(problem, record, nodes)
     if not record.constant >= recomputed(problem, nodes[0], nodes[1:]):
         raise InvalidCertificate("the service's own walk gives a larger constant")
     return "recomputed"
@@ -53,8 +59,8 @@ def recomputed(problem: Problem, start: Node, nodes: Sequence[Node]) -> float:
     return constants_within(problem, piece)[piece.end]
 
 
-def _autolip(problem: Problem, record: PieceRecord, nodes: Sequence[Node]) -> str:
-    """Every claimed norm, then the rule."""
+def _walk(problem: Problem, record: PieceRecord, nodes: Sequence[Node]) -> str:
+    """Every claimed norm and chain, then the rule."""
     norms, ways = {}, set()
     for claim in record.norms:
         node, source = (_node(problem, nodes, position) for position in (claim.node, claim.source))
@@ -65,9 +71,24 @@ def _autolip(problem: Problem, record: PieceRecord, nodes: Sequence[Node]) -> st
             raise InvalidCertificate(f"the map into node {claim.node} is not proved to have norm {claim.norm!r}")
         norms[node, source] = claim.norm
         ways.add(way)
-    if not record.constant >= walked(problem, nodes[0], nodes[1:], norms):
-        raise InvalidCertificate("the norms do not give the constant")
+    shortcuts = _shortcuts(problem, record, nodes) if record.kind == "seqlip" else {}
+    if not record.constant >= walked(problem, nodes[0], nodes[1:], norms, shortcuts):
+        raise InvalidCertificate("the norms and chains do not give the constant")
     return "recomputed" if "recomputed" in ways else "independent"
+
+
+def _shortcuts(problem: Problem, record: PieceRecord, nodes: Sequence[Node]) -> Shortcuts:
+    """The chains of the piece with their pairs' constants."""
+    found: dict[tuple[Node, Node], tuple[Node, Sequence[float]]] = {}
+    for claim in record.chains:
+        node, source = (_node(problem, nodes, position) for position in (claim.node, claim.source))
+        if (node, source) in found:
+            raise InvalidCertificate(f"two chains end in the map from node {claim.source} into node {claim.node}")
+        chain = followed(node, source, len(claim.pairs))
+        if chain.start not in nodes:
+            raise InvalidCertificate("a chain begins before the piece")
+        found[node, source] = chain.start, constants(problem, chain, claim, problem.network.nodes)
+    return found
 
 
 def _node(problem: Problem, nodes: Sequence[Node], position: int) -> Node:
@@ -78,22 +99,45 @@ def _node(problem: Problem, nodes: Sequence[Node], position: int) -> Node:
 
 def _semidefinite(problem: Problem, record: PieceRecord, nodes: Sequence[Node]) -> str:
     """The multipliers as a proof of rho, and rho as one of the constant."""
-    if problem.p != "2":
-        raise InvalidCertificate("LipSDP proves bounds of the 2-norm only")
+    rho = _rho(problem, record)
     if not all(isinstance(node, Affine | Concat | Activation) for node in nodes[1:]):
         raise InvalidCertificate("the piece holds more than affine maps and elementwise activations")
-    assert record.rho is not None
-    if not Fraction(record.constant) ** 2 >= Fraction(record.rho):
-        raise InvalidCertificate("the constant is less than the root of rho")
     found = _activations(record, nodes)
     slopes = {node: _slopes(problem, node, found[node]) for node in found}
     t = [np.array(found[node].multipliers)[slopes[node].free] for node in found]
     try:
-        proved = proves(system(nodes[0], nodes[-1], slopes), record.rho, np.concatenate([np.zeros(0), *t]))
+        proved = proves(system(nodes[0], nodes[-1], slopes), rho, np.concatenate([np.zeros(0), *t]))
     except TooLarge as reason:
         raise InvalidCertificate(f"too large to be checked: {reason}") from reason
     if not proved:
         raise InvalidCertificate("the multipliers do not prove rho: the matrix is not certainly positive semidefinite")
+    return "independent"
+
+
+def _rho(problem: Problem, record: PieceRecord) -> float:
+    """What the multipliers have to prove."""
+    if problem.p != "2":
+        raise InvalidCertificate("LipSDP proves bounds of the 2-norm only")
+    assert record.rho is not None
+    if not Fraction(record.constant) ** 2 >= Fraction(record.rho):
+        raise InvalidCertificate("the constant is less than the root of rho")
+    return record.rho
+
+
+def _fourier(problem: Problem, record: PieceRecord, nodes: Sequence[Node]) -> str:
+    """The same for a chain of convolutions, at every frequency of the torus."""
+    rho = _rho(problem, record)
+    layers = layers_of(nodes[0], nodes[1:])
+    torus = Torus(tuple(convolution for convolution, _ in layers), tuple(record.torus))
+    torus.check()
+    try:
+        proved = proves_fourier(torus, neurons(problem, torus, layers, record.maps), rho)
+    except TooLarge as reason:
+        raise InvalidCertificate(f"too large to be checked: {reason}") from reason
+    if not proved:
+        raise InvalidCertificate(
+            "the multipliers do not prove rho: the matrix of a frequency is not certainly positive"
+        )
     return "independent"
 
 

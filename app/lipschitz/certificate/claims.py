@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from app.lipschitz.network.nodes import Activation, Node
+from app.lipschitz.pairs.faces import Proof
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,12 +21,33 @@ class NormClaim:
 
 
 @dataclass(frozen=True, eq=False)
+class PairClaim:
+    """The largest norm of the two factors around `activation`, with its slopes `(n,)` between, and its proof."""
+
+    activation: Activation
+    lower: Tensor
+    upper: Tensor
+    proof: Proof
+
+
+@dataclass(frozen=True, eq=False)
+class ChainClaim:
+    """The product of the pairs' values bounds the chain from `start` that ends in `node`'s term that reads `source`."""
+
+    start: Node
+    node: Node
+    source: Activation
+    pairs: tuple[PairClaim, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class WalkClaim:
-    """AutoLip's rule from `start` to `end`, with the norms that it uses."""
+    """AutoLip's rule from `start` to `end`, with the norms and the chains that it uses."""
 
     start: Node
     end: Node
     norms: tuple[NormClaim, ...]
+    chains: tuple[ChainClaim, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +71,19 @@ class SemidefiniteClaim:
     found: Multipliers
     inner: Multipliers
     fallback: WalkClaim
+
+
+@dataclass(frozen=True, eq=False)
+class FourierClaim(SemidefiniteClaim):
+    """LipSDP on the torus of `sides` coarse points: the piece is a chain of convolutions with activations between.
+
+    `maps` and `inner_maps` are the multipliers of the map after each convolution but the last, one a channel and
+    phase; those of `found` and `inner`, by activation, are left out.
+    """
+
+    sides: tuple[int, ...]
+    maps: tuple[Tensor, ...]
+    inner_maps: tuple[Tensor, ...]
 
 
 Claim = WalkClaim | SemidefiniteClaim

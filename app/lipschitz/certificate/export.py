@@ -12,42 +12,68 @@ from torch import Tensor
 
 from app import __version__
 from app.lipschitz.certificate.balls import Array
+from app.lipschitz.certificate.chain_records import chain_record
 from app.lipschitz.certificate.check import recomputed
-from app.lipschitz.certificate.claims import Claim, NormClaim, SemidefiniteClaim, WalkClaim
+from app.lipschitz.certificate.claims import Claim, FourierClaim, NormClaim, SemidefiniteClaim, WalkClaim
 from app.lipschitz.certificate.forms import Slopes
+from app.lipschitz.certificate.fourier_records import fourier_record
 from app.lipschitz.certificate.linear import norm_holds
 from app.lipschitz.certificate.matrices import TooLarge, array
-from app.lipschitz.certificate.record import ActivationRecord, Certificate, NodeRecord, NormRecord, PieceRecord
+from app.lipschitz.certificate.raised import RAISED, REPEATABLE, SHARES, widened_slopes
+from app.lipschitz.certificate.record import (
+    ActivationRecord,
+    Certificate,
+    NodeRecord,
+    NormRecord,
+    PieceRecord,
+    Reported,
+)
 from app.lipschitz.certificate.semidefinite import proves, system
-from app.lipschitz.certificate.walk import RULED, walked
+from app.lipschitz.certificate.walk import RULED, Shortcuts, walked
 from app.lipschitz.domain import Ball
 from app.lipschitz.network.nodes import Activation, Network, Node
 from app.lipschitz.operators.rounding import up_mul, up_product, up_sqrt
 from app.lipschitz.problem import Estimate, Problem
+from app.lipschitz.report import bracket
 from app.lipschitz.request import Request
-
-_RAISED = (0.0, *(10.0**-k for k in range(13, 1, -1)))
-_SHARES = (0.0, *(10.0**-k for k in range(11, 0, -1)), 1.0)
-_REPEATABLE = 1.0 + 1e-9
-"""What is computed again may come out a little different on another machine."""
-_WIDER = 1e-10
-"""So may slopes on a domain."""
 
 
 def certificate(problem: Problem, request: Request, sha256: str, estimates: Sequence[Estimate]) -> Certificate | None:
-    """That of the least upper bound that has one; None where no method made claims, or no time is left."""
-    claimed = [e for e in estimates if e.claims and e.value is not None and math.isfinite(e.value)]
-    if not claimed or problem.seconds_left() <= 0.0:
-        return None
-    best = min(claimed, key=lambda estimate: estimate.value or 0.0)
+    """That of the least upper bound that has one; None where no method made claims, or no time is left.
+
+    A proof may come out above the bound that it is for. Then the next bound's certificate counts if it is less.
+    """
+    best: Certificate | None = None
+    for estimate in sorted(filter(_is_claimed, estimates), key=_value):
+        if problem.seconds_left() <= 0.0 or (best is not None and best.bound <= _value(estimate)):
+            break
+        found = _certificate(problem, request, sha256, estimate)
+        if math.isfinite(found.bound) and (best is None or found.bound < best.bound):
+            best = found
+    return None if best is None else replace(best, reported=_reported(estimates))
+
+
+def _is_claimed(estimate: Estimate) -> bool:
+    return bool(estimate.claims) and math.isfinite(_value(estimate))
+
+
+def _value(estimate: Estimate) -> float:
+    return math.inf if estimate.value is None else estimate.value
+
+
+def _certificate(problem: Problem, request: Request, sha256: str, estimate: Estimate) -> Certificate:
     position = {node: i for i, node in enumerate(problem.network.nodes)}
     with np.errstate(all="ignore"):
-        pieces = [_piece(problem, claim, position) for claim in best.claims]
-    bound = up_product([piece.constant for piece in pieces])
-    if not math.isfinite(bound):
-        return None
+        pieces = [_piece(problem, claim, position) for claim in estimate.claims]
+    bound = max(up_product([piece.constant for piece in pieces]), _value(estimate))
     nodes, engine = node_records(problem.network), f"lipserve {__version__}"
-    return Certificate(sha256, _function(problem, request), engine, best.method, bound, nodes, pieces)
+    return Certificate(sha256, _function(problem, request), engine, estimate.method, bound, nodes, pieces)
+
+
+def _reported(estimates: Sequence[Estimate]) -> Reported | None:
+    """The job's own upper bound."""
+    upper, _ = bracket(list(estimates))
+    return None if upper is None else Reported(upper.method, _value(upper))
 
 
 def node_records(network: Network) -> list[NodeRecord]:
@@ -68,6 +94,8 @@ def _function(problem: Problem, request: Request) -> dict[str, Any]:
 
 
 def _piece(problem: Problem, claim: Claim, position: dict[Node, int]) -> PieceRecord:
+    if isinstance(claim, FourierClaim):
+        return fourier_record(problem, claim, position) or _walk(problem, claim.fallback, position)
     if isinstance(claim, SemidefiniteClaim):
         return _semidefinite(problem, claim, position) or _walk(problem, claim.fallback, position)
     return _walk(problem, claim, position)
@@ -80,7 +108,7 @@ def _semidefinite(problem: Problem, claim: SemidefiniteClaim, position: dict[Nod
         checked = system(claim.start, claim.end, slopes)
     except TooLarge:
         return None
-    for share in _SHARES:
+    for share in SHARES:
         rho = claim.found.rho + share * (claim.inner.rho - claim.found.rho)
         t = {n: array(x) + share * (array(claim.inner.t[n]) - array(x)) for n, x in claim.found.t.items()}
         each = np.concatenate([np.zeros(0), *(t[node][found.free] for node, found in slopes.items())])
@@ -91,13 +119,8 @@ def _semidefinite(problem: Problem, claim: SemidefiniteClaim, position: dict[Nod
 
 
 def _slopes(problem: Problem, node: Activation, lower: Tensor, upper: Tensor, t: Tensor) -> Slopes:
-    """On a bounded domain a little wider, within the slopes on the whole space."""
-    least, most, free = array(lower), array(upper), np.flatnonzero(array(t))
-    if not problem.local.bounded:
-        return Slopes(least, most, free)
-    whole, more = node.scalar.slope(), _WIDER * np.maximum(np.abs(least), np.abs(most)) * (least < most)
-    wider = np.maximum(least - more, whole.lower), np.minimum(most + more, whole.upper)
-    return Slopes(np.minimum(least, wider[0]), np.maximum(most, wider[1]), free)
+    """The slopes that the record states, and the free neurons: those with a multiplier."""
+    return Slopes(*widened_slopes(problem, node, lower, upper), np.flatnonzero(array(t)))
 
 
 def _activation(position: int, slopes: Slopes, t: Array) -> ActivationRecord:
@@ -109,18 +132,25 @@ def _walk(problem: Problem, claim: WalkClaim, position: dict[Node, int]) -> Piec
     start, end = position[claim.start], position[claim.end]
     nodes = problem.network.nodes[start + 1 : end + 1]
     if not all(isinstance(node, RULED) for node in nodes):
-        return PieceRecord("recomputed", start, end, up_mul(recomputed(problem, claim.start, nodes), _REPEATABLE))
+        return PieceRecord("recomputed", start, end, up_mul(recomputed(problem, claim.start, nodes), REPEATABLE))
     norms = [_norm(problem, norm) for norm in claim.norms]
-    constant = walked(problem, claim.start, nodes, {(norm.node, norm.source): norm.value for norm in norms})
-    records = [NormRecord(position[norm.node], position[norm.source], norm.value) for norm in norms]
-    return PieceRecord("autolip", start, end, constant, norms=records)
+    proved = [(chain, chain_record(problem, chain, position)) for chain in claim.chains]
+    chains = [(chain, record) for chain, record in proved if record is not None]
+    shortcuts: Shortcuts = {
+        (chain.node, chain.source): (chain.start, [pair.constant for pair in record.pairs]) for chain, record in chains
+    }
+    by_way = {(norm.node, norm.source): norm.value for norm in norms}
+    constant = walked(problem, claim.start, nodes, by_way, shortcuts)
+    norm_records = [NormRecord(position[norm.node], position[norm.source], norm.value) for norm in norms]
+    kind = "seqlip" if chains else "autolip"
+    return PieceRecord(kind, start, end, constant, norms=norm_records, chains=[record for _, record in chains])
 
 
 def _norm(problem: Problem, claim: NormClaim) -> NormClaim:
     """The claim, raised as far as the check asks for."""
-    for more in _RAISED:
+    for more in RAISED:
         raised = up_mul(claim.value, 1.0 + more)
         way = norm_holds(problem, claim.node, claim.source, raised)
         if way is not None:
-            return replace(claim, value=raised if way == "independent" else up_mul(raised, _REPEATABLE))
+            return replace(claim, value=raised if way == "independent" else up_mul(raised, REPEATABLE))
     return replace(claim, value=math.inf)

@@ -58,11 +58,12 @@ def _map(problem: Problem, node: Node, source: Node) -> Ball:
         for part in parts[1:]:
             whole = whole + part
     if problem.local.bounded:
-        whole = _masked(whole, array(problem.local.intervals[source].varying))
+        whole = masked(whole, array(problem.local.intervals[source].varying))
     return whole.scaled_rows(array(problem.local.weights(node))) if isinstance(node, Activation) else whole
 
 
-def _masked(whole: Ball, columns: Array) -> Ball:
+def masked(whole: Ball, columns: Array) -> Ball:
+    """The matrix without the columns that are not marked: zeros there."""
     return Ball(np.where(columns, whole.middle, 0.0), np.where(columns, whole.radius, 0.0))
 
 

@@ -1,27 +1,15 @@
-"""The certificate as a file: plain JSON, checked entry by entry when it is read, because it may come from anyone."""
+"""What a certificate holds: plain records, written as JSON and read back by `reading`."""
 
 from __future__ import annotations
 
-import json
-import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from app.lipschitz.certificate.fields import (
-    InvalidCertificate,
-    choice,
-    entries,
-    function,
-    integer,
-    mapping,
-    number,
-    numbers,
-    text,
-)
-
 FORMAT = "lipserve-certificate"
-VERSION = 1
-MOST_PIECES = 100_000
+VERSION = 2
+READABLE = (1, 2)
+"""Version 1 has no chains and no Fourier pieces, and does not say what was reported."""
+KINDS = ("lipsdp", "fourier", "autolip", "seqlip", "recomputed")
 
 
 @dataclass(frozen=True)
@@ -44,11 +32,54 @@ class NormRecord:
 
 
 @dataclass(frozen=True)
+class FaceRecord:
+    """A node of a tree of faces: split at the slope `split`, or a leaf with multipliers, or, with neither, a leaf whose
+    vertices are all tried.
+    """
+
+    split: int | None = None
+    multipliers: list[float] | None = None
+
+
+@dataclass(frozen=True)
+class PairRecord:
+    """With slopes between `lower` and `upper` at the activation at `node`, the two factors around it have a product
+    of norm `constant` at most; `faces` prove it.
+    """
+
+    node: int
+    constant: float
+    lower: list[float]
+    upper: list[float]
+    faces: list[FaceRecord]
+
+
+@dataclass(frozen=True)
+class ChainRecord:
+    """The product of the pairs' constants, first to last, bounds what the node at `node` makes of the one before the
+    chain through its term that reads the node at `source`, the last activation.
+    """
+
+    node: int
+    source: int
+    pairs: list[PairRecord]
+
+
+@dataclass(frozen=True)
+class MapRecord:
+    """The map between two convolutions: slopes one a channel, multipliers one a channel and phase."""
+
+    lower: list[float]
+    upper: list[float]
+    multipliers: list[float]
+
+
+@dataclass(frozen=True)
 class PieceRecord:
     """`constant` bounds the map from the node at `start` to the node at `end`.
 
-    `kind` is "lipsdp" (`rho` and `activations` prove it), "autolip" (the norms prove it) or "recomputed" (the
-    service's own code has to be trusted).
+    `kind` is "lipsdp" (`rho` and `activations` prove it), "fourier" (`rho`, `torus` and `maps`), "autolip" (the
+    norms), "seqlip" (the norms and the chains) or "recomputed" (the service's own code has to be trusted).
     """
 
     kind: str
@@ -58,6 +89,17 @@ class PieceRecord:
     rho: float | None = None
     activations: list[ActivationRecord] = field(default_factory=list)
     norms: list[NormRecord] = field(default_factory=list)
+    chains: list[ChainRecord] = field(default_factory=list)
+    torus: list[int] = field(default_factory=list)
+    maps: list[MapRecord] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Reported:
+    """The least upper bound of the job, and its method: less than the certificate's where that method has none."""
+
+    method: str
+    value: float
 
 
 @dataclass(frozen=True)
@@ -71,7 +113,10 @@ class NodeRecord:
 
 @dataclass(frozen=True)
 class Certificate:
-    """`bound` is at least the Lipschitz constant of the function that `function` selects from the model."""
+    """`bound` is at least the Lipschitz constant of the function that `function` selects from the model.
+
+    `method` is the one whose bound it is; `reported` is no claim and is not checked.
+    """
 
     sha256: str
     function: dict[str, Any]
@@ -80,82 +125,10 @@ class Certificate:
     bound: float
     nodes: list[NodeRecord]
     pieces: list[PieceRecord]
+    reported: Reported | None = None
 
     def fields(self) -> dict[str, Any]:
         """As JSON."""
         plain = asdict(self)
         model = {"sha256": plain.pop("sha256")}
         return {"format": FORMAT, "version": VERSION, "model": model} | plain
-
-    @classmethod
-    def parse(cls, found: Any) -> Certificate:
-        """From JSON; InvalidCertificate names the first field that is wrong."""
-        found = mapping(found, "the certificate")
-        choice(found.get("format"), (FORMAT,), "format")
-        if integer(found.get("version"), "version") != VERSION:
-            raise InvalidCertificate(f"version {found['version']} is not known: this is version {VERSION}")
-        return cls(
-            text(mapping(found.get("model"), "model").get("sha256"), "model.sha256"),
-            function(found.get("function")),
-            text(found.get("engine"), "engine"),
-            text(found.get("method"), "method"),
-            number(found.get("bound"), "bound"),
-            [_node(one) for one in entries(found.get("nodes"), "nodes", MOST_PIECES)],
-            [_piece(one) for one in entries(found.get("pieces"), "pieces", MOST_PIECES)],
-        )
-
-
-def read(data: bytes) -> Certificate:
-    """A certificate from a file's bytes; InvalidCertificate for anything else."""
-    try:
-        found = json.loads(data, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise InvalidCertificate(f"the certificate is no JSON: {error}") from error
-    return Certificate.parse(found)
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number")
-
-
-def _node(found: Any) -> NodeRecord:
-    found = mapping(found, "nodes[]")
-    name = found.get("name")
-    return NodeRecord(
-        text(found.get("kind"), "nodes[].kind"),
-        name if isinstance(name, str) else text(name, "nodes[].name"),
-        integer(found.get("size"), "nodes[].size"),
-    )
-
-
-def _piece(found: Any) -> PieceRecord:
-    found = mapping(found, "pieces[]")
-    kind = choice(found.get("kind"), ("lipsdp", "autolip", "recomputed"), "pieces[].kind")
-    return PieceRecord(
-        kind,
-        integer(found.get("start"), "pieces[].start"),
-        integer(found.get("end"), "pieces[].end"),
-        number(found.get("constant"), "pieces[].constant"),
-        number(found.get("rho"), "pieces[].rho") if kind == "lipsdp" else None,
-        [_activation(one) for one in entries(found.get("activations", []), "pieces[].activations", MOST_PIECES)],
-        [_norm(one) for one in entries(found.get("norms", []), "pieces[].norms", MOST_PIECES)],
-    )
-
-
-def _activation(found: Any) -> ActivationRecord:
-    found = mapping(found, "activations[]")
-    return ActivationRecord(
-        integer(found.get("node"), "activations[].node"),
-        numbers(found.get("lower"), "activations[].lower", least=-math.inf),
-        numbers(found.get("upper"), "activations[].upper", least=-math.inf),
-        numbers(found.get("multipliers"), "activations[].multipliers", least=0.0),
-    )
-
-
-def _norm(found: Any) -> NormRecord:
-    found = mapping(found, "norms[]")
-    return NormRecord(
-        integer(found.get("node"), "norms[].node"),
-        integer(found.get("source"), "norms[].source"),
-        number(found.get("norm"), "norms[].norm"),
-    )

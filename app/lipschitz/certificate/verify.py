@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from fractions import Fraction
 from typing import Any
 
@@ -19,7 +20,8 @@ from app.lipschitz.analysis import make_problem
 from app.lipschitz.certificate.check import check_piece
 from app.lipschitz.certificate.export import node_records
 from app.lipschitz.certificate.fields import InvalidCertificate
-from app.lipschitz.certificate.record import Certificate, PieceRecord, read
+from app.lipschitz.certificate.reading import read
+from app.lipschitz.certificate.record import Certificate, PieceRecord
 from app.lipschitz.errors import LipschitzError
 from app.lipschitz.ingest import capture
 from app.lipschitz.network.inputs import with_input
@@ -32,14 +34,16 @@ BUDGET_S = 1e9
 def verify(model: bytes, certificate: bytes) -> dict[str, Any]:
     """Whether the certificate's bound is proved for the model.
 
-    Returns `valid`, the `bound` with its `method` and `function`, the `reasons` against it, its `pieces` with the
-    `check` each has passed, the weakest `check` of all, and `seconds`. Never raises for what the certificate says.
+    Returns `valid`, the `bound` with its `method` and `function`, what the job `reported` (which nothing here proves),
+    the `reasons` against the bound, its `pieces` with the `check` each has passed, the weakest `check` of all, and
+    `seconds`. Never raises for what the certificate says.
     """
     started = time.monotonic()
     answer: dict[str, Any] = {"valid": False, "reasons": [], "pieces": []}
     try:
         found = read(certificate)
         answer |= {"bound": found.bound, "method": found.method, "function": found.function}
+        answer["reported"] = asdict(found.reported) if found.reported else None
         problem = _problem(model, found)
         _check_shape(found, problem)
         answer["pieces"] = [_checked(problem, piece) for piece in found.pieces]

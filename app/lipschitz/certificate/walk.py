@@ -1,4 +1,4 @@
-"""AutoLip's rule [VS18, Algorithm 1] done again on claimed norms, rounding up.
+"""AutoLip's rule [VS18, Algorithm 1] done again on claimed norms, rounding up, with shortcuts past whole chains.
 
 The slopes of activations and the constants of pooling and normalisation nodes are part of the graph on its domain.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from app.lipschitz.certificate.fields import InvalidCertificate
 from app.lipschitz.network.nodes import Activation, Affine, Concat, Node, Nonlinear
@@ -14,32 +15,48 @@ from app.lipschitz.problem import Problem
 
 Norms = Mapping[tuple[Node, Node], float]
 """By node and source."""
+Shortcuts = Mapping[tuple[Node, Node], tuple[Node, Sequence[float]]]
+"""By node and source: a node further back, and factors whose product bounds the map from there on this way."""
 
 RULED = (Affine, Concat, Activation, Nonlinear)
 """Nodes that the rule covers."""
 
 
-def walked(problem: Problem, start: Node, nodes: Sequence[Node], norms: Norms) -> float:
+def walked(
+    problem: Problem, start: Node, nodes: Sequence[Node], norms: Norms, shortcuts: Shortcuts = MappingProxyType({})
+) -> float:
     """The constant from `start` to the last of the nodes; InvalidCertificate where a norm is missing."""
     constants = {start: 1.0}
     for node in nodes:
-        constants[node] = _step(problem, node, constants, norms)
+        constants[node] = _step(problem, node, constants, norms, shortcuts)
     return constants[nodes[-1]]
 
 
-def _step(problem: Problem, node: Node, constants: Mapping[Node, float], norms: Norms) -> float:
+def _step(problem: Problem, node: Node, constants: Mapping[Node, float], norms: Norms, shortcuts: Shortcuts) -> float:
     if isinstance(node, Activation):
         return _activation(problem, node, constants, norms)
     if isinstance(node, Nonlinear):
         return _up(problem.local.constant(node, problem.p) * constants[node.source])
     if not isinstance(node, Affine | Concat):
         raise InvalidCertificate(f"AutoLip's rule does not cover a node of type {type(node).__name__}")
-    flows = []
-    for source in dict.fromkeys(node.sources):
-        if (node, source) not in norms:
-            raise InvalidCertificate("the norm of a linear map is missing")
-        flows.append(_up(norms[node, source] * constants[source]))
+    flows = [_flow((node, source), constants, norms, shortcuts) for source in dict.fromkeys(node.sources)]
     return _blocks(flows, problem.p) if isinstance(node, Concat) else _sum(flows)
+
+
+def _flow(way: tuple[Node, Node], constants: Mapping[Node, float], norms: Norms, shortcuts: Shortcuts) -> float:
+    """What comes in from a source: by the norm, or past the chain that ends there where that is less."""
+    flows = []
+    if way in norms:
+        flows.append(_up(norms[way] * constants[way[1]]))
+    if way in shortcuts:
+        start, factors = shortcuts[way]
+        flow = constants[start]
+        for factor in factors:
+            flow = _up(flow * factor)
+        flows.append(flow)
+    if not flows:
+        raise InvalidCertificate("the norm of a linear map is missing")
+    return min(flows)
 
 
 def _activation(problem: Problem, node: Activation, constants: Mapping[Node, float], norms: Norms) -> float:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
+from app.lipschitz.certificate.claims import FourierClaim, Multipliers, WalkClaim
+from app.lipschitz.methods.claims import walk_claim
 from app.lipschitz.methods.pieces import Piece, joined
+from app.lipschitz.methods.semidefinite import Bound
+from app.lipschitz.network.nodes import Activation
 from app.lipschitz.operators.rounding import up_add, up_ldexp, up_product, up_sqrt, up_sum
 from app.lipschitz.problem import Problem
 from app.lipschitz.sdp.fourier import Chain, steepest
-from app.lipschitz.sdp.fourier_chain import chain_of, is_link, matrix_side
+from app.lipschitz.sdp.fourier_chain import Slopes, chain_of, is_link, matrix_side
 from app.lipschitz.sdp.fourier_search import Found, least_rho
 from app.lipschitz.sdp.interior import Iterate
 
@@ -30,15 +36,10 @@ SOLVING = 0.7
 
 
 @dataclass(frozen=True, eq=False)
-class FourierBound:
+class FourierBound(Bound):
     """A certified constant; `optimum` estimates from below what this relaxation can give, `gap` is relative to it."""
 
-    value: float
-    optimum: float
-    gap: float
-    iterations: int
-    neurons: int
-    activations: list[dict[str, Any]]
+    claim: FourierClaim
 
 
 def longest_chain(pieces: Sequence[Piece], split_size: int) -> int:
@@ -74,7 +75,8 @@ def fourier_bound(problem: Problem, piece: Piece, by_layer: bool, gap: float, de
 
     found = least_rho(chain, max(gap, FINEST_GAP), watch)
     value = up_ldexp(up_sqrt(float(found.rho)), chain.exponents[-1])
-    return _bound(chain, found, up_add(value, _of_errors(chain, norms)))
+    claim = _claim(chain, found, slopes, walk_claim(problem, piece.start, piece.nodes))
+    return _bound(chain, found, up_add(value, _of_errors(chain, norms)), claim)
 
 
 def _of_errors(chain: Chain, norms: Sequence[float]) -> float:
@@ -85,16 +87,32 @@ def _of_errors(chain: Chain, norms: Sequence[float]) -> float:
     return up_sum(changes)
 
 
-def _bound(chain: Chain, found: Found, value: float) -> FourierBound:
+def _bound(chain: Chain, found: Found, value: float, claim: FourierClaim) -> FourierBound:
     optimum = math.ldexp(math.sqrt(max(float(found.optimum), 0.0)), chain.exponents[-1])
     return FourierBound(
-        value,
-        optimum,
-        1.0 - (optimum / value) ** 2,
-        found.iterations,
-        sum(layer.activation.size for layer in chain.layers if layer.activation is not None),
-        _activations(chain, found.iterate),
+        value=value,
+        optimum=optimum,
+        gap=1.0 - (optimum / value) ** 2,
+        iterations=found.iterations,
+        neurons=sum(layer.activation.size for layer in chain.layers if layer.activation is not None),
+        activations=_activations(chain, found.iterate),
+        claim=claim,
     )
+
+
+def _claim(chain: Chain, found: Found, slopes: Mapping[Activation, Slopes], fallback: WalkClaim) -> FourierClaim:
+    """The point that proves the constant, and one inside, in the network's own coordinates."""
+    (rho, maps), (inner, inner_maps) = (_unscaled(chain, *point) for point in ((found.rho, found.t), found.inner))
+    ends = Multipliers(rho, {}), Multipliers(inner, {})
+    return FourierClaim(fallback.start, fallback.end, slopes, *ends, fallback, chain.sides, maps, inner_maps)
+
+
+def _unscaled(chain: Chain, rho: Tensor, t: Tensor) -> tuple[float, tuple[Tensor, ...]]:
+    """z = 2^e z', y = 2^g y': rho = 4^g rho' and t = 4^(g - e) t'; real and imaginary parts share a multiplier."""
+    growth, each = chain.exponents[-1], t[0][chain.groups]
+    halves = (each[place][: (place.stop - place.start) // 2] for place in chain.ranges)
+    maps = tuple(x * 4.0 ** (growth - own) for x, own in zip(halves, chain.exponents[1:], strict=False))
+    return float(rho) * 4.0**growth, maps
 
 
 def _activations(chain: Chain, found: Iterate) -> list[dict[str, Any]]:

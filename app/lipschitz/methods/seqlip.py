@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
+from app.lipschitz.certificate.claims import Claim
+from app.lipschitz.certificate.walk import RULED
 from app.lipschitz.errors import MethodSkipped
+from app.lipschitz.methods.claims import chain_claims, walk_claim
+from app.lipschitz.methods.pieces import cuts, joined
 from app.lipschitz.methods.walk import walk
 from app.lipschitz.methods.ways import Way
 from app.lipschitz.network.nodes import Node
@@ -18,6 +23,9 @@ from app.lipschitz.pairs.contraction import Contraction, Solve, contractions
 from app.lipschitz.pairs.pair import Pair
 from app.lipschitz.pairs.solve import Enclosure, enclose_maximum
 from app.lipschitz.problem import Estimate, Problem
+
+_SHARE = 0.95
+"""Of the time that is left: a certificate takes some."""
 
 
 def seqlip(problem: Problem, options: dict[str, Any]) -> Estimate:
@@ -39,14 +47,23 @@ def seqlip(problem: Problem, options: dict[str, Any]) -> Estimate:
         contracted_walk(problem, found),
         details={"chains": len(found), "pairs": len(rows), "pairs_not_closed": open_pairs},
         layers=rows,
+        claims=_claims(problem, found),
     )
+
+
+def _claims(problem: Problem, found: Sequence[Contraction]) -> list[Claim]:
+    """Piece by piece: nodes that AutoLip's rule covers go together, and any others between two cuts apart."""
+    chains = [claim for contraction in found for claim in chain_claims(contraction)]
+    groups = groupby(cuts(problem.network), lambda piece: all(isinstance(node, RULED) for node in piece.nodes))
+    pieces = [piece for is_ruled, group in groups for piece in ([joined(list(group))] if is_ruled else group)]
+    return [walk_claim(problem, piece.start, piece.nodes, chains) for piece in pieces]
 
 
 def pair_contractions(problem: Problem, solve: Solve, seconds: float) -> list[Contraction]:
     """Every chain's constant; MethodSkipped where SeqLip does not apply."""
     if problem.p != "2":
         raise MethodSkipped(f"SeqLip bounds the 2-norm, not the {problem.p}-norm: ask for autolip")
-    deadline = time.monotonic() + min(seconds, max(problem.seconds_left(), 0.0))
+    deadline = time.monotonic() + min(seconds, max(_SHARE * problem.seconds_left(), 0.0))
     found = contractions(problem, solve, deadline)
     if not any(contraction.rows for contraction in found):
         raise MethodSkipped(_no_pairs(found))

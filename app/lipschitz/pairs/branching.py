@@ -7,13 +7,13 @@ of a round are bounded in one batch; the largest go first, so the certified valu
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from app.lipschitz.pairs.ascent import ascend
-from app.lipschitz.pairs.bounds import BoxBounds
+from app.lipschitz.pairs.bounds import BoxBounds, Boxes
 from app.lipschitz.pairs.pair import Pair
 
 _ENTRIES = 2**21
@@ -23,66 +23,49 @@ _BOXES = 20_000
 
 
 @dataclass(frozen=True, eq=False)
-class Boxes:
-    """Open boxes: `lower` and `upper` are `(b, n)`, `bounds` `(b,)` certified, largest first."""
-
-    lower: Tensor
-    upper: Tensor
-    bounds: Tensor
-
-    def above(self, level: float) -> Boxes:
-        """Those that may hold more than `level`, largest bound first."""
-        order = torch.argsort(self.bounds, descending=True)
-        order = order[self.bounds[order] > level]
-        return Boxes(self.lower[order], self.upper[order], self.bounds[order])
-
-    def split(self, count: int) -> tuple[Boxes, Boxes]:
-        """The first `count` and the others."""
-        return (
-            Boxes(self.lower[:count], self.upper[:count], self.bounds[:count]),
-            Boxes(self.lower[count:], self.upper[count:], self.bounds[count:]),
-        )
-
-    def joined(self, other: Boxes) -> Boxes:
-        """Both together."""
-        pairs = ((self.lower, other.lower), (self.upper, other.upper), (self.bounds, other.bounds))
-        return Boxes(*(torch.cat(two) for two in pairs))
-
-
-@dataclass(frozen=True, eq=False)
 class Search:
-    """What a search ended with: every norm in the box is at most `upper`; `slopes` is the best vertex met."""
+    """What a search ended with: every norm in the box is at most `upper`; `slopes` is the best vertex met.
+
+    `leaves` make up the box; `boxes` counts all that were bounded after it.
+    """
 
     upper: float
     slopes: Tensor
     boxes: int
+    leaves: Boxes
 
 
 def branch(pair: Pair, bound: BoxBounds, slopes: Tensor, root: float, gap: float, deadline: float) -> Search:
     """Close the box from its certified bound `root` to within `gap` of the best vertex, or until the deadline."""
     batch = max(1, _ENTRIES // (pair.width * sum(pair.inner.shape) + 1))
     value = float(pair.values(slopes[None])[0])
-    boxes = Boxes(pair.lower[None], pair.upper[None], torch.full_like(pair.lower[:1], root))
-    closed, done = 0.0, 0
+    boxes = replace(bound.whole, bounds=bound.whole.bounds.clamp(max=root))
+    closed, done = boxes[:0], 0
     while len(boxes.bounds) and len(boxes.bounds) < _BOXES and time.monotonic() < deadline:
-        first, rest = boxes.split(batch)
+        first, rest = boxes[:batch], boxes[batch:]
         children = _children(pair, first, bound)
         slopes, value = _improved(pair, children, slopes, value)
         done += len(children.bounds)
         level = value * (1.0 + gap)
         together = rest.joined(children)
-        closed = max(closed, _largest(together.bounds[together.bounds <= level]))
+        closed = closed.joined(together[together.bounds <= level])
         boxes = together.above(level)
-    return Search(max(closed, _largest(boxes.bounds)), slopes, done)
+    leaves = closed.joined(boxes)
+    return Search(float(leaves.bounds.max()), slopes, done, leaves)
 
 
 def _children(pair: Pair, boxes: Boxes, bound: BoxBounds) -> Boxes:
-    """Two faces of every box; each keeps its parent's bound where that is less. A vertex is its own face."""
+    """Two faces of every box; each keeps its parent's bound where that is less, and the multipliers, which prove it for
+    any face. A vertex is its own face.
+    """
     fixed = _branching(pair, boxes)[:, None]
     low, high = boxes.lower.gather(1, fixed), boxes.upper.gather(1, fixed)
     lower = torch.cat([boxes.lower, boxes.lower.scatter(1, fixed, high)])
     upper = torch.cat([boxes.upper.scatter(1, fixed, low), boxes.upper])
-    return Boxes(lower, upper, torch.minimum(bound(lower, upper), boxes.bounds.repeat(2)))
+    found, parents = bound.boxes(lower, upper), boxes.joined(boxes)
+    better = found.bounds < parents.bounds
+    bounds = torch.where(better, found.bounds, parents.bounds)
+    return Boxes(lower, upper, bounds, torch.where(better[:, None], found.multipliers, parents.multipliers))
 
 
 def _branching(pair: Pair, boxes: Boxes) -> Tensor:
@@ -98,7 +81,3 @@ def _improved(pair: Pair, boxes: Boxes, slopes: Tensor, value: float) -> tuple[T
     values = pair.values(found)
     best = int(values.argmax())
     return (found[best], float(values[best])) if float(values[best]) > value else (slopes, value)
-
-
-def _largest(bounds: Tensor) -> float:
-    return float(bounds.max()) if len(bounds) else 0.0

@@ -28,12 +28,21 @@ _SIZES = (1e-60, 1e60)
 
 
 @dataclass(frozen=True, eq=False)
+class Run:
+    """Layers of a chain, the one at `first` and those after it, that SeqLip bounds together by these pairs."""
+
+    first: int
+    pairs: tuple[PairFactor, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Contraction:
-    """A chain with its constant; `rows` are its pairs for the report."""
+    """A chain with its constant; `rows` are its pairs for the report, `runs` what the constant rests on."""
 
     chain: Chain
     factor: float
     rows: list[dict[str, Any]]
+    runs: tuple[Run, ...] = ()
 
 
 class Clock:
@@ -69,15 +78,18 @@ def _contracted(problem: Problem, chain: Chain, clock: Clock, solve: Callable[[P
     reaches = [_reach(ends) for ends in slopes]
     parts: list[float] = []
     rows: list[dict[str, Any]] = []
+    runs: list[Run] = []
     for first, last in _runs(stages, reaches):
         product = up_product([*norms[first : last + 1], *reaches[first:last]])
         run = [stage for stage in stages[first : last + 1] if stage is not None]
         if len(run) > 1:
             constant, factors = seqlip_product(run, slopes[first:last], solve)
             rows += [_row(chain, first + i, factor) for i, factor in enumerate(factors)]
-            product = min(product, constant)
+            if constant < product:
+                product = constant
+                runs.append(Run(first, tuple(factors)))
         parts += [product, *reaches[last : last + 1]]
-    return Contraction(chain, up_product(parts), rows)
+    return Contraction(chain, up_product(parts), rows, tuple(runs))
 
 
 def _operators(problem: Problem, chain: Chain) -> list[LinearOperator]:
@@ -112,7 +124,7 @@ def _row(chain: Chain, position: int, factor: PairFactor) -> dict[str, Any]:
     return {
         "layers": [_name(inner), _name(outer)],
         "activation": _name(chain.activations[position]),
-        "width": factor.width,
+        "width": factor.pair.width,
         "attained": factor.enclosure.attained,
         "certified": factor.enclosure.certified,
         "autolip": factor.autolip,

@@ -34,10 +34,17 @@ _SOFTNESS = 3e-3
 
 def multiplier_bound(pair: Pair, deadline: float = math.inf) -> float:
     """Certified bound of the maximum, for the best weights met by the deadline; infinite where nothing is proved."""
+    return weighted_bound(pair, deadline)[0]
+
+
+def weighted_bound(pair: Pair, deadline: float = math.inf) -> tuple[float, Tensor]:
+    """The same with the multipliers e^2 / r that it rests on, `(n,)`."""
     centre = 0.5 * pair.lower + 0.5 * pair.upper
     radius = torch.maximum(pair.upper - centre, centre - pair.lower) * _ABOVE
     matrix, spread = pair.matrices(centre[None])[0], pair.outer * radius
-    return _proved(pair, matrix, spread, _minimised(pair, matrix, spread, deadline))
+    weights = _minimised(pair, matrix, spread, deadline)
+    multipliers = pair.multipliers(weights.square() / radius, pair.upper - pair.lower)
+    return _proved(pair, matrix, spread, weights), multipliers
 
 
 def _proved(pair: Pair, matrix: Tensor, spread: Tensor, weights: Tensor) -> float:

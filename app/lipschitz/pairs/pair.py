@@ -11,6 +11,11 @@ from torch import Tensor
 from app.lipschitz.operators.dense_norm import Bracket, spectral_norm
 from app.lipschitz.operators.rounding import gamma, up_add, up_mul, widened
 
+_FARTHEST = 1e100
+"""Multipliers stay within this and its inverse."""
+_NARROW = 1e-7
+"""Ranges of slopes below this share of the largest slope."""
+
 
 @dataclass(frozen=True, eq=False)
 class Pair:
@@ -38,6 +43,20 @@ class Pair:
     def reach(self) -> Tensor:
         """Largest |s_j| of every slope, `(n,)`."""
         return torch.maximum(self.lower.abs(), self.upper.abs())
+
+    @property
+    def alive(self) -> Tensor:
+        """Which slopes are not always 0, `(n,)`."""
+        return self.reach > 0
+
+    def multipliers(self, found: Tensor, width: Tensor) -> Tensor:
+        """Multipliers m as they are, `(b, n)`, for slopes of ranges `width`; ||a_j|| / ||b_j|| where a range is next
+        to nothing and says nothing about m, and far out for neurons that read nothing or that nothing reads.
+        """
+        columns, rows = torch.linalg.vector_norm(self.outer, dim=0), torch.linalg.vector_norm(self.inner, dim=1)
+        balanced = torch.where(rows > 0.0, columns / rows.clamp(min=1.0 / _FARTHEST), _FARTHEST)
+        known = (width > _NARROW * self.reach) & (columns > 0.0) & (rows > 0.0)
+        return torch.where(known, found, balanced).clamp(1.0 / _FARTHEST, _FARTHEST)
 
     @cached_property
     def rounding(self) -> float:
@@ -80,7 +99,7 @@ class Pair:
 
 def alive(pair: Pair) -> Pair:
     """The pair without the neurons whose slope is always 0."""
-    kept = pair.reach > 0
+    kept = pair.alive
     if bool(kept.all()):
         return pair
     return Pair(pair.outer[:, kept], pair.inner[kept], pair.lower[kept], pair.upper[kept])

@@ -14,7 +14,7 @@ Both hold for any factors; the published ones have P_K and Q_1 orthonormal and t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -40,7 +40,7 @@ class Stage:
 class PairFactor:
     """One pair's enclosure beside what AutoLip would take for it: ||Q_{i+1}|| d_i ||P_i||."""
 
-    width: int
+    pair: Pair
     enclosure: Enclosure
     autolip: float
 
@@ -69,8 +69,7 @@ def _pair_factor(pair: Pair, solve: Solve) -> PairFactor:
     norms = [spectral_norm(matrix.unsqueeze(0)).upper for matrix in (pair.outer, pair.inner)]
     autolip = up_product([*norms, float(pair.reach.max())])
     found = solve(pair)
-    certified = min(found.certified, autolip)
-    return PairFactor(pair.width, Enclosure(found.attained, certified, found.method), autolip)
+    return PairFactor(pair, replace(found, certified=min(found.certified, autolip)), autolip)
 
 
 def _perturbation(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,8 +13,9 @@ from app.lipschitz.pairs.ascent import ascend, best, starts
 from app.lipschitz.pairs.bounds import BoxBounds, semidefinite_bounds, semidefinite_seconds
 from app.lipschitz.pairs.branching import branch
 from app.lipschitz.pairs.enumeration import LARGEST, enumerate_vertices
+from app.lipschitz.pairs.faces import Proof, of_alive, of_boxes, of_multipliers, of_vertices
 from app.lipschitz.pairs.greedy import greedy
-from app.lipschitz.pairs.multiplier import multiplier_bound
+from app.lipschitz.pairs.multiplier import weighted_bound
 from app.lipschitz.pairs.pair import Pair, alive
 
 STARTS = 32
@@ -26,39 +27,47 @@ _SEARCH = 0.2
 
 @dataclass(frozen=True)
 class Enclosure:
-    """attained <= max_s ||A diag(s) B|| <= certified; `method` says what `certified` rests on."""
+    """attained <= max_s ||A diag(s) B|| <= certified; `method` says what `certified` rests on.
+
+    `proof` is what a certificate can show for it, if for a slightly larger value.
+    """
 
     attained: float
     certified: float
     method: str
+    proof: Proof | None = None
 
 
 def enclose_maximum(pair: Pair, gap: float, deadline: float, seed: int = 0) -> Enclosure:
     """The pair's maximum, to a relative `gap` if that is reached by the deadline (of `time.monotonic`)."""
-    pair = alive(pair)
-    if pair.width == 0:
+    living = alive(pair)
+    if living.width == 0:
         return Enclosure(0.0, 0.0, "no slope")
+    found = _enclosed(living, gap, deadline, seed)
+    return found if found.proof is None else replace(found, proof=of_alive(pair, found.proof))
+
+
+def _enclosed(pair: Pair, gap: float, deadline: float, seed: int) -> Enclosure:
     begun = time.monotonic()
     slopes = search(pair, STARTS, begun + _SEARCH * (deadline - begun), seed)
     if len(pair.free) <= LARGEST:
         upper, lower = enumerate_vertices(pair)
-        return Enclosure(max(lower, pair.bracket(slopes[None]).lower), upper, "enumeration")
-    root, bound, method = _root(pair, gap, deadline)
-    if bound is None:
-        return Enclosure(pair.bracket(slopes[None]).lower, root, method)
-    found = branch(pair, bound, slopes, root, gap, deadline)
-    return Enclosure(pair.bracket(found.slopes[None]).lower, found.upper, "branch and bound" if found.boxes else method)
-
-
-def _root(pair: Pair, gap: float, deadline: float) -> tuple[float, BoxBounds | None, str]:
-    """The whole box's certified bound, the bound to branch with (None: no use to), and what it is called."""
-    box = pair.lower[None], pair.upper[None]
+        return Enclosure(max(lower, pair.bracket(slopes[None]).lower), upper, "enumeration", of_vertices(upper))
+    bound = semidefinite_bounds(pair, 0.5 * gap)
     if semidefinite_seconds(pair) < _SEMIDEFINITE * (deadline - time.monotonic()):
-        semidefinite = semidefinite_bounds(pair, 0.5 * gap)
-        root = float(semidefinite(*box)[0])
+        root = float(bound.whole.bounds[0])
         if math.isfinite(root):
-            return root, semidefinite, "semidefinite"
-    return multiplier_bound(pair, deadline), None, "multiplier"
+            return _branched(pair, bound, slopes, root, gap, deadline)
+    upper, multipliers = weighted_bound(pair, deadline)
+    attained = pair.bracket(slopes[None]).lower
+    return Enclosure(attained, upper, "multiplier", of_multipliers(upper, pair, multipliers))
+
+
+def _branched(pair: Pair, bound: BoxBounds, slopes: Tensor, root: float, gap: float, deadline: float) -> Enclosure:
+    found = branch(pair, bound, slopes, root, gap, deadline)
+    method = "branch and bound" if found.boxes else "semidefinite"
+    proof = of_boxes(pair, bound.whole, found.leaves)
+    return Enclosure(pair.bracket(found.slopes[None]).lower, found.upper, method, proof)
 
 
 def search(pair: Pair, count: int, deadline: float, seed: int = 0) -> Tensor:

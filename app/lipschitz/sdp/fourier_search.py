@@ -37,7 +37,8 @@ Point = tuple[Tensor, Tensor]
 class Found:
     """A proved rho, infinite where there is no proof, and what no multipliers can go below, both `(1,)`.
 
-    `iterate` is the last one, on `frequencies` of `total`.
+    `iterate` is the last one, on `frequencies` of `total`; `t` are the multipliers that prove rho, and `inner` is a
+    point far inside for the frequencies that they were found on.
     """
 
     rho: Tensor
@@ -46,6 +47,8 @@ class Found:
     iterations: int
     frequencies: int
     total: int
+    t: Tensor
+    inner: Point
 
 
 def least_rho(chain: Chain, gap: float, watch: Watch) -> Found:
@@ -53,18 +56,20 @@ def least_rho(chain: Chain, gap: float, watch: Watch) -> Found:
     everything = half_frequencies(chain.sides, chain.layers[0].convolution.device)
     most = max(LARGEST_BATCH // chain.side**2, 1)
     chosen = _spread(len(everything), min(FIRST, most)).to(everything.device)
-    best, iterations = torch.full((1,), torch.inf, dtype=torch.float64, device=everything.device), 0
-    optimum = torch.zeros_like(best)
+    optimum, iterations = torch.zeros(1, dtype=torch.float64, device=everything.device), 0
+    best: tuple[Point, Point] | None = None
     while True:
         system = chain.system(everything[chosen])
         start = closed_form(system, chain.ranges)
         now = minimise(system, *start, gap=gap / 2.0, watch=watch)
         iterations, optimum = iterations + now.iterations, torch.maximum(optimum, now.optimum)
-        rho, objecting = _proved(chain, everything, (now.rho, now.t), start, len(chosen))
-        best = torch.minimum(best, rho)
+        (rho, t), objecting = _proved(chain, everything, (now.rho, now.t), start, len(chosen))
+        if best is None or float(rho) < float(best[0][0]):
+            best = (rho, t), start
         added = objecting[~torch.isin(objecting, chosen)][: most - len(chosen)]
         if float(rho) <= float(now.rho) * (1.0 + gap / 2.0) or not len(added) or watch(now):
-            return Found(best, optimum, now, iterations, len(chosen), len(everything))
+            (rho, t), inner = best
+            return Found(rho, optimum, now, iterations, len(chosen), len(everything), t, inner)
         chosen = torch.cat([chosen, added])
 
 
@@ -73,13 +78,13 @@ def _spread(total: int, count: int) -> Tensor:
     return torch.linspace(0, total - 1, min(count, total)).round().to(torch.int64)
 
 
-def _proved(chain: Chain, frequencies: Tensor, point: Point, inner: Point, enough: int) -> tuple[Tensor, Tensor]:
-    """A rho, `(1,)`, that all frequencies prove on the way from the point to `inner`, infinite where there is none.
+def _proved(chain: Chain, frequencies: Tensor, point: Point, inner: Point, enough: int) -> tuple[Point, Tensor]:
+    """A point that all frequencies prove on the way to `inner`; its rho is infinite where there is none.
 
     Where a step further from `inner` fails, up to `enough` positions of frequencies that object to it: bisection over
     the steps, since what holds at one of them holds beyond.
     """
-    low, high, proved = 0, len(_SHARES), torch.full_like(point[0], torch.inf)
+    low, high, proved = 0, len(_SHARES), (torch.full_like(point[0], torch.inf), point[1])
     against = torch.empty(0, dtype=torch.int64, device=frequencies.device)
     while low < high:
         middle = (low + high) // 2
@@ -88,7 +93,7 @@ def _proved(chain: Chain, frequencies: Tensor, point: Point, inner: Point, enoug
         if len(objecting):
             low, against = middle + 1, objecting
         else:
-            high, proved = middle, rho
+            high, proved = middle, (rho, t)
     return proved, against
 
 

@@ -159,7 +159,7 @@ PIECES: dict[str, Callable[[Fields], None]] = {
     "trust me": lambda c: c["pieces"][0].update(kind="recomputed"),
     "a node renamed": lambda c: c["nodes"][1].update(name="other"),
     "a node missing": lambda c: c["nodes"].pop(),
-    "another version": lambda c: c.update(version=2),
+    "another version": lambda c: c.update(version=3),
     "another format": lambda c: c.update(format="zip"),
 }
 
@@ -189,9 +189,9 @@ def put(found: Any, path: tuple[Any, ...], value: Any) -> Any:
     return None
 
 
-FREE = {"engine", "method", "function"}
-"""What is a text, or selects another function for which the proof may hold as well."""
-UNREAD = {"rho", "activations", "norms"}
+FREE = {"engine", "method", "function", "reported"}
+"""What is a text, or no claim, or selects another function for which the proof may hold as well."""
+UNREAD = {"rho", "activations", "norms", "chains", "torus", "maps"}
 """Of a piece of the other kind."""
 
 

@@ -1,0 +1,54 @@
+"""From SeqLip's claims about chains to records that the independent check has accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from app.lipschitz.certificate.balls import Array
+from app.lipschitz.certificate.chains import Chain, factored, followed
+from app.lipschitz.certificate.claims import ChainClaim, PairClaim
+from app.lipschitz.certificate.faces import Face, holds
+from app.lipschitz.certificate.fields import InvalidCertificate
+from app.lipschitz.certificate.matrices import TooLarge, array
+from app.lipschitz.certificate.raised import RAISED, widened_slopes
+from app.lipschitz.certificate.record import ChainRecord, FaceRecord, PairRecord
+from app.lipschitz.network.nodes import Node
+from app.lipschitz.operators.rounding import up_mul
+from app.lipschitz.problem import Problem
+
+
+def chain_record(problem: Problem, claim: ChainClaim, position: Mapping[Node, int]) -> ChainRecord | None:
+    """The chain with proofs of its pairs, as far as the check asks for raised; None where one has none."""
+    chain = followed(claim.node, claim.source, len(claim.pairs))
+    try:
+        pairs = _pairs(problem, chain, claim, position)
+    except (InvalidCertificate, TooLarge):
+        return None
+    proved = [pair for pair in pairs if pair is not None]
+    return ChainRecord(position[claim.node], position[claim.source], proved) if len(proved) == len(pairs) else None
+
+
+def _pairs(problem: Problem, chain: Chain, claim: ChainClaim, position: Mapping[Node, int]) -> list[PairRecord | None]:
+    return [
+        _pair(Face(*factors, *_slopes(problem, pair)), pair, position)
+        for factors, pair in zip(factored(problem, chain), claim.pairs, strict=True)
+    ]
+
+
+def _slopes(problem: Problem, claim: PairClaim) -> tuple[Array, Array]:
+    return widened_slopes(problem, claim.activation, claim.lower, claim.upper)
+
+
+def _pair(face: Face, claim: PairClaim, position: Mapping[Node, int]) -> PairRecord | None:
+    faces = [_record(one.split, one.multipliers) for one in claim.proof.tree]
+    for more in RAISED:
+        value = up_mul(claim.proof.value, 1.0 + more)
+        if holds(face, faces, value):
+            return PairRecord(position[claim.activation], value, face.lower.tolist(), face.upper.tolist(), faces)
+    return None
+
+
+def _record(split: int | None, multipliers: Tensor | None) -> FaceRecord:
+    return FaceRecord(split, None if multipliers is None else array(multipliers).tolist())

@@ -1,0 +1,60 @@
+"""From a claim in the Fourier domain to a record that the independent check has accepted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from app.lipschitz.certificate.balls import Array
+from app.lipschitz.certificate.claims import FourierClaim
+from app.lipschitz.certificate.fourier import hull, neurons, proves
+from app.lipschitz.certificate.matrices import TooLarge, array
+from app.lipschitz.certificate.raised import SHARES, wider
+from app.lipschitz.certificate.record import MapRecord, PieceRecord
+from app.lipschitz.certificate.torus import Layer, Torus, layers_of
+from app.lipschitz.network.nodes import Node
+from app.lipschitz.operators.rounding import up_sqrt
+from app.lipschitz.problem import Problem
+
+
+def fourier_record(problem: Problem, claim: FourierClaim, position: Mapping[Node, int]) -> PieceRecord | None:
+    """The multipliers, moved towards those inside as far as the check asks for; None where it accepts none of them."""
+    start, end = position[claim.start], position[claim.end]
+    layers = layers_of(claim.start, problem.network.nodes[start + 1 : end + 1])
+    torus = Torus(tuple(convolution for convolution, _ in layers), claim.sides)
+    try:
+        for share in SHARES:
+            rho = _between(claim.found.rho, claim.inner.rho, share)
+            maps = _maps(problem, layers, claim, share)
+            if math.isfinite(rho) and proves(torus, neurons(problem, torus, layers, maps), rho):
+                return PieceRecord("fourier", start, end, up_sqrt(rho), rho, torus=list(claim.sides), maps=maps)
+    except TooLarge:
+        pass
+    return None
+
+
+def _maps(problem: Problem, layers: Sequence[Layer], claim: FourierClaim, share: float) -> list[MapRecord]:
+    return [
+        MapRecord(*_slopes(problem, layer), _moved(found, inner, share).tolist())
+        for layer, found, inner in zip(layers, claim.maps, claim.inner_maps, strict=False)
+    ]
+
+
+def _moved(found: Tensor, inner: Tensor, share: float) -> Array:
+    return array(found) + share * (array(inner) - array(found))
+
+
+def _between(found: float, inner: float, share: float) -> float:
+    return found + share * (inner - found)
+
+
+def _slopes(problem: Problem, layer: Layer) -> tuple[list[float], list[float]]:
+    """Those of the channels, on a bounded domain a little wider."""
+    lower, upper = hull(problem, layer)
+    if layer[1] is None or not problem.local.bounded:
+        return lower.tolist(), upper.tolist()
+    whole = layer[1].scalar.slope()
+    least, most = wider(lower, upper, min(whole.lower, 0.0), max(whole.upper, 0.0))
+    return least.tolist(), most.tolist()

@@ -1,0 +1,36 @@
+"""How far claims are raised until the check, which rounds by itself, and on other machines, accepts them."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from app.lipschitz.certificate.balls import Array
+from app.lipschitz.certificate.matrices import array
+from app.lipschitz.network.nodes import Activation
+from app.lipschitz.problem import Problem
+
+RAISED = (0.0, *(10.0**-k for k in range(13, 1, -1)))
+"""Shares, one after the other."""
+SHARES = (0.0, *(10.0**-k for k in range(11, 0, -1)), 1.0)
+"""Steps from a point that is as good as feasible towards one that is so with room to spare."""
+REPEATABLE = 1.0 + 1e-9
+"""What is computed again may come out a little different on another machine."""
+_WIDER = 1e-10
+"""So may slopes on a domain."""
+
+
+def widened_slopes(problem: Problem, node: Activation, lower: Tensor, upper: Tensor) -> tuple[Array, Array]:
+    """On a bounded domain a little wider, within the slopes on the whole space."""
+    least, most = array(lower), array(upper)
+    if not problem.local.bounded:
+        return least, most
+    whole = node.scalar.slope()
+    return wider(least, most, whole.lower, whole.upper)
+
+
+def wider(lower: Array, upper: Array, least: float, most: float) -> tuple[Array, Array]:
+    """Ranges that differ from one number made a little wider, within `least` and `most`."""
+    more = _WIDER * np.maximum(np.abs(lower), np.abs(upper)) * (lower < upper)
+    wide = np.maximum(lower - more, least), np.minimum(upper + more, most)
+    return np.minimum(lower, wide[0]), np.maximum(upper, wide[1])
