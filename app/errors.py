@@ -64,6 +64,30 @@ class DigestMismatch(Problem):
     status, slug, title = 400, "digest-mismatch", "The bytes do not have the promised SHA-256"
 
 
+class Unauthorized(Problem):
+    """The request needs an API key, and holds none that is known and not revoked."""
+
+    status, slug, title = 401, "unauthorized", "An API key is needed"
+
+
+class BadSignature(Problem):
+    """A hook's delivery lacks its secret or signature, or holds a wrong one."""
+
+    status, slug, title = 401, "bad-signature", "The signature is missing or wrong"
+
+
+class StaleDelivery(Problem):
+    """A hook's delivery was signed too long ago."""
+
+    status, slug, title = 401, "stale-delivery", "The delivery is too old"
+
+
+class Forbidden(Problem):
+    """The API key lacks the scope that the request needs; the detail names it."""
+
+    status, slug, title = 403, "forbidden", "The API key does not allow this"
+
+
 class NotFound(Problem):
     """No such path."""
 
@@ -80,6 +104,18 @@ class UnknownDataset(Problem):
     """No data set of that digest has been uploaded."""
 
     status, slug, title = 404, "unknown-dataset", "No such data set"
+
+
+class UnknownDelivery(Problem):
+    """No webhook of that id."""
+
+    status, slug, title = 404, "unknown-delivery", "No such delivery"
+
+
+class HookDisabled(Problem):
+    """The operator has set no secret for this registry's hook."""
+
+    status, slug, title = 404, "hook-disabled", "This hook is not configured"
 
 
 class UnknownJob(Problem):
@@ -118,10 +154,28 @@ class DatasetInUse(Problem):
     status, slug, title = 409, "dataset-in-use", "Jobs that use this data set are not over"
 
 
+class IdempotencyConflict(Problem):
+    """A request with the same Idempotency-Key is being answered at this moment."""
+
+    status, slug, title = 409, "idempotency-conflict", "A request with this Idempotency-Key is in flight"
+
+
+class IdempotencyMismatch(Problem):
+    """The Idempotency-Key was used for another request: another path, query or body."""
+
+    status, slug, title = 422, "idempotency-mismatch", "The Idempotency-Key belongs to another request"
+
+
 class JobActive(Problem):
     """The job cannot be deleted before it is over."""
 
     status, slug, title = 409, "job-active", "The job is not over"
+
+
+class JobExpired(Problem):
+    """The job was over so long ago that its result is gone."""
+
+    status, slug, title = 410, "job-expired", "The job's result is no longer kept"
 
 
 class TooLarge(Problem):
@@ -211,6 +265,18 @@ class ConversionMismatch(Problem):
     status, slug, title = 422, "conversion-mismatch", "The captured graph does not reproduce the model"
 
 
+class SourceRefused(Problem):
+    """The place that a model should come from may not be connected to, or answers in a way that is not followed."""
+
+    status, slug, title = 422, "source-refused", "The source may not be fetched"
+
+
+class SourceUnreachable(Problem):
+    """The place that a model should come from does not give it."""
+
+    status, slug, title = 502, "source-unreachable", "The source does not answer as it should"
+
+
 class MethodSkipped(Problem):
     """No requested method could serve the model; the detail gives the reasons."""
 
@@ -227,6 +293,12 @@ class AnalysisFailed(Problem):
     """The analysis stopped on an unexpected error."""
 
     status, slug, title = 500, "analysis-failed", "The analysis failed"
+
+
+class TorchscriptRefused(Problem):
+    """The file is a program, and the workers are not confined as the operator wants it for programs."""
+
+    status, slug, title = 422, "torchscript-refused", "Programs are not run here"
 
 
 # What becomes of jobs
@@ -256,6 +328,12 @@ class WorkerLost(Problem):
     status, slug, title = 500, "worker-lost", "The job's worker was lost too often"
 
 
+class QueueDeadline(Problem):
+    """The job waited in the queue for longer than it was meant to."""
+
+    status, slug, title = 504, "queue-deadline", "The job waited too long"
+
+
 class TimeLimit(Problem):
     """The job reached its time limit and was stopped."""
 
@@ -265,16 +343,46 @@ class TimeLimit(Problem):
 # The service's own state
 
 
+class QueueFull(Problem):
+    """As many analyses wait as the service holds."""
+
+    status, slug, title = 429, "queue-full", "The queue is full"
+
+
+class QuotaExceeded(Problem):
+    """As many analyses of the caller's wait as one owner may have."""
+
+    status, slug, title = 429, "quota-exceeded", "Too many jobs of this owner wait"
+
+
 class NotReady(Problem):
     """A part that the service needs does not work (yet)."""
 
     status, slug, title = 503, "not-ready", "The service is not ready"
 
 
+class Draining(Problem):
+    """The service is stopping and takes no new work."""
+
+    status, slug, title = 503, "draining", "The service is stopping"
+
+
 class Busy(Problem):
     """No worker could take the file in time."""
 
     status, slug, title = 503, "busy", "No worker is free"
+
+
+class DatabaseUnavailable(Problem):
+    """The database does not answer; nothing was changed, or what was is found again by the same request."""
+
+    status, slug, title = 503, "database-unavailable", "The database does not answer"
+
+
+class StorageUnavailable(Problem):
+    """The place that keeps the uploads does not answer."""
+
+    status, slug, title = 503, "storage-unavailable", "The file store does not answer"
 
 
 class StorageFull(Problem):

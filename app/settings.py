@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -39,6 +41,30 @@ class Settings(BaseSettings):
         default=0, ge=0, description="CPU threads of one slot; 0: the cores divided by the slots."
     )
     worker_module: str = Field(default="app.worker", description="Module that is run as the child process.")
+    confinement: Literal["full", "none"] = Field(
+        default="full", description="How far children are confined: as far as the kernel allows, or not at all."
+    )
+    untrusted_torchscript: Literal["refuse", "sandbox", "trust"] = Field(
+        default="sandbox",
+        description="TorchScript and torch.export files are programs. refuse: never run them; sandbox: only where "
+        "confinement is full; trust: wherever.",
+    )
+    worker_uid: int = Field(default=65_534, ge=1, description="User that children become when the service is root.")
+    worker_gid: int = Field(default=65_534, ge=1, description="Group that children become when the service is root.")
+    warm_spare: bool = Field(
+        default=True, description="Whether one more child waits to replace a CPU slot's child that ends."
+    )
+    job_memory_bytes: int = Field(
+        default=0,
+        ge=0,
+        description="Memory that a job may take; 0: the machine's, or the control group's, divided by the slots.",
+    )
+    gpu_memory_fraction: float = Field(
+        default=1.0, gt=0, le=1, description="Share of a GPU's memory that its child may take."
+    )
+    quarantine_s: float = Field(
+        default=300, ge=0, description="How long a GPU slot rests after a fault of its device, in seconds."
+    )
     worker_start_s: float = Field(default=180, gt=0, description="Time that a child has to become ready, in seconds.")
     max_message_bytes: int = Field(default=256 * MIB, ge=1024, description="Longest message accepted from a child.")
     inspect_timeout_s: float = Field(
@@ -57,6 +83,106 @@ class Settings(BaseSettings):
     progress_s: float = Field(
         default=0.5, ge=0, description="Least time between two stored progress reports, in seconds."
     )
+    anonymous: bool = Field(
+        default=False, description="Whether to serve without keys on an address that is not this host's loopback."
+    )
+    idempotency_s: float = Field(
+        default=86_400, gt=0, description="How long the answer to an Idempotency-Key is kept, in seconds."
+    )
+    log_format: Literal["auto", "text", "json"] = Field(
+        default="auto", description="Log lines as text or JSON; auto: text on a terminal, else JSON."
+    )
+    otel: bool = Field(
+        default=False, description="Whether to send OpenTelemetry traces; needs the extra `telemetry`."
+    )
+    drain_s: float = Field(
+        default=0,
+        ge=0,
+        description="Least time that a stopping service goes on answering, new work with 503, so that load "
+        "balancers notice, in seconds.",
+    )
+    max_queued: int = Field(default=10_000, ge=1, description="Most analyses that wait, of all owners.")
+    max_queued_per_owner: int = Field(default=1_000, ge=1, description="Most analyses of one owner that wait.")
+    queue_timeout_s: float = Field(
+        default=86_400, gt=0, description="Longest wait in the queue of a job that names none, in seconds."
+    )
+    retention_s: float = Field(
+        default=30 * 86_400, gt=0, description="How long results are kept after a job's end, in seconds."
+    )
+    host_name: str = Field(
+        default_factory=socket.gethostname,
+        pattern="^[^/]{1,64}$",
+        description="Name of this machine among those that share the database; by default its host name.",
+    )
+    local_workers: bool = Field(default=True, description="Whether `serve` runs jobs itself, on this machine.")
+    dispatcher: Literal["embedded", "celery"] = Field(
+        default="embedded",
+        description="How workers hear of jobs: embedded, from this process and PostgreSQL; celery, from a broker.",
+    )
+    broker_url: str = Field(
+        default="redis://127.0.0.1:6379/0",
+        description="The broker of the dispatcher celery: Redis or Valkey (`redis://`), or RabbitMQ (`amqp://`).",
+    )
+    blob_url: str = Field(
+        default="",
+        description="Where uploaded files are kept: a directory or, e.g., `s3://bucket/prefix`; empty: the data "
+        "directory.",
+    )
+    blob_options: dict[str, Any] = Field(
+        default_factory=dict,
+        description='Options of the file store\'s fsspec driver as JSON, e.g. `{"endpoint_url": "http://..."}`.',
+    )
+    outbound_allow: str = Field(
+        default="",
+        description="Places beside the public internet that may be connected to for callers (sources, webhooks): host "
+        "names, addresses, networks, each with or without a port, e.g. `hooks.lan:8080,10.1.0.0/16`.",
+    )
+    public_url: str = Field(
+        default="", description="Where callers reach the service, put before the paths in webhooks, e.g. `https://lip.example`."
+    )
+    webhook_secret: str = Field(
+        default="", description="What webhooks' signing secrets are made of; empty: made and kept in the database."
+    )
+    webhook_pauses_s: list[float] = Field(
+        default=[5, 30, 120, 600, 3600, 14_400, 43_200],
+        description="The waits between the tries of a webhook as JSON, in seconds; a fifth more or less at random.",
+    )
+    webhook_timeout_s: float = Field(default=15, gt=0, description="Time for one try of a webhook, in seconds.")
+    source_timeout_s: float = Field(
+        default=300, gt=0, description="Time for fetching a model from elsewhere, in seconds."
+    )
+    mlflow_tracking_uri: str = Field(
+        default="", description="MLflow server that models are fetched from and bounds written to; may be private."
+    )
+    mlflow_token: str = Field(
+        default="", description="Bearer token for the MLflow server, or `user:password` for basic authentication."
+    )
+    mlflow_webhook_secret: str = Field(
+        default="", description="Secret of the MLflow server's webhooks; empty: its hooks are refused."
+    )
+    huggingface_endpoint: str = Field(
+        default="https://huggingface.co", description="The hub that models are fetched from; may be private."
+    )
+    huggingface_token: str = Field(default="", description="Token for the hub; empty: public models only.")
+    huggingface_webhook_secret: str = Field(
+        default="", description="Secret of the hub's webhooks; empty: its hooks are refused."
+    )
+    huggingface_files: str = Field(
+        default="model.onnx,onnx/model.onnx,*.onnx,*.pt2,*.torchscript,*.torchscript.pt",
+        description="Which file of a pushed repository is analysed: the first that fits, in this order.",
+    )
+    hook_request: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Request fields of jobs that hooks submit, as JSON.",
+    )
+    hook_owner: str = Field(default="", description="Owner of the models and jobs that come from hooks.")
+    hook_tolerance_s: float = Field(
+        default=300, gt=0, description="Oldest signature that a hook's delivery may have, in seconds."
+    )
+    hook_pauses_s: list[float] = Field(
+        default=[2, 10, 60, 300, 1800],
+        description="The waits between the tries to fetch a hook's model or to write its tags, as JSON, in seconds.",
+    )
     shutdown_s: int = Field(
         default=5, ge=0, description="Time that open requests have when the service stops, in seconds."
     )
@@ -64,6 +190,15 @@ class Settings(BaseSettings):
     def sqlalchemy_url(self) -> str:
         """The database's URL, the default filled in."""
         return self.database_url or f"sqlite:///{self.data_dir / 'lipserve.db'}"
+
+
+class ClientSettings(BaseSettings):
+    """What the command line needs to reach a service."""
+
+    model_config = SettingsConfigDict(env_prefix="LIPSERVE_", extra="ignore")
+
+    url: str = Field(default="", description="The service that `lipserve analyze` asks; empty: work on this machine.")
+    key: str | None = Field(default=None, description="The API key that `lipserve analyze` shows the service.")
 
 
 def inherited_environment() -> dict[str, str]:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,10 @@ from typing import Any
 import httpx
 import pytest
 from hypothesis import settings
+from sqlalchemy import create_engine
+
+from app.store.database import Database
+from tests.object_store import ObjectStore, running_object_store
 
 # `make test` draws the same examples every time; `make test-all` draws new ones.
 settings.register_profile("steady", derandomize=True, deadline=None)
@@ -167,3 +172,59 @@ def start_service(tmp_path: Path) -> Iterator[Callable[..., RunningService]]:
     yield start
     for running in started:
         running.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """An empty PostgreSQL of the session's own; tests that need it are skipped where it is not installed."""
+    from tests.servers import Missing, private_postgres
+
+    try:
+        with private_postgres() as server:
+            yield server.url
+    except Missing as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """An empty Redis of the session's own; tests that need it are skipped where it is not installed."""
+    from tests.servers import Missing, private_redis
+
+    try:
+        with private_redis() as server:
+            yield server.url
+    except Missing as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database of the test's own, on each kind of server."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/test.db"
+        return
+    server = create_engine(request.getfixturevalue("postgres_url"), isolation_level="AUTOCOMMIT")
+    name = f"test_{uuid.uuid4().hex}"
+    with server.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    yield server.url.set(database=name).render_as_string(hide_password=False)
+    with server.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    server.dispose()
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """The same, with its tables."""
+    database = Database(database_url)
+    database.migrate()
+    yield database
+    database.close()
+
+
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """An empty S3-compatible server."""
+    with running_object_store(tmp_path_factory.mktemp("object-store"), free_port()) as store:
+        yield store

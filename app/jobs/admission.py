@@ -25,6 +25,7 @@ class ModelRecord:
     size_bytes: int
     created_at: float
     inspection: dict[str, Any]
+    tenant: str
 
     @classmethod
     def of(cls, row: RowMapping) -> ModelRecord:
@@ -46,33 +47,34 @@ class ModelService:
         """How long an upload waits for its inspection: one before it in the queue, and its own."""
         return 2 * self._inspect_timeout_s
 
-    def known(self, sha256: str) -> ModelRecord | None:
-        """The model of that digest if it is here, file and all."""
-        row = self._repository.get(sha256)
+    def known(self, tenant: str, sha256: str) -> ModelRecord | None:
+        """The tenant's model of that digest if it is here, file and all."""
+        row = self._repository.get(tenant, sha256)
         return ModelRecord.of(row) if row is not None and self._blobs.exists(sha256) else None
 
-    def get(self, sha256: str) -> ModelRecord:
-        """The model; UnknownModel where there is none."""
-        row = self._repository.get(sha256)
+    def get(self, tenant: str, sha256: str) -> ModelRecord:
+        """The tenant's model; UnknownModel where there is none."""
+        row = self._repository.get(tenant, sha256)
         if row is None:
             raise UnknownModel(f"No model {sha256} has been uploaded.")
         return ModelRecord.of(row)
 
-    def page(self, limit: int, after: tuple[float, str] | None) -> list[ModelRecord]:
-        """Models, newest first."""
-        return [ModelRecord.of(row) for row in self._repository.page(limit, after)]
+    def page(self, tenant: str, limit: int, after: tuple[float, str] | None) -> list[ModelRecord]:
+        """The tenant's models, newest first."""
+        return [ModelRecord.of(row) for row in self._repository.page(tenant, limit, after)]
 
-    def submit_inspection(self, staged: Staged) -> JobRecord:
+    def submit_inspection(self, tenant: str, staged: Staged) -> JobRecord:
         """Have a child read the file."""
         staged.sync()
-        return self._jobs.submit_inspection(staged.sha256, staged.key, self._inspect_timeout_s)
+        return self._jobs.submit_inspection(tenant, staged.sha256, staged.key, self._inspect_timeout_s)
 
-    def admit(self, staged: Staged, name: str, inspection: JobRecord) -> tuple[ModelRecord, bool]:
+    def admit(self, tenant: str, staged: Staged, name: str, inspection: JobRecord) -> tuple[ModelRecord, bool]:
         """Keep the file that was inspected, and whether it is new; raises the inspection's refusal."""
         if inspection.status is not Status.SUCCEEDED:
             raise self._refusal(inspection)
         found = self._jobs.result(inspection) or {}
         values = {
+            "tenant": tenant,
             "id": staged.sha256,
             "name": name,
             "format": found.pop("format"),
@@ -80,12 +82,12 @@ class ModelService:
             "inspection": found,
         }
         is_new = self._repository.add(values, lambda: self._blobs.keep(staged))
-        return self.get(staged.sha256), is_new
+        return self.get(tenant, staged.sha256), is_new
 
-    def delete(self, sha256: str) -> None:
+    def delete(self, tenant: str, sha256: str) -> None:
         """Forget the model and its file; ModelInUse while jobs on it are not over."""
-        self.get(sha256)
-        if not self._repository.remove(sha256, ACTIVE, lambda: self._blobs.remove(sha256)):
+        self.get(tenant, sha256)
+        if not self._repository.remove(tenant, sha256, ACTIVE, lambda: self._blobs.remove(sha256)):
             raise ModelInUse("Jobs on this model wait or run; cancel them first.")
 
     def _refusal(self, inspection: JobRecord) -> Problem:
@@ -94,5 +96,5 @@ class ModelService:
                 return from_slug(kind.rpartition(":")[2], detail)
             case Status.FAILED | Status.TIMED_OUT, {"detail": str(detail)}:
                 return InvalidModel(f"The file could not be read: {detail}")
-        self._jobs.cancel(inspection.id)
+        self._jobs.cancel(inspection.tenant, inspection.id)
         return Busy("No worker was free to read the file.", headers={"Retry-After": "10"})

@@ -31,6 +31,7 @@ class DatasetRecord:
     created_at: float
     inputs: dict[str, Any]
     labels: dict[str, Any] | None
+    tenant: str
 
     @classmethod
     def of(cls, row: RowMapping) -> DatasetRecord:
@@ -45,23 +46,24 @@ class DatasetService:
         self._repository = repository
         self._blobs = blobs
 
-    def get(self, sha256: str) -> DatasetRecord:
-        """The data set; UnknownDataset where there is none."""
-        row = self._repository.get(sha256)
+    def get(self, tenant: str, sha256: str) -> DatasetRecord:
+        """The tenant's data set; UnknownDataset where there is none."""
+        row = self._repository.get(tenant, sha256)
         if row is None:
             raise UnknownDataset(f"No data set {sha256} has been uploaded.")
         return DatasetRecord.of(row)
 
-    def page(self, limit: int, after: tuple[float, str] | None) -> list[DatasetRecord]:
-        """Data sets, newest first."""
-        return [DatasetRecord.of(row) for row in self._repository.page(limit, after)]
+    def page(self, tenant: str, limit: int, after: tuple[float, str] | None) -> list[DatasetRecord]:
+        """The tenant's data sets, newest first."""
+        return [DatasetRecord.of(row) for row in self._repository.page(tenant, limit, after)]
 
     def admit(
-        self, staged: Staged, name: str, inputs: ArrayInfo, labels: ArrayInfo | None
+        self, tenant: str, staged: Staged, name: str, inputs: ArrayInfo, labels: ArrayInfo | None
     ) -> tuple[DatasetRecord, bool]:
         """Keep the file, and whether it is new."""
         staged.sync()
         values = {
+            "tenant": tenant,
             "id": staged.sha256,
             "name": name,
             "size_bytes": staged.size,
@@ -69,10 +71,10 @@ class DatasetService:
             "labels": None if labels is None else asdict(labels),
         }
         is_new = self._repository.add(values, lambda: self._blobs.keep(staged))
-        return self.get(staged.sha256), is_new
+        return self.get(tenant, staged.sha256), is_new
 
-    def delete(self, sha256: str) -> None:
+    def delete(self, tenant: str, sha256: str) -> None:
         """Forget the data set and its file; DatasetInUse while jobs that use it are not over."""
-        self.get(sha256)
-        if not self._repository.remove(sha256, ACTIVE, lambda: self._blobs.remove(sha256)):
+        self.get(tenant, sha256)
+        if not self._repository.remove(tenant, sha256, ACTIVE, lambda: self._blobs.remove(sha256)):
             raise DatasetInUse("Jobs that use this data set wait or run; cancel them first.")

@@ -8,6 +8,9 @@ from app.settings import Settings, core_count, inherited_environment, visible_gp
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
+NAMELESS = {"USER": "worker", "HOME": "/nonexistent"}
+"""Libraries ask for these to find caches, and would look into /etc/passwd, which a child cannot read."""
+
 PATIENCE = {"GOMP_SPINCOUNT": "30000"}
 """Threads that spin for long while they wait slow everything down tenfold once the cores are shared with others;
 threads that never spin cost a quarter on a quiet machine.
@@ -20,6 +23,11 @@ class Device:
 
     name: str
     environment: dict[str, str]
+
+    @property
+    def is_gpu(self) -> bool:
+        """Whether the child computes on a GPU."""
+        return self.name.startswith("cuda")
 
 
 def slot_devices(settings: Settings) -> list[Device]:
@@ -37,6 +45,11 @@ def spare_device() -> Device:
     return Device("cpu", _environment("", 1))
 
 
+def waiting_device(settings: Settings) -> Device:
+    """The device of the child that waits to replace another: a CPU slot's, where there is one."""
+    return next((device for device in slot_devices(settings) if not device.is_gpu), spare_device())
+
+
 def _gpu(name: str, gpus: list[str]) -> str:
     kind, _, index = name.partition(":")
     if kind == "cpu":
@@ -48,4 +61,4 @@ def _gpu(name: str, gpus: list[str]) -> str:
 
 def _environment(gpu: str, threads: int) -> dict[str, str]:
     limits = dict.fromkeys(THREAD_VARIABLES, str(threads))
-    return inherited_environment() | limits | PATIENCE | {"CUDA_VISIBLE_DEVICES": gpu}
+    return inherited_environment() | NAMELESS | limits | PATIENCE | {"CUDA_VISIBLE_DEVICES": gpu}

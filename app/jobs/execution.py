@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
-from app.errors import Problem, TimeLimit, WorkerCrashed, WorkerProtocol, from_slug
+from app.errors import OutOfMemory, Problem, StorageUnavailable, TimeLimit, WorkerCrashed, WorkerProtocol, from_slug
+from app.jobs import memory
 from app.jobs.child import Child, ChildDied, ProtocolBroken
+from app.jobs.hold import Hold, Lost
 from app.jobs.record import JobRecord
 from app.jobs.states import CANCELED, FAIL, REQUEUE, SUCCEED, TIME_OUT, Status
-from app.store.jobs import JobRepository, Move
+from app.store.transitions import Move
 
 ATTENTION_S = 0.1
 """How often a running job's row is looked at for a cancel request."""
@@ -31,14 +35,6 @@ class Ending:
     certificate: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True)
-class Terms:
-    """The settings that an execution obeys, in seconds."""
-
-    lease_s: float
-    progress_s: float
-
-
 class Execution:
     """Reads the child's messages, beats the heart, watches the clock, the cancel request and the lease."""
 
@@ -46,29 +42,31 @@ class Execution:
         self,
         job: JobRecord,
         child: Child,
-        repository: JobRepository,
-        terms: Terms,
+        hold: Hold,
+        progress_s: float,
         is_stopping: Callable[[], bool],
         on_progress: Callable[[str], None],
     ) -> None:
         self._job = job
         self._child = child
-        self._repository = repository
-        self._terms = terms
+        self._hold = hold
+        self._progress_s = progress_s
         self._is_stopping = is_stopping
         self._on_progress = on_progress
         start = time.monotonic()
         self._deadline = start + job.timeout_s
         self._look_at = start + ATTENTION_S
-        self._beat_at = start + terms.lease_s / 3
-        self._report_at = start + terms.progress_s
+        self._report_at = start + progress_s
         self._progress: dict[str, Any] | None = None
+        self._kills = memory.kills()
 
-    def run(self, path: str, dataset: str | None = None) -> Ending:
-        """Have the child work on the file at `path` and the data set; returns when the job is over for us."""
-        message = {"kind": self._job.kind, "path": path, "dataset": dataset, "request": self._job.request}
+    def run(self, model: BinaryIO, dataset: BinaryIO | None = None) -> Ending:
+        """Have the child work on the model's file and the data set's; returns when the job is over for us."""
+        files = {"model": model, "dataset": dataset}
+        sizes = {name: None if file is None else _size(file) for name, file in files.items()}
+        message = {"kind": self._job.kind, "request": self._job.request, "sizes": sizes}
         try:
-            self._child.send(message)
+            self._child.send(message, [file for file in files.values() if file is not None])
             while True:
                 told = self._child.receive(ATTENTION_S)
                 ending = self._heed(told) if told else None
@@ -76,9 +74,13 @@ class Execution:
                 if ending is not None:
                     return ending
         except ChildDied as death:
-            return Ending(FAIL, error=WorkerCrashed(f"The process that ran the job {death}."))
+            return Ending(FAIL, error=self._problem(death))
         except ProtocolBroken as breach:
             return Ending(FAIL, error=WorkerProtocol(f"The process that ran the job was stopped: {breach}."))
+        except Lost:
+            return Ending(None)
+        except OSError as error:
+            return Ending(FAIL, error=unreadable(error))
 
     def _heed(self, message: dict[str, Any]) -> Ending | None:
         match message:
@@ -111,26 +113,36 @@ class Execution:
     def _look(self) -> Ending | None:
         if self._is_stopping():
             return Ending(REQUEUE)
-        status = self._repository.held_status(self._job.fence)
-        if status is None:
-            return Ending(None)
-        if status == Status.CANCELING:
+        if self._hold.look() == Status.CANCELING:
             return Ending(CANCELED)
         self._report_when_due()
-        return self._beat_when_due()
+        return None
 
     def _report_when_due(self) -> None:
-        if self._progress is not None and time.monotonic() >= self._report_at:
-            self._repository.report(self._job.fence, self._progress)
+        if self._progress is None or time.monotonic() < self._report_at:
+            return
+        if self._hold.report(self._progress):
             self._on_progress(self._job.id)
             self._progress = None
-            self._report_at = time.monotonic() + self._terms.progress_s
+        self._report_at = time.monotonic() + self._progress_s
 
-    def _beat_when_due(self) -> Ending | None:
-        if time.monotonic() < self._beat_at:
-            return None
-        self._beat_at = time.monotonic() + self._terms.lease_s / 3
-        return None if self._repository.beat(self._job.fence, self._terms.lease_s) else Ending(None)
+    def _problem(self, death: ChildDied) -> Problem:
+        """What the child died of, as far as that can be known."""
+        was_chosen = death.code == -signal.SIGKILL and memory.kills() > self._kills
+        if death.is_exhausted or was_chosen:
+            return OutOfMemory(f"The process that ran the job {death}: memory ran out.")
+        return WorkerCrashed(f"The process that ran the job {death}.")
+
+
+def unreadable(error: OSError) -> Problem:
+    """The job's files cannot be read."""
+    return StorageUnavailable(f"The job's files cannot be read ({type(error).__name__}).")
+
+
+def _size(file: BinaryIO) -> int:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    return size
 
 
 def _decoded(witness: str | None) -> bytes | None:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 from app.jobs.states import TERMINAL, Status
-from app.store.jobs import Fence
+from app.store.transitions import Fence
 
 
 class Kind(StrEnum):
@@ -47,6 +47,9 @@ class JobRecord:
     has_witness: bool
     has_certificate: bool
     dataset: str | None
+    tenant: str
+    start_by: float | None
+    expired: bool
 
     @classmethod
     def of(cls, row: RowMapping) -> JobRecord:

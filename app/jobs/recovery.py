@@ -13,15 +13,18 @@ from sqlalchemy import RowMapping
 
 from app.errors import WorkerLost
 from app.jobs.states import CANCELED, FAIL, HELD, REQUEUE, Status
-from app.store.jobs import Fence, JobRepository
+from app.store.jobs import JobRepository
 from app.store.locks import is_abandoned
+from app.store.transitions import Fence
+from app.store.workers import WorkerRepository
 
 
 class Recovery:
     """Finds the jobs of lost supervisors and returns them to the queue, to a limit."""
 
-    def __init__(self, repository: JobRepository, locks: Path, max_losses: int) -> None:
+    def __init__(self, repository: JobRepository, workers: WorkerRepository, locks: Path, max_losses: int) -> None:
         self._repository = repository
+        self._workers = workers
         self._locks = locks
         self._max_losses = max_losses
 
@@ -29,10 +32,11 @@ class Recovery:
         """Move every job whose supervisor is lost; `on_change` is called with the id of each."""
         dead = {path.name: path for path in self._locks.iterdir() if is_abandoned(path)}
         for row in self._repository.held(HELD):
-            if row["expired"] or row["owner"] in dead:
+            if row["lease_is_over"] or row["owner"] in dead:
                 self._move_on(row)
                 on_change(row["id"])
-        for path in dead.values():
+        for owner, path in dead.items():
+            self._workers.forget(owner)
             path.unlink(missing_ok=True)
 
     def _move_on(self, row: RowMapping) -> None:

@@ -12,24 +12,38 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 import app
-from app.errors import JobActive, NoCertificate, NoWitness, Problem, UnknownDataset, UnknownJob, UnknownModel
+from app.errors import (
+    JobActive,
+    JobExpired,
+    NoCertificate,
+    NoWitness,
+    Problem,
+    UnknownDataset,
+    UnknownJob,
+    UnknownModel,
+)
 from app.jobs.dispatcher import Dispatcher
 from app.jobs.record import JobRecord, Kind
 from app.jobs.states import CANCEL_QUEUED, CANCEL_RUNNING, TERMINAL, Status
 from app.jobs.watch import Watch
+from app.settings import Settings
+from app.store.admission import QueueTerms
 from app.store.blobs import Blobs
 from app.store.jobs import Filter, JobRepository
 
 COPIED = (
     "kind", "status", "model", "blob", "request", "methods", "cache_key", "device", "has_witness", "has_certificate",
-    "dataset",
+    "dataset", "tenant",
 )  # fmt: skip
 """What a job that is answered from an earlier one takes over."""
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What is asked for. `request` is canonical: the same question is the same JSON, defaults filled in."""
+    """What is asked for. `request` is canonical: the same question is the same JSON, defaults filled in.
+
+    The same `idempotency_key` of the same tenant gives the same job; `queue_timeout_s` None takes the service's.
+    """
 
     model: str
     request: dict[str, Any]
@@ -37,6 +51,10 @@ class Submission:
     priority: int = 5
     metadata: dict[str, Any] = field(default_factory=dict)
     use_cache: bool = True
+    tenant: str = ""
+    idempotency_key: str | None = None
+    queue_timeout_s: float | None = None
+    webhook_url: str | None = None
 
     @property
     def dataset(self) -> str | None:
@@ -47,14 +65,18 @@ class Submission:
 class JobService:
     """Decides; the repository queries, the dispatcher rings, the watch wakes."""
 
-    def __init__(self, repository: JobRepository, dispatcher: Dispatcher, watch: Watch) -> None:
+    def __init__(self, repository: JobRepository, dispatcher: Dispatcher, watch: Watch, settings: Settings) -> None:
         self._repository = repository
         self._dispatcher = dispatcher
         self._watch = watch
+        self._settings = settings
 
     def submit(self, submission: Submission) -> JobRecord:
-        """Queue an analysis, or answer it from an earlier one; UnknownModel or UnknownDataset where there is none."""
-        key = _cache_key(submission.model, submission.request)
+        """Queue an analysis, or answer it from an earlier one.
+
+        Raises UnknownModel or UnknownDataset where there is none, QueueFull or QuotaExceeded where too many wait.
+        """
+        key = _cache_key(submission)
         cached = self._answered(submission, key) if submission.use_cache else None
         if cached is not None:
             return cached
@@ -69,73 +91,77 @@ class JobService:
             priority=submission.priority,
             timeout_s=submission.timeout_s,
             dataset=submission.dataset,
+            tenant=submission.tenant,
+            webhook_url=submission.webhook_url,
         )
-        row = self._repository.insert_analysis(values)
+        row = self._repository.insert_analysis(values, self._terms(submission), submission.idempotency_key)
         if row is None:
             raise self._unknown(submission)
         return self._queued(row)
 
-    def submit_inspection(self, sha256: str, blob: str, timeout_s: float) -> JobRecord:
+    def submit_inspection(self, tenant: str, sha256: str, blob: str, timeout_s: float) -> JobRecord:
         """Queue the inspection of a file that is not a model yet."""
-        values = _values(Kind.INSPECT, sha256, blob, timeout_s=timeout_s)
+        values = _values(Kind.INSPECT, sha256, blob, timeout_s=timeout_s, tenant=tenant)
         return self._queued(self._repository.insert(values))
 
-    def get(self, job_id: str) -> JobRecord:
-        """The job; UnknownJob where there is none."""
-        row = self._repository.get(job_id)
+    def get(self, tenant: str, job_id: str) -> JobRecord:
+        """The tenant's job; UnknownJob where there is none, JobExpired where it is no longer kept."""
+        row = self._repository.get(tenant, job_id)
         if row is None:
             raise UnknownJob(f"No job {job_id}.")
+        if row["expired"]:
+            raise JobExpired(f"Job {job_id} was over long ago ({row['status']}); its result is no longer kept.")
         return JobRecord.of(row)
 
     def result(self, job: JobRecord) -> dict[str, Any] | None:
         """What the job found, None unless it succeeded."""
         return self._repository.result(job.id) if job.status is Status.SUCCEEDED else None
 
-    def witness(self, job_id: str) -> bytes:
+    def witness(self, tenant: str, job_id: str) -> bytes:
         """The job's witness as an npz file; NoWitness where there is none."""
-        job = self.get(job_id)
+        job = self.get(tenant, job_id)
         witness = self._repository.witness(job_id)
         if witness is None:
             raise NoWitness(f"Job {job_id} ({job.status}) holds no witness.")
         return witness
 
-    def certificate(self, job_id: str) -> dict[str, Any]:
+    def certificate(self, tenant: str, job_id: str) -> dict[str, Any]:
         """The job's certificate; NoCertificate where there is none."""
-        job = self.get(job_id)
+        job = self.get(tenant, job_id)
         certificate: dict[str, Any] | None = self._repository.certificate(job_id)
         if certificate is None:
             raise NoCertificate(f"Job {job_id} ({job.status}) holds no certificate.")
         return certificate
 
-    def page(self, wanted: Filter, limit: int, after: tuple[float, str] | None) -> list[JobRecord]:
-        """Analyses, newest first."""
-        return [JobRecord.of(row) for row in self._repository.page(Kind.ANALYZE, wanted, limit, after)]
+    def page(self, tenant: str, wanted: Filter, limit: int, after: tuple[float, str] | None) -> list[JobRecord]:
+        """The tenant's analyses, newest first."""
+        return [JobRecord.of(row) for row in self._repository.page(tenant, Kind.ANALYZE, wanted, limit, after)]
 
     def events(self, job_id: str, after: int, limit: int) -> Sequence[RowMapping]:
         """What happened to the job after the event of that number."""
         return self._repository.events(job_id, after, limit)
 
-    def cancel(self, job_id: str) -> JobRecord:
+    def cancel(self, tenant: str, job_id: str) -> JobRecord:
         """Ask for the job's end: a queued job ends at once, a running one when its child is killed."""
-        self.get(job_id)
+        self.get(tenant, job_id)
         self._repository.close(job_id, CANCEL_QUEUED) or self._repository.change(job_id, CANCEL_RUNNING)
         self._watch.changed(job_id)
-        return self.get(job_id)
+        return self.get(tenant, job_id)
 
-    def delete(self, job_id: str) -> None:
+    def delete(self, tenant: str, job_id: str) -> None:
         """Forget a job that is over; JobActive before."""
-        job = self.get(job_id)
+        job = self.get(tenant, job_id)
         if not self._repository.remove(job_id, TERMINAL):
             raise JobActive(f"Job {job_id} is {job.status}; cancel it first.")
 
     def counts(self) -> dict[Status, int]:
-        """Number of analyses by status."""
+        """Number of analyses by status, of all tenants."""
         counts = self._repository.counts()
         return {status: counts.get((Kind.ANALYZE, status), 0) for status in Status}
 
     def _answered(self, submission: Submission, key: str) -> JobRecord | None:
         source = self._repository.finished_like(key, Status.SUCCEEDED)
-        earlier = self._repository.get(source) if source else None
+        earlier = self._repository.get(submission.tenant, source) if source else None
         if earlier is None:
             return None
         values = {
@@ -143,15 +169,22 @@ class JobService:
             "metadata": submission.metadata,
             "priority": submission.priority,
             "timeout_s": submission.timeout_s,
+            "webhook_url": submission.webhook_url,
             "cached": True,
             "attempt": 0,
             "losses": 0,
         }
-        row = self._repository.insert_copy(values | {name: earlier[name] for name in COPIED}, earlier["id"])
+        values |= {name: earlier[name] for name in COPIED}
+        row = self._repository.insert_copy(values, earlier["id"], submission.idempotency_key)
         return JobRecord.of(row) if row is not None else None
 
+    def _terms(self, submission: Submission) -> QueueTerms:
+        settings = self._settings
+        wait_s = submission.queue_timeout_s or settings.queue_timeout_s
+        return QueueTerms(settings.max_queued, settings.max_queued_per_owner, wait_s)
+
     def _unknown(self, submission: Submission) -> Problem:
-        if not self._repository.has_model(submission.model):
+        if not self._repository.has_model(submission.tenant, submission.model):
             return UnknownModel(f"No model {submission.model} has been uploaded.")
         return UnknownDataset(f"No data set {submission.dataset} has been uploaded.")
 
@@ -180,12 +213,13 @@ def _values(kind: Kind, model: str, blob: str, **others: Any) -> dict[str, Any]:
         "has_witness": False,
         "has_certificate": False,
         "dataset": None,
+        "tenant": "",
     }
     return defaults | others
 
 
-def _cache_key(model: str, request: dict[str, Any]) -> str:
-    question = json.dumps([app.__version__, model, request], sort_keys=True, allow_nan=False)
+def _cache_key(asked: Submission) -> str:
+    question = json.dumps([app.__version__, asked.tenant, asked.model, asked.request], sort_keys=True, allow_nan=False)
     return hashlib.sha256(question.encode()).hexdigest()
 
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import logging
-import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
 
 from app.errors import Problem
-from app.jobs.child import Child, ChildDied, ProtocolBroken
-from app.jobs.devices import Device
-from app.jobs.execution import Ending, Execution, Terms
+from app.jobs.devices import Device, waiting_device
+from app.jobs.execution import Ending, Execution, unreadable
+from app.jobs.hold import Hold, Lost
+from app.jobs.nursery import Nursery
+from app.jobs.quarantine import Quarantine, is_fault
 from app.jobs.record import JobRecord, Kind
-from app.jobs.states import CANCELED, CLAIM, REQUEUE
+from app.jobs.seat import Seat
+from app.jobs.spare import Spare
+from app.jobs.states import CANCELED, CLAIM, FAIL, REQUEUE, Status
 from app.jobs.watch import Watch
 from app.settings import Settings
 from app.store.blobs import Blobs
@@ -21,8 +27,8 @@ from app.store.jobs import JobRepository
 
 logger = logging.getLogger(__name__)
 
-START_POLL_S = 0.2
-MAX_RETRY_S = 30.0
+ARCHIVE = b"PK\x03\x04"
+"""How every TorchScript and torch.export file begins; such a file is a program."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,8 @@ class WorkerView:
     state: str
     job: str | None
     pid: int | None
+    confinement: str = "none"
+    details: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -48,22 +56,34 @@ class Surroundings:
     watch: Watch
     owner: str
     is_stopping: Callable[[], bool]
+    changed: Callable[[], None]
+
+    @cached_property
+    def nursery(self) -> Nursery:
+        """Where their children come from."""
+        return Nursery(self.settings)
+
+    @cached_property
+    def spare(self) -> Spare | None:
+        """The child that waits to replace one of theirs, if there is to be one."""
+        if not self.settings.warm_spare:
+            return None
+        device = waiting_device(self.settings)
+        return Spare(lambda: self.nursery.start(device, self.is_stopping), self.is_stopping)
 
 
 class WorkerSlot:
-    """Keeps a child warm and runs jobs in it. Its thread alone calls `prepare` and `run`."""
+    """Keeps a child warm and runs jobs in it. Its thread alone calls `prepare` and `run_next`."""
 
     def __init__(self, index: int, device: Device, kinds: Sequence[Kind], around: Surroundings) -> None:
         self._kinds = tuple(kinds)
-        self._name = f"{socket.gethostname()}/{index}"
-        self._device = device
+        self._name = f"{around.settings.host_name}/{index}"
         self._device_name = device.name
         self._around = around
-        self._child: Child | None = None
+        self._seat = Seat(device, around.nursery, around.spare)
+        self._quarantine = Quarantine(around.settings.quarantine_s) if device.is_gpu else None
         self._state = "starting"
         self._job: str | None = None
-        self._failures = 0
-        self._retry_at = 0.0
 
     def __str__(self) -> str:
         return self._name
@@ -75,76 +95,125 @@ class WorkerSlot:
 
     def view(self) -> WorkerView:
         """The slot's state at this moment; may be read from any thread."""
-        child = self._child
+        warm = self._seat.warm
+        reason = self._quarantine.reason if self._quarantine else ""
+        details = (warm.details if warm else {}) | ({"reason": reason} if reason else {})
         return WorkerView(
-            self._name, self._kinds, self._device_name, self._state, self._job, child.pid if child else None
+            self._name,
+            self._kinds,
+            self._device_name,
+            self._state,
+            self._job,
+            warm.child.pid if warm else None,
+            warm.confinement if warm else "none",
+            details,
         )
 
     def prepare(self) -> bool:
-        """Whether a warm child waits; starts one where there is none."""
-        if self._child is not None and not self._child.is_alive():
-            self.drop_child()
-        if self._child is None and time.monotonic() >= self._retry_at:
-            self._start()
-        return self._child is not None
+        """Whether a warm child waits; starts one where there is none, unless the device rests."""
+        if self._quarantine is not None and self._quarantine.reason:
+            self._seat.empty()
+            self._become("quarantined")
+            return False
+        return self._fill(self._around.is_stopping)
 
-    def run(self, job_id: str) -> None:
-        """Claim the job, run it, store how it ended."""
+    def run_next(self) -> bool:
+        """Claim the job that is next for this slot, run it, store how it ended; False when none waits."""
         around = self._around
-        row = around.repository.claim(
-            job_id,
-            CLAIM,
-            around.owner,
-            around.settings.lease_s,
-            worker=self._name,
-            device=self._device_name,
-        )
+        since = time.monotonic()
+        lease_s, where = around.settings.lease_s, {"worker": self._name, "device": self._device_name}
+        row = around.repository.claim(CLAIM, self._kinds, around.owner, lease_s, **where)
         if row is None:
-            return
+            return False
         job = JobRecord.of(row)
         around.watch.changed(job.id)
-        self._state, self._job = "busy", job.id
+        self._job = job.id
+        self._become("busy")
         try:
-            self._complete(job)
+            self._complete(job, Hold(around.repository, job.fence, lease_s, since))
         except BaseException:
-            self.drop_child()
+            self._seat.empty()
             raise
         finally:
             self._job = None
-            self._state = "idle" if self._child else "restarting"
+            self._become("idle" if self._seat.warm else "restarting")
+        return True
 
     def drop_child(self) -> None:
-        """Kill the child, if there is one."""
-        child, self._child = self._child, None
-        if child is not None:
-            self._state = "restarting"
-            child.kill()
+        """Kill the child, if there is one; the spare goes with it when the service stops."""
+        if self._around.is_stopping():
+            self._seat.close()
+        else:
+            self._seat.empty()
+        self._become("restarting")
 
-    def _complete(self, job: JobRecord) -> None:
-        ending = self._execute(job)
-        if not ending.child_is_idle:
-            self.drop_child()
-        self._store(job, ending)
+    def _become(self, state: str) -> None:
+        if state != self._state or state == "busy":
+            self._state = state
+            self._around.changed()
 
-    def _execute(self, job: JobRecord) -> Ending:
+    def _fill(self, gives_up: Callable[[], bool]) -> bool:
+        is_filled = self._seat.fill(gives_up)
+        if self._seat.warm is not None:
+            self._device_name = self._seat.warm.device
+        if self._job is None:
+            self._become("idle" if is_filled else "failed" if self._seat.is_failing else "restarting")
+        return is_filled
+
+    def _complete(self, job: JobRecord, hold: Hold) -> None:
+        ending = self._execute(job, hold)
+        if not ending.child_is_idle or (self._quarantine and is_fault(ending.error)):
+            self._seat.empty()
+        if self._quarantine is not None:
+            self._quarantine.note(ending.error)
+        self._store(job, ending, hold)
+
+    def _execute(self, job: JobRecord, hold: Hold) -> Ending:
         around = self._around
-        assert self._child is not None
-        execution = Execution(
-            job,
-            self._child,
-            around.repository,
-            Terms(around.settings.lease_s, around.settings.progress_s),
-            around.is_stopping,
-            around.watch.changed,
-        )
-        dataset = None if job.dataset is None else str(around.datasets.path(Blobs.key(job.dataset)))
-        return execution.run(str(around.blobs.path(job.blob)), dataset)
+        with ExitStack() as files:
+            try:
+                model = files.enter_context(around.blobs.open(job.blob))
+                dataset = files.enter_context(around.datasets.open(Blobs.key(job.dataset))) if job.dataset else None
+                is_program = model.read(len(ARCHIVE)) == ARCHIVE
+            except OSError as error:
+                return Ending(FAIL, child_is_idle=True, error=unreadable(error))
+            try:
+                if not self._suits(job.tenant, is_program, hold):
+                    return Ending(REQUEUE)
+            except Lost:
+                return Ending(None)
+            assert self._seat.warm is not None
+            child, settings = self._seat.warm.child, around.settings
+            execution = Execution(job, child, hold, settings.progress_s, around.is_stopping, around.watch.changed)
+            ending = execution.run(model, dataset)
+        # A program that failed may have left threads behind, which would be the next job's.
+        return replace(ending, child_is_idle=False) if is_program and ending.error else ending
 
-    def _store(self, job: JobRecord, ending: Ending) -> None:
+    def _suits(self, tenant: str, is_program: bool, hold: Hold) -> bool:
+        """Whether a child sits here in which no program meets another tenant's data."""
+        warm = self._seat.warm
+        if warm is not None and not warm.may_run(tenant, is_program):
+            self._seat.empty()
+            self._fill(lambda: self._around.is_stopping() or hold.look() != Status.RUNNING)
+            warm = self._seat.warm
+        if warm is not None:
+            warm.remember(tenant, is_program)
+        return warm is not None
+
+    def _store(self, job: JobRecord, ending: Ending, hold: Hold) -> None:
+        around = self._around
+        try:
+            status = hold.keep(lambda: self._stored(job, ending), around.is_stopping)
+        except Lost:
+            status = None
+        around.watch.changed(job.id)
+        logger.info("job %s: %s", job.id, status or "the lease is lost, its outcome is dropped")
+
+    def _stored(self, job: JobRecord, ending: Ending) -> str | None:
+        """The job's status once its ending is in the table, None when it is no longer ours."""
         repository, fence = self._around.repository, job.fence
         if ending.move is None:
-            logger.warning("job %s: the lease is lost, its outcome is dropped", job.id)
-            return
+            return None
         if ending.move is REQUEUE:
             stored = repository.release(fence, REQUEUE, losses=0)
         else:
@@ -158,36 +227,7 @@ class WorkerSlot:
             )
         # A cancel request that came while the outcome was on its way wins.
         stored = stored or repository.finish(fence, CANCELED)
-        self._around.watch.changed(job.id)
-        logger.info("job %s: %s", job.id, stored["status"] if stored else "the lease is lost")
-
-    def _start(self) -> None:
-        settings = self._around.settings
-        child = Child(settings.worker_module, self._device.environment, settings.max_message_bytes)
-        deadline = time.monotonic() + settings.worker_start_s
-        try:
-            self._await_ready(child, deadline)
-        except (ChildDied, ProtocolBroken, TimeoutError) as error:
-            child.kill()
-            self._state = "failed"
-            self._failures += 1
-            self._retry_at = time.monotonic() + min(MAX_RETRY_S, 2.0**self._failures)
-            if not self._around.is_stopping():
-                logger.error("worker %s did not start: %s", self._name, error)
-        else:
-            self._child, self._state, self._failures = child, "idle", 0
-
-    def _await_ready(self, child: Child, deadline: float) -> None:
-        while time.monotonic() < deadline and not self._around.is_stopping():
-            match child.receive(START_POLL_S):
-                case {"type": "ready", "device": str(device)}:
-                    self._device_name = self._device.name if device == "cuda" else device
-                    return
-                case None:
-                    continue
-                case _:
-                    raise ProtocolBroken("the first message is not `ready`")
-        raise TimeoutError("the child was not ready in time")
+        return None if stored is None else str(stored["status"])
 
 
 def _document(job: JobRecord, error: Problem | None) -> dict[str, object] | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from app.store.jobs import Move
+from app.store.transitions import Move
 
 
 class Status(StrEnum):
@@ -39,3 +39,4 @@ REQUEUE = Move((Status.RUNNING,), Status.QUEUED)
 CANCEL_QUEUED = Move((Status.QUEUED,), Status.CANCELED)
 CANCEL_RUNNING = Move((Status.RUNNING,), Status.CANCELING)
 CANCELED = Move((Status.CANCELING,), Status.CANCELED)
+OVERDUE = Move((Status.QUEUED,), Status.TIMED_OUT)

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import threading
 import uuid
 
 from app.jobs.devices import slot_devices, spare_device
 from app.jobs.dispatcher import Dispatcher
+from app.jobs.housekeeping import Housekeeping
+from app.jobs.publisher import Publisher
 from app.jobs.record import Kind
 from app.jobs.recovery import Recovery
 from app.jobs.slots import Surroundings, WorkerSlot, WorkerView
-from app.jobs.states import TERMINAL
 from app.jobs.watch import Watch
 from app.settings import Settings
 from app.store.blobs import Blobs
+from app.store.database import OUTAGES, Database
 from app.store.jobs import JobRepository
 from app.store.locks import Held
+from app.store.retention import RetentionRepository
+from app.store.workers import WorkerRepository
 
 logger = logging.getLogger(__name__)
-
-INSPECTION_KEPT_S = 60.0
 
 
 class Supervisor:
@@ -31,27 +32,32 @@ class Supervisor:
     def __init__(
         self,
         settings: Settings,
-        repository: JobRepository,
+        database: Database,
         blobs: Blobs,
         datasets: Blobs,
         watch: Watch,
         dispatcher: Dispatcher,
     ) -> None:
         self._settings = settings
-        self._repository = repository
+        repository, workers = JobRepository(database, settings.retention_s), WorkerRepository(database)
         self._dispatcher = dispatcher
         self._watch = watch
         self._stop = threading.Event()
-        owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        owner = f"{settings.host_name}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._lock = Held(settings.data_dir / "supervisors" / owner)
-        self._recovery = Recovery(repository, self._lock.path.parent, settings.max_losses)
-        around = Surroundings(settings, repository, blobs, datasets, watch, owner, self._stop.is_set)
+        self._recovery = Recovery(repository, workers, self._lock.path.parent, settings.max_losses)
+        retention = RetentionRepository(database)
+        self._housekeeping = Housekeeping(retention, workers, settings.retention_s, settings.lease_s)
+        self._publisher = Publisher(workers, owner, settings.host_name, settings.lease_s / 3, self.workers)
+        changed = self._publisher.changed
+        around = Surroundings(settings, repository, blobs, datasets, watch, owner, self._stop.is_set, changed)
         self._slots = _slots(settings, around)
         self._sweeper = threading.Thread(target=self._sweep_forever, name="sweeper", daemon=True)
 
     def start(self) -> None:
         """Take over what lost supervisors left, then take jobs; children start in the background."""
         self._sweep()
+        self._publisher.start()
         self._dispatcher.serve(self._slots)
         self._sweeper.start()
 
@@ -62,6 +68,7 @@ class Supervisor:
         for slot in self._slots:
             slot.drop_child()
         self._sweeper.join()
+        self._publisher.stop()
         self._lock.release()
 
     def workers(self) -> list[WorkerView]:
@@ -72,12 +79,15 @@ class Supervisor:
         while not self._stop.wait(self._settings.sweep_s):
             try:
                 self._sweep()
+            except OUTAGES as error:
+                logger.warning("the sweep waits for the database (%s)", type(error).__name__)
             except Exception:
                 logger.exception("the sweep failed and will be tried again")
 
     def _sweep(self) -> None:
         self._recovery.recover(self._recovered)
-        self._repository.purge(Kind.INSPECT, TERMINAL, INSPECTION_KEPT_S)
+        for job_id in self._housekeeping.run():
+            self._watch.changed(job_id)
 
     def _recovered(self, job_id: str) -> None:
         logger.warning("job %s: its supervisor was lost", job_id)

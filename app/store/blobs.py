@@ -2,69 +2,31 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import hashlib
-import os
-import shutil
 import uuid
 from pathlib import Path
+from typing import BinaryIO
 
-from app.errors import StorageFull, TooLarge
+from fsspec.core import split_protocol
+
+from app.errors import StorageUnavailable
+from app.settings import Settings
+from app.store.bucket import Bucket
 from app.store.locks import is_abandoned
+from app.store.shelves import Directory, Shelf
+from app.store.staging import STAGING, Staged
 
-
-class Staged:
-    """A file on its way in: hashed and counted as it is written, locked so that a sweep leaves it."""
-
-    def __init__(self, path: Path, key: str, max_bytes: int, reserve_bytes: int) -> None:
-        self.path = path
-        self.key = key
-        self.size = 0
-        self._max_bytes = max_bytes
-        self._reserve_bytes = reserve_bytes
-        self._hash = hashlib.sha256()
-        self._file = path.open("xb", buffering=0)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-
-    @property
-    def sha256(self) -> str:
-        """Digest of what was written so far, in hexadecimal."""
-        return self._hash.hexdigest()
-
-    def write(self, chunk: bytes) -> None:
-        """Append; TooLarge beyond the cap, StorageFull where the disk has no room."""
-        self.size += len(chunk)
-        if self.size > self._max_bytes:
-            raise TooLarge(f"The file is larger than {self._max_bytes} bytes.")
-        if shutil.disk_usage(self.path.parent).free < self._reserve_bytes + len(chunk):
-            raise StorageFull("The disk that holds the uploads is nearly full.")
-        self._hash.update(chunk)
-        try:
-            _write_all(self._file.fileno(), chunk)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise StorageFull("The disk that holds the uploads is full.") from error
-            raise
-
-    def sync(self) -> None:
-        """Bring the bytes to the disk."""
-        os.fsync(self._file.fileno())
-
-    def close(self) -> None:
-        """Drop the lock; remove the file unless it was kept under its digest."""
-        self.path.unlink(missing_ok=True)
-        self._file.close()
+__all__ = ["Blobs", "Staged", "open_blobs"]
 
 
 class Blobs:
-    """Content-addressed files below one directory; keys are paths relative to it."""
+    """Content-addressed files. They are staged below the local directory `root`, and kept there or on a `shelf`."""
 
-    def __init__(self, root: Path, max_bytes: int, reserve_bytes: int) -> None:
+    def __init__(self, root: Path, max_bytes: int, reserve_bytes: int, shelf: Shelf | None = None) -> None:
         self._root = root.absolute()
         self.max_bytes = max_bytes
         self._reserve_bytes = reserve_bytes
-        self._staging = self._root / "staging"
+        self._shelf = shelf or Directory(self._root)
+        self._staging = self._root / STAGING
         self._staging.mkdir(parents=True, exist_ok=True)
         self.sweep()
 
@@ -73,53 +35,51 @@ class Blobs:
         """Where a file of that digest is kept."""
         return f"{sha256[:2]}/{sha256}"
 
-    def path(self, key: str) -> Path:
-        """The file behind a key."""
-        return self._root / key
+    def open(self, key: str) -> BinaryIO:
+        """The file behind a key, to be read from the start; FileNotFoundError, or OSError where the store fails."""
+        return self._shelf.open(key)
 
     def exists(self, sha256: str) -> bool:
         """Whether the file of that digest is here."""
-        return self.path(self.key(sha256)).is_file()
+        return self._shelf.exists(self.key(sha256))
 
     def stage(self) -> Staged:
-        """A new empty file on the same file system; the caller closes it, kept or not."""
-        name = uuid.uuid4().hex
-        return Staged(self._staging / name, f"staging/{name}", self.max_bytes, self._reserve_bytes)
+        """A new empty local file; the caller closes it, kept or not."""
+        path = self._staging / uuid.uuid4().hex
+        return Staged(path, (self.max_bytes, self._reserve_bytes), self._shelf.show, self._shelf.withdraw)
 
     def keep(self, staged: Staged) -> None:
-        """Move a staged, synced file under its digest; a file that is already there stays."""
-        if self.exists(staged.sha256):
-            return
-        target = self.path(self.key(staged.sha256))
-        target.parent.mkdir(exist_ok=True)
-        staged.path.rename(target)
-        for directory in (target.parent, self._root):
-            _sync_directory(directory)
+        """Have a staged, synced file appear under its digest; a file that is already there stays."""
+        if not self.exists(staged.sha256):
+            self._shelf.keep(staged.key, self.key(staged.sha256))
 
     def remove(self, sha256: str) -> None:
         """Delete the file of that digest."""
-        self.path(self.key(sha256)).unlink(missing_ok=True)
+        self._shelf.remove(self.key(sha256))
 
     def sweep(self) -> None:
         """Delete staged files whose writer is gone."""
         for path in self._staging.iterdir():
             if is_abandoned(path):
                 path.unlink(missing_ok=True)
+        self._shelf.sweep()
 
     def check(self) -> None:
-        """Raise OSError unless files can be written."""
-        self.stage().close()
+        """Raise OSError unless files can be staged and shown."""
+        staged = self.stage()
+        try:
+            staged.sync()
+        except StorageUnavailable as error:
+            raise OSError(error.detail) from error
+        finally:
+            staged.close()
 
 
-def _write_all(descriptor: int, chunk: bytes) -> None:
-    view = memoryview(chunk)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def open_blobs(settings: Settings, name: str, max_bytes: int) -> Blobs:
+    """The files of that name: in the data directory, or where the setting `blob_url` says."""
+    protocol, path = split_protocol(settings.blob_url)
+    if protocol in (None, "file"):
+        return Blobs(Path(path or settings.data_dir) / name, max_bytes, settings.disk_reserve_bytes)
+    root = settings.data_dir.absolute() / name
+    bucket = Bucket(f"{settings.blob_url.rstrip('/')}/{name}", settings.blob_options)
+    return Blobs(root, max_bytes, settings.disk_reserve_bytes, bucket)

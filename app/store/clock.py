@@ -18,7 +18,7 @@ class now(FunctionElement[float]):
 
 @compiles(now)
 def _standard(_element: now, _compiler: Any, **_options: Any) -> str:
-    return "EXTRACT(EPOCH FROM CLOCK_TIMESTAMP())"
+    return "CAST(EXTRACT(EPOCH FROM CLOCK_TIMESTAMP()) AS DOUBLE PRECISION)"
 
 
 @compiles(now, "sqlite")

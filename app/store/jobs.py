@@ -1,4 +1,4 @@
-"""All SQL on jobs. Every change of status is one conditional UPDATE, with an event in its transaction."""
+"""All SQL on jobs, but what the sweeper asks. Every change of status is a move."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
-    Connection,
     RowMapping,
-    and_,
+    Select,
     delete,
     func,
     insert,
@@ -20,30 +19,11 @@ from sqlalchemy import (
     update,
 )
 
+from app.store.admission import QueueTerms, bind, check_room, has_files, made_for
 from app.store.clock import now
 from app.store.database import Database
-from app.store.tables import datasets, events, jobs, models, results
-
-
-@dataclass(frozen=True)
-class Move:
-    """A change of status that applies only to jobs in one of the `sources`."""
-
-    sources: tuple[str, ...]
-    target: str
-
-
-@dataclass(frozen=True)
-class Fence:
-    """A supervisor's hold on a job: its writes apply only while owner and attempt are still its own."""
-
-    job: str
-    owner: str
-    attempt: int
-
-    def holds(self) -> ColumnElement[bool]:
-        """The condition that the hold is not lost."""
-        return and_(jobs.c.id == self.job, jobs.c.owner == self.owner, jobs.c.attempt == self.attempt)
+from app.store.tables import events, jobs, models, results
+from app.store.transitions import Fence, Move, insert_job, move_job, record_event
 
 
 @dataclass(frozen=True)
@@ -59,40 +39,65 @@ class Filter:
 class JobRepository:
     """One method a query."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, retention_s: float | None = None) -> None:
+        """`retention_s`: how long results stay after a job's end, None for ever."""
         self._database = database
+        kept = None if retention_s is None else now() + retention_s
+        self._ended: dict[str, Any] = {"finished_at": now(), "expires_at": kept}
 
     def insert(self, values: dict[str, Any]) -> RowMapping:
         """Add a queued job."""
         with self._database.write() as connection:
-            return _inserted(connection, values)
+            return insert_job(connection, values)
 
-    def insert_analysis(self, values: dict[str, Any]) -> RowMapping | None:
-        """Add a queued job if its model, and its data set if it has one, exist."""
+    def insert_analysis(self, values: dict[str, Any], terms: QueueTerms, key: str | None = None) -> RowMapping | None:
+        """Add a queued job if its model, and its data set if it has one, exist.
+
+        A job that was already made for the idempotency key is given instead. Raises QueueFull or QuotaExceeded.
+        """
         with self._database.write() as connection:
-            return _inserted(connection, values) if _has_files(connection, values) else None
+            earlier = made_for(connection, values["tenant"], key)
+            if earlier is not None:
+                return earlier
+            check_room(connection, values, terms)
+            if not has_files(connection, values):
+                return None
+            row = insert_job(connection, values | {"start_by": now() + terms.wait_s})
+            bind(connection, row, key)
+            return row
 
-    def insert_copy(self, values: dict[str, Any], source: str) -> RowMapping | None:
-        """Add a finished job with a copy of the result of job `source`, if that and the job's files are there."""
+    def insert_copy(self, values: dict[str, Any], source: str, key: str | None = None) -> RowMapping | None:
+        """Add a finished job with a copy of the result of job `source`, if that and the job's files are there.
+
+        A job that was already made for the idempotency key is given instead.
+        """
         copied = [results.c.result, results.c.witness, results.c.certificate]
         copy = select(literal(values["id"]), *copied).where(results.c.job == source)
         with self._database.write() as connection:
-            is_there = connection.scalar(select(results.c.job).where(results.c.job == source))
-            if not (is_there and _has_files(connection, values)):
+            earlier = made_for(connection, values["tenant"], key)
+            if earlier is not None:
+                return earlier
+            is_there = connection.scalar(
+                select(results.c.job).where(results.c.job == source).with_for_update(read=True)
+            )
+            if not (is_there and has_files(connection, values)):
                 return None
-            row = _inserted(connection, values | {"started_at": now(), "finished_at": now()})
+            row = insert_job(connection, values | {"started_at": now(), **self._ended}, waits=False)
             connection.execute(insert(results).from_select(["job", *copied], copy))
+            bind(connection, row, key)
             return row
 
-    def has_model(self, sha256: str) -> bool:
-        """Whether there is a model of that digest."""
+    def has_model(self, tenant: str, sha256: str) -> bool:
+        """Whether the tenant has a model of that digest."""
+        query = select(models.c.id).where(models.c.tenant == tenant, models.c.id == sha256)
         with self._database.read() as connection:
-            return connection.scalar(select(models.c.id).where(models.c.id == sha256)) is not None
+            return connection.scalar(query) is not None
 
-    def get(self, job_id: str) -> RowMapping | None:
-        """The job, without its result."""
+    def get(self, tenant: str, job_id: str) -> RowMapping | None:
+        """The tenant's job, without its result."""
+        query = select(jobs).where(jobs.c.id == job_id, jobs.c.tenant == tenant)
         with self._database.read() as connection:
-            return connection.execute(select(jobs).where(jobs.c.id == job_id)).mappings().first()
+            return connection.execute(query).mappings().first()
 
     def result(self, job_id: str) -> Any | None:
         """The job's result, None before it succeeded."""
@@ -109,9 +114,12 @@ class JobRepository:
         with self._database.read() as connection:
             return connection.scalar(select(results.c.certificate).where(results.c.job == job_id))
 
-    def page(self, kind: str, wanted: Filter, limit: int, after: tuple[float, str] | None) -> list[RowMapping]:
-        """Jobs of one kind, newest first, older than the position `(created_at, id)`."""
-        query = select(jobs).where(jobs.c.kind == kind, *_conditions(wanted))
+    def page(
+        self, tenant: str, kind: str, wanted: Filter, limit: int, after: tuple[float, str] | None
+    ) -> list[RowMapping]:
+        """The tenant's jobs of one kind, newest first, older than the position `(created_at, id)`."""
+        own = (jobs.c.tenant == tenant, jobs.c.kind == kind, ~jobs.c.expired)
+        query = select(jobs).where(*own, *_conditions(wanted))
         if after is not None:
             query = query.where(tuple_(jobs.c.created_at, jobs.c.id) < after)
         query = query.order_by(jobs.c.created_at.desc(), jobs.c.id.desc()).limit(limit)
@@ -120,29 +128,27 @@ class JobRepository:
 
     def finished_like(self, cache_key: str, status: str) -> str | None:
         """The newest job of that status that answered the same question."""
-        query = select(jobs.c.id).where(jobs.c.cache_key == cache_key, jobs.c.status == status)
+        query = select(jobs.c.id).where(jobs.c.cache_key == cache_key, jobs.c.status == status, ~jobs.c.expired)
         with self._database.read() as connection:
             return connection.scalar(query.order_by(jobs.c.created_at.desc()).limit(1))
 
     def next_in(self, status: str, kinds: Sequence[str]) -> str | None:
         """The job to run next: highest priority, then oldest."""
-        query = select(jobs.c.id).where(jobs.c.status == status, jobs.c.kind.in_(kinds))
-        query = query.order_by(jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id).limit(1)
         with self._database.read() as connection:
-            return connection.scalar(query)
+            return connection.scalar(_next_in((status,), kinds))
 
-    def claim(self, job_id: str, move: Move, owner: str, lease_s: float, **where: str) -> RowMapping | None:
-        """Take the job under a lease; None when another supervisor was faster. `where`: worker and device."""
-        values = {
-            "owner": owner,
-            "lease_until": now() + lease_s,
-            "attempt": jobs.c.attempt + 1,
-            "started_at": now(),
-            "progress": None,
-            **where,
-        }
+    def claim(self, move: Move, kinds: Sequence[str], owner: str, lease_s: float, **where: str) -> RowMapping | None:
+        """Take the job to run next under a lease; None when none waits. `where`: worker and device.
+
+        On PostgreSQL claims pass over rows that others are about to take, so that no two wait for each other.
+        """
+        best = _next_in(move.sources, kinds)
+        with self._database.read() as connection:
+            if connection.scalar(best) is None:
+                return None
+        free = best.with_for_update(skip_locked=True).scalar_subquery()
         with self._database.write() as connection:
-            return _move(connection, move, jobs.c.id == job_id, values)
+            return move_job(connection, move, jobs.c.id == free, _hold(owner, lease_s) | where)
 
     def beat(self, fence: Fence, lease_s: float) -> bool:
         """Prolong the lease; False when it is lost."""
@@ -159,23 +165,24 @@ class JobRepository:
         """Store how far the job has come."""
         with self._database.write() as connection:
             if connection.execute(update(jobs).where(fence.holds()).values(progress=progress)).rowcount:
-                _record(connection, fence.job, "progress", progress)
+                record_event(connection, fence.job, "progress", progress)
 
     def change(self, job_id: str, move: Move) -> RowMapping | None:
         """Change the status of a job that goes on; None when it was in none of the move's sources."""
         with self._database.write() as connection:
-            return _move(connection, move, jobs.c.id == job_id, {})
+            return move_job(connection, move, jobs.c.id == job_id, {})
 
     def close(self, job_id: str, move: Move) -> RowMapping | None:
         """Bring a job that nobody holds to its end."""
         with self._database.write() as connection:
-            return _move(connection, move, jobs.c.id == job_id, {"finished_at": now()})
+            return move_job(connection, move, jobs.c.id == job_id, self._ended)
 
     def release(self, fence: Fence, move: Move, losses: int) -> RowMapping | None:
-        """Put a job back into the queue, or to its end, when its supervisor goes or is gone."""
+        """Put a job back into the queue when its supervisor goes or is gone; the time it ran is no wait."""
         free = {"owner": None, "lease_until": None, "worker": None, "device": None, "started_at": None}
+        again = {"losses": jobs.c.losses + losses, "start_by": jobs.c.start_by + (now() - jobs.c.started_at)}
         with self._database.write() as connection:
-            return _move(connection, move, fence.holds(), free | {"losses": jobs.c.losses + losses})
+            return move_job(connection, move, fence.holds(), free | again)
 
     def finish(
         self,
@@ -188,15 +195,14 @@ class JobRepository:
         certificate: dict[str, Any] | None = None,
     ) -> RowMapping | None:
         """Store the outcome of a held job; None when the hold is lost or the job is in another status."""
-        values = {
-            "finished_at": now(),
+        values = self._ended | {
             "lease_until": None,
             "error": error,
             "has_witness": witness is not None,
             "has_certificate": certificate is not None,
         }
         with self._database.write() as connection:
-            row = _move(connection, move, fence.holds(), values)
+            row = move_job(connection, move, fence.holds(), values)
             if row is not None and result is not None:
                 found = {"result": result, "witness": witness, "certificate": certificate}
                 connection.execute(insert(results).values(job=fence.job, **found))
@@ -204,8 +210,8 @@ class JobRepository:
 
     def held(self, statuses: Collection[str]) -> list[RowMapping]:
         """Every job in those statuses with its holder, and whether the lease is over."""
-        expired = (jobs.c.lease_until < now()).label("expired")
-        query = select(jobs.c.id, jobs.c.owner, jobs.c.attempt, jobs.c.losses, jobs.c.status, expired)
+        is_over = (jobs.c.lease_until < now()).label("lease_is_over")
+        query = select(jobs.c.id, jobs.c.owner, jobs.c.attempt, jobs.c.losses, jobs.c.status, is_over)
         with self._database.read() as connection:
             return list(connection.execute(query.where(jobs.c.status.in_(statuses))).mappings())
 
@@ -215,18 +221,10 @@ class JobRepository:
             query = delete(jobs).where(jobs.c.id == job_id, jobs.c.status.in_(statuses))
             return bool(connection.execute(query).rowcount)
 
-    def purge(self, kind: str, statuses: Collection[str], age_s: float) -> None:
-        """Delete jobs of that kind that have been over for `age_s` seconds."""
-        old = (jobs.c.kind == kind, jobs.c.status.in_(statuses), jobs.c.finished_at < now() - age_s)
-        with self._database.read() as connection:
-            stale = connection.scalars(select(jobs.c.id).where(*old)).all()
-        if stale:
-            with self._database.write() as connection:
-                connection.execute(delete(jobs).where(jobs.c.id.in_(stale)))
-
     def counts(self) -> dict[tuple[str, str], int]:
-        """Number of jobs by kind and status."""
-        query = select(jobs.c.kind, jobs.c.status, func.count()).group_by(jobs.c.kind, jobs.c.status)
+        """Number of jobs by kind and status, of all tenants."""
+        query = select(jobs.c.kind, jobs.c.status, func.count()).where(~jobs.c.expired)
+        query = query.group_by(jobs.c.kind, jobs.c.status)
         with self._database.read() as connection:
             return {(kind, status): count for kind, status, count in connection.execute(query)}
 
@@ -237,32 +235,19 @@ class JobRepository:
             return list(connection.execute(query.order_by(events.c.id).limit(limit)).mappings())
 
 
-def _has_files(connection: Connection, values: dict[str, Any]) -> bool:
-    """Whether the job's model and data set exist; nobody can remove them before the transaction ends."""
-    uses = [(models, values["model"])] + ([(datasets, values["dataset"])] if values["dataset"] else [])
-    return all(
-        connection.scalar(select(table.c.id).where(table.c.id == digest).with_for_update(read=True))
-        for table, digest in uses
-    )
+def _next_in(statuses: Sequence[str], kinds: Sequence[str]) -> Select[str]:
+    query = select(jobs.c.id).where(jobs.c.status.in_(statuses), jobs.c.kind.in_(kinds))
+    return query.order_by(jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id).limit(1)
 
 
-def _inserted(connection: Connection, values: dict[str, Any]) -> RowMapping:
-    query = insert(jobs).values(**values, created_at=now()).returning(jobs)
-    row = connection.execute(query).mappings().one()
-    _record(connection, row["id"], "status", {"status": row["status"]})
-    return row
-
-
-def _move(connection: Connection, move: Move, where: ColumnElement[bool], values: dict[str, Any]) -> RowMapping | None:
-    query = update(jobs).where(where, jobs.c.status.in_(move.sources))
-    changed = connection.execute(query.values(status=move.target, **values).returning(jobs)).mappings().first()
-    if changed is not None:
-        _record(connection, changed["id"], "status", {"status": move.target})
-    return changed
-
-
-def _record(connection: Connection, job_id: str, kind: str, data: dict[str, Any]) -> None:
-    connection.execute(insert(events).values(job=job_id, at=now(), type=kind, data=data))
+def _hold(owner: str, lease_s: float) -> dict[str, Any]:
+    return {
+        "owner": owner,
+        "lease_until": now() + lease_s,
+        "attempt": jobs.c.attempt + 1,
+        "started_at": now(),
+        "progress": None,
+    }
 
 
 def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:

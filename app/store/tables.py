@@ -1,4 +1,7 @@
-"""The tables. Times are seconds since the epoch, UTC, by the database's clock; JSON holds no NaN."""
+"""The tables. Times are seconds since the epoch, UTC, by the database's clock; JSON holds no NaN.
+
+A tenant is the owner of a key; without keys everything belongs to the tenant with the empty name.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     false,
 )
 
@@ -23,6 +27,7 @@ metadata = MetaData()
 models = Table(
     "models",
     metadata,
+    Column("tenant", String(64), primary_key=True, server_default=""),
     Column("id", String(64), primary_key=True),
     Column("name", String(255), nullable=False),
     Column("format", String(32), nullable=False),
@@ -34,6 +39,7 @@ models = Table(
 datasets = Table(
     "datasets",
     metadata,
+    Column("tenant", String(64), primary_key=True, server_default=""),
     Column("id", String(64), primary_key=True),
     Column("name", String(255), nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
@@ -72,12 +78,18 @@ jobs = Table(
     Column("has_witness", Boolean, nullable=False),
     Column("dataset", String(64)),
     Column("has_certificate", Boolean, nullable=False, server_default=false()),
+    Column("tenant", String(64), nullable=False, server_default=""),
+    Column("start_by", Float, comment="end of the wait in the queue"),
+    Column("expired", Boolean, nullable=False, server_default=false(), comment="result and events are gone"),
+    Column("webhook_url", String(2048)),
 )
-Index("jobs_queue", jobs.c.status, jobs.c.kind, jobs.c.priority, jobs.c.created_at)
+Index("jobs_queue", jobs.c.status, jobs.c.kind, jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id)
+Index("jobs_by_start", jobs.c.status, jobs.c.start_by)
 Index("jobs_by_model", jobs.c.model, jobs.c.status)
 Index("jobs_by_dataset", jobs.c.dataset, jobs.c.status)
-Index("jobs_by_time", jobs.c.created_at, jobs.c.id)
+Index("jobs_by_time", jobs.c.tenant, jobs.c.created_at, jobs.c.id)
 Index("jobs_by_cache_key", jobs.c.cache_key, jobs.c.status)
+Index("jobs_by_expiry", jobs.c.expired, jobs.c.expires_at)
 
 results = Table(
     "results",
@@ -99,3 +111,105 @@ events = Table(
     sqlite_autoincrement=True,
 )
 Index("events_by_job", events.c.job, events.c.id)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("name", String(128), primary_key=True),
+    Column("supervisor", String(128), primary_key=True),
+    Column("host", String(128), nullable=False),
+    Column("kinds", String(64), nullable=False, comment="a list with commas"),
+    Column("device", String(64), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("job", String(36)),
+    Column("pid", Integer),
+    Column("confinement", String(16), nullable=False),
+    Column("details", JSON, nullable=False),
+    Column("started_at", Float, nullable=False),
+    Column("seen_at", Float, nullable=False),
+)
+Index("workers_by_supervisor", workers.c.supervisor)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("hash", String(64), nullable=False, unique=True, comment="SHA-256 of the secret, in hexadecimal"),
+    Column("scopes", String(64), nullable=False, comment="a list with commas"),
+    Column("created_at", Float, nullable=False),
+    Column("revoked_at", Float),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("job", String(36)),
+    Column("status", Integer),
+    Column("headers", JSON(none_as_null=True)),
+    Column("body", Text),
+    Column("created_at", Float, nullable=False),
+    Column("renewed_at", Float, nullable=False),
+)
+Index("idempotency_by_time", idempotency.c.created_at)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("job", String(36), nullable=False),
+    Column("url", String(2048), nullable=False),
+    Column("type", String(32), nullable=False),
+    Column("facts", JSON, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("next_at", Float, nullable=False),
+    Column("lease_until", Float),
+    Column("created_at", Float, nullable=False),
+    Column("delivered_at", Float),
+)
+Index("deliveries_due", deliveries.c.state, deliveries.c.next_at)
+Index("deliveries_by_job", deliveries.c.tenant, deliveries.c.job)
+Index("deliveries_by_time", deliveries.c.tenant, deliveries.c.created_at, deliveries.c.id)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("delivery", String(36), ForeignKey("deliveries.id", ondelete="CASCADE"), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("status", Integer),
+    Column("error", String(512)),
+    Column("seconds", Float, nullable=False),
+)
+Index("attempts_by_delivery", attempts.c.delivery, attempts.c.id)
+
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", String(128), nullable=False),
+)
+
+hooks = Table(
+    "hooks",
+    metadata,
+    Column("registry", String(16), primary_key=True),
+    Column("delivery", String(128), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("event", JSON, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("job", String(36)),
+    Column("error", String(1024)),
+    Column("tags", JSON(none_as_null=True)),
+    Column("tries", Integer, nullable=False),
+    Column("next_at", Float, nullable=False),
+    Column("lease_until", Float),
+    Column("created_at", Float, nullable=False),
+)
+Index("hooks_due", hooks.c.state, hooks.c.next_at)
+Index("hooks_by_time", hooks.c.tenant, hooks.c.created_at, hooks.c.delivery)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any
 
-from sqlalchemy import Column, RowMapping, Table, delete, exists, insert, select, tuple_
+from sqlalchemy import Column, ColumnElement, RowMapping, Table, and_, delete, exists, insert, select, tuple_
 
 from app.store.clock import now
-from app.store.database import Database
+from app.store.database import Database, lock
 from app.store.tables import datasets, jobs, models
 
 
@@ -21,38 +21,47 @@ class UploadRepository:
         self._used_by = used_by
 
     def add(self, values: dict[str, Any], keep_file: Callable[[], None]) -> bool:
-        """Insert the file's row unless it is known, then `keep_file()`; True when it is new."""
-        table = self._table
+        """Insert the file's row unless the tenant has it, then `keep_file()`; True when it is new."""
         with self._database.write() as connection:
-            known = connection.scalar(select(table.c.id).where(table.c.id == values["id"]))
+            lock(connection, values["id"])
+            known = connection.scalar(select(self._table.c.id).where(self._own(values["tenant"], values["id"])))
             if known is None:
-                connection.execute(insert(table).values(**values, created_at=now()))
+                connection.execute(insert(self._table).values(**values, created_at=now()))
             keep_file()
         return known is None
 
-    def get(self, sha256: str) -> RowMapping | None:
-        """The row of that digest."""
+    def get(self, tenant: str, sha256: str) -> RowMapping | None:
+        """The tenant's row of that digest."""
         with self._database.read() as connection:
-            query = select(self._table).where(self._table.c.id == sha256)
+            query = select(self._table).where(self._own(tenant, sha256))
             return connection.execute(query).mappings().first()
 
-    def page(self, limit: int, after: tuple[float, str] | None) -> list[RowMapping]:
-        """Rows, newest first, older than the position `(created_at, id)`."""
+    def page(self, tenant: str, limit: int, after: tuple[float, str] | None) -> list[RowMapping]:
+        """The tenant's rows, newest first, older than the position `(created_at, id)`."""
         created_at, digest = self._table.c.created_at, self._table.c.id
-        query = select(self._table).order_by(created_at.desc(), digest.desc()).limit(limit)
+        query = select(self._table).where(self._table.c.tenant == tenant)
         if after is not None:
             query = query.where(tuple_(created_at, digest) < after)
         with self._database.read() as connection:
-            return list(connection.execute(query).mappings())
+            ordered = query.order_by(created_at.desc(), digest.desc()).limit(limit)
+            return list(connection.execute(ordered).mappings())
 
-    def remove(self, sha256: str, active: Collection[str], drop_file: Callable[[], None]) -> bool:
-        """Delete the row and `drop_file()` unless a job that uses it has one of the `active` statuses."""
-        in_use = exists().where(self._used_by == self._table.c.id, jobs.c.status.in_(active))
+    def remove(self, tenant: str, sha256: str, active: Collection[str], drop_file: Callable[[], None]) -> bool:
+        """Delete the row unless a job of the tenant that uses it has one of the `active` statuses.
+
+        `drop_file()` when no other tenant has the same file.
+        """
+        used = (jobs.c.tenant == self._table.c.tenant, self._used_by == self._table.c.id)
+        in_use = exists().where(*used, jobs.c.status.in_(active))
         with self._database.write() as connection:
-            gone = connection.execute(delete(self._table).where(self._table.c.id == sha256, ~in_use)).rowcount
-            if gone:
+            lock(connection, sha256)
+            gone = connection.execute(delete(self._table).where(self._own(tenant, sha256), ~in_use)).rowcount
+            if gone and connection.scalar(select(self._table.c.id).where(self._table.c.id == sha256)) is None:
                 drop_file()
         return bool(gone)
+
+    def _own(self, tenant: str, sha256: str) -> ColumnElement[bool]:
+        return and_(self._table.c.tenant == tenant, self._table.c.id == sha256)
 
 
 def model_repository(database: Database) -> UploadRepository:

@@ -6,9 +6,12 @@ The file is a valid ONNX envelope whose graph bytes are JSON: `{"inspect": step,
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import json
 import os
+import re
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,10 +20,11 @@ from app.lipschitz.errors import LipschitzError
 from app.worker.loop import Progress, serve
 
 
-def instructions(path: str) -> dict[str, Any]:
+def instructions(data: bytes) -> dict[str, Any]:
     """The JSON behind the envelope `08 08 3a <length>`."""
-    data = Path(path).read_bytes()
-    return json.loads(data[data.index(b"{") :].rstrip(b"\0"))
+    start = re.search(rb'\{["}]', data)  # the length before may hold a brace of its own
+    assert start
+    return json.loads(data[start.start() :].rstrip(b"\0"))
 
 
 def sleep(step: dict[str, Any], progress: Progress) -> None:
@@ -90,11 +94,13 @@ PIPE = os.dup(1)
 class FakeLibrary:
     """Follows instructions, and writes down each analysis that it finishes."""
 
-    def describe(self) -> dict[str, str]:
-        return {"device": "cpu", "torch": "none"}
+    def describe(self) -> dict[str, Any]:
+        device = "cuda" if os.environ["CUDA_VISIBLE_DEVICES"] else "cpu"
+        policy = json.loads(sys.argv[1])
+        return {"device": device, "torch": "none", "confinement": "none", "details": {"policy": policy}}
 
-    def inspect(self, path: str) -> dict[str, Any]:
-        told = instructions(path)
+    def inspect(self, data: bytes) -> dict[str, Any]:
+        told = instructions(data)
         perform(told.get("inspect"), lambda _: None)
         tensor = {"name": "x", "datatype": "FP32", "shape": [-1, 2]}
         return {
@@ -107,14 +113,17 @@ class FakeLibrary:
             "warnings": [],
         }
 
-    def analyze(self, path: str, request: dict[str, object], progress: Progress, dataset: str | None) -> dict[str, Any]:
-        told = instructions(path)
+    def analyze(
+        self, data: bytes, request: dict[str, object], progress: Progress, dataset: bytes | None
+    ) -> dict[str, Any]:
+        told = instructions(data)
         perform(told.get("analyze"), progress)
         if "ledger" in told:
             with Path(told["ledger"]).open("a") as ledger:
                 ledger.write(f"{request['seed']}\n")
         value = float("inf") if told.get("infinite") else 2.0
-        result = {"upper": {"value": value}, "echo": request, "pid": os.getpid(), "dataset": dataset}
+        rows = None if dataset is None else hashlib.sha256(dataset).hexdigest()
+        result = {"upper": {"value": value}, "echo": request, "pid": os.getpid(), "dataset": rows}
         return {"result": result, "witness": told.get("witness"), "certificate": told.get("certificate")}
 
 

@@ -1,5 +1,7 @@
 """The pipe to the child: whole messages, a cap on their length, and every way that a child can end."""
 
+import io
+import resource
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -80,8 +82,81 @@ def test_sending_to_the_dead_says_so(spawn: Spawn) -> None:
     child = spawn("")
     while child.is_alive():
         time.sleep(0.01)
+    child.send({"a": "x" * 3_000_000})
     with pytest.raises(ChildDied):
-        child.send({"a": "x" * 100_000})
+        received(child)
+
+
+COUNTS = """
+import json, sys
+for line in sys.stdin.buffer:
+    sizes = json.loads(line)["sizes"]
+    print(json.dumps({"sums": [sum(sys.stdin.buffer.read(size)) for size in sizes]}), flush=True)
+"""
+
+
+def test_files_follow_their_message(spawn: Spawn) -> None:
+    child = spawn(COUNTS)
+    for size in (0, 1, 5_000_000):
+        contents = [b"\n" * size, b"{" * 3]
+        child.send({"sizes": [len(content) for content in contents]}, [io.BytesIO(content) for content in contents])
+        assert received(child) == {"sums": [10 * size, 369]}
+
+
+def test_a_child_that_does_not_read_holds_nobody(spawn: Spawn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STALL_S", 0.5)
+    child = spawn("import time\ntime.sleep(60)\n")
+    start = time.monotonic()
+    child.send({"sizes": [10**8]}, [io.BytesIO(bytes(10**8))])
+    assert child.receive(0.1) is None
+    assert time.monotonic() - start < 0.4
+    with pytest.raises(ProtocolBroken, match=r"read nothing for 0\.5 s"):
+        received(child)
+
+
+def test_a_large_file_is_never_held_whole(spawn: Spawn, tmp_path: Path) -> None:
+    """500 MB pass through; the service's own memory stays where it was."""
+    child = spawn(
+        "import json, sys\nleft = json.loads(sys.stdin.buffer.readline())['size']\n"
+        "while left: left -= len(sys.stdin.buffer.read1(left))\nprint('{}', flush=True)\n"
+    )
+    path = tmp_path / "large"
+    with path.open("wb") as file:
+        file.truncate(500_000_000)
+    before = peak_bytes()
+    with path.open("rb") as file:
+        child.send({"size": 500_000_000}, [file])
+        assert received(child) == {}
+    assert peak_bytes() - before < 20_000_000
+
+
+def peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def test_what_a_child_says_is_logged_within_limits(spawn: Spawn, caplog: pytest.LogCaptureFixture) -> None:
+    child = spawn(
+        "import sys\nfor line in sys.stdin: sys.stderr.write('words\\n' * 200_000); print('{}', flush=True)\n"
+    )
+    with caplog.at_level("INFO", logger="app.jobs.remarks"):
+        child.send({})
+        assert received(child) == {}
+    assert "words" in caplog.messages[0]
+    assert "left out" in caplog.messages[-1]
+    assert sum(map(len, caplog.messages)) < 2_000_000
+
+
+def test_a_failed_allocation_of_cpp_is_told_apart(spawn: Spawn) -> None:
+    child = spawn(
+        "import os, sys\nsys.stderr.write(\"terminate called after throwing an instance of 'std::bad_alloc'\\n\")\n"
+        "sys.stderr.flush(); os.abort()\n"
+    )
+    with pytest.raises(ChildDied) as death:
+        received(child)
+    assert death.value.is_exhausted
+    with pytest.raises(ChildDied) as death:
+        received(spawn("import os; os.abort()"))
+    assert not death.value.is_exhausted
 
 
 def test_a_kill_takes_grandchildren_along(spawn: Spawn) -> None:
@@ -109,4 +184,4 @@ def runs(pid: int) -> bool:
 def test_exits_in_words() -> None:
     assert describe_exit(2) == "exited with status 2"
     assert describe_exit(-11) == "was killed by SIGSEGV"
-    assert "memory" in describe_exit(-9)
+    assert describe_exit(-9) == "was killed by SIGKILL"

@@ -5,29 +5,92 @@ import sys
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from sqlalchemy import insert, inspect, text
 from sqlalchemy.exc import IntegrityError
 
 from app.errors import StorageFull, TooLarge
 from app.store.blobs import Blobs
-from app.store.database import Database
+from app.store.database import MIGRATIONS, Database
+from app.store.jobs import Filter, JobRepository
 from app.store.locks import Held, is_abandoned
-from app.store.tables import metadata
+from app.store.tables import jobs, metadata
+from app.store.uploads import dataset_repository, model_repository
 from tests.conftest import ROOT
+from tests.jobs.rows import MODEL, add_model, values_of
 
 
-def test_the_migrations_make_the_tables(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path}/a.db")
-    database.migrate()
+def take_back_to(database: Database, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with database.write() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, revision)
+
+
+def test_the_migrations_make_the_tables(database: Database) -> None:
     database.migrate()
     with database.read() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
-    database.close()
+        found = inspect(connection)
+        for table in metadata.tables.values():
+            key = found.get_pk_constraint(table.name)["constrained_columns"]
+            assert set(key) == set(table.primary_key.columns.keys())
 
 
-def test_several_processes_may_migrate_at_once(tmp_path: Path) -> None:
-    code = f"from app.store.database import Database; Database('sqlite:///{tmp_path}/a.db').migrate()"
+OLD_ROWS = (
+    "INSERT INTO models VALUES ('m', 'net.onnx', 'onnx', 9, 1.5, '{\"parameters\": 3}')",
+    "INSERT INTO datasets VALUES ('d', 'x.npy', 9, 1.5, '{\"shape\": [2]}', NULL)",
+    "INSERT INTO jobs (id, kind, status, model, blob, request, methods, metadata, cache_key, cached, priority, "
+    "timeout_s, created_at, attempt, losses, has_witness, has_certificate) VALUES ('j', 'analyze', 'succeeded', 'm', "
+    "'b', '{\"seed\": 7}', ',a,', '{}', 'k', false, 5, 60.0, 1.5, 1, 0, false, false)",
+    "INSERT INTO results (job, result) VALUES ('j', '{\"upper\": 2.0}')",
+    "INSERT INTO events (job, at, type, data) VALUES ('j', 1.5, 'status', '{\"status\": \"queued\"}')",
+)
+
+
+def test_a_database_of_before_keeps_everything(database: Database) -> None:
+    take_back_to(database, "0003")
+    with database.write() as connection:
+        for statement in OLD_ROWS:
+            connection.execute(text(statement.replace(":", "\\:")))
+    database.migrate()
+    repository = JobRepository(database)
+    job = repository.get("", "j")
+    assert job is not None
+    assert (job["request"], job["tenant"], job["expired"], job["start_by"]) == ({"seed": 7}, "", False, None)
+    assert repository.result("j") == {"upper": 2.0}
+    assert [row["data"] for row in repository.events("j", 0, 9)] == [{"status": "queued"}]
+    model, dataset = model_repository(database).get("", "m"), dataset_repository(database).get("", "d")
+    assert model is not None
+    assert dataset is not None
+    assert (model["name"], model["inspection"], dataset["inputs"]) == ("net.onnx", {"parameters": 3}, {"shape": [2]})
+
+
+def test_a_migration_can_be_taken_back_without_the_other_tenants(database: Database) -> None:
+    for tenant in ("", "acme"):
+        add_model(database, tenant)
+    take_back_to(database, "0003")
+    with database.read() as connection:
+        assert connection.execute(text("SELECT count(*) FROM models")).scalar() == 1
+    database.migrate()
+    assert model_repository(database).get("", MODEL) is not None
+
+
+def test_text_with_a_nul_is_not_found_and_breaks_nothing(database: Database) -> None:
+    repository, models = JobRepository(database), model_repository(database)
+    add_model(database, sha256="a\0b")
+    assert repository.get("", "\0") is None
+    assert repository.page("", "analyze", Filter(model="\0", method="\0"), 10, (1e9, "\0")) == []
+    assert models.get("", "\0") is None
+    assert len(models.page("", 10, (1e12, "\0"))) == 1
+
+
+def test_several_processes_may_migrate_at_once(database_url: str) -> None:
+    code = f"from app.store.database import Database; Database({database_url!r}).migrate()"
     starters = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) for _ in range(3)]
     assert [starter.wait() for starter in starters] == [0, 0, 0]
 
@@ -43,21 +106,15 @@ def test_every_commit_reaches_the_disk(tmp_path: Path) -> None:
     database.close()
 
 
-def test_a_failed_transaction_leaves_nothing(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path}/a.db")
-    database.migrate()
-    insert = "INSERT INTO models VALUES ('a', 'n', 'onnx', 1, 0.0, '{}')"
-
+def test_a_failed_transaction_leaves_nothing(database: Database) -> None:
     def insert_twice() -> None:
         with database.write() as connection:
-            connection.exec_driver_sql(insert)
-            connection.exec_driver_sql(insert)
+            for _ in range(2):
+                connection.execute(insert(jobs).values(**values_of(id="twice"), created_at=0.0))
 
     with pytest.raises(IntegrityError):
         insert_twice()
-    with database.read() as connection:
-        assert connection.exec_driver_sql("SELECT count(*) FROM models").scalar() == 0
-    database.close()
+    assert JobRepository(database).get("", "twice") is None
 
 
 def test_a_staged_file_is_hashed_capped_and_removed(tmp_path: Path) -> None:

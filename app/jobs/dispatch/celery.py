@@ -1,0 +1,152 @@
+"""Jobs rung by Celery, through Redis, Valkey or RabbitMQ. A message carries a job's id and nothing else.
+
+A ring is acknowledged early and may be lost with its broker; the slots find the job in the table all the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from celery import Celery
+from celery.worker import WorkController, state
+
+from app.jobs.dispatch.desks import Desks
+from app.jobs.dispatcher import Slot
+from app.jobs.record import Kind
+from app.jobs.states import Status
+from app.store.jobs import JobRepository
+
+logger = logging.getLogger(__name__)
+
+TASK = "lipserve.ring"
+QUEUE = "lipserve"
+BACKLOG = 10_000
+"""Rings that wait to be sent; what comes on top is left to the table."""
+OUTAGE_S = 5.0
+"""How long a broker that failed is left alone."""
+END_S = 3.0
+
+LOGGERS = {"celery": logging.WARNING, "kombu": logging.WARNING, "celery.worker.request": logging.CRITICAL + 1}
+"""Requests complain, at length, that they cannot be acknowledged while the broker is gone: such a ring comes again."""
+SOCKETS = {"socket_timeout": 5.0, "socket_connect_timeout": 2.0}
+CONFIGURATION: dict[str, Any] = {
+    "task_default_queue": QUEUE,
+    "task_serializer": "json",
+    "accept_content": ["json"],
+    "task_ignore_result": True,
+    "task_acks_late": False,
+    "task_publish_retry": False,
+    "worker_prefetch_multiplier": 1,
+    "worker_enable_remote_control": False,
+    "worker_hijack_root_logger": False,
+    "worker_cancel_long_running_tasks_on_connection_loss": False,
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+    "broker_connection_timeout": 2.0,
+}
+
+
+class CeleryDispatcher:
+    """Sends rings from a thread of its own, and hands those that come to this process's idle slots."""
+
+    def __init__(self, broker_url: str, repository: JobRepository, poll_s: float) -> None:
+        for name, level in LOGGERS.items():
+            logging.getLogger(name).setLevel(level)
+        self._app = _celery(broker_url)
+        self._app.task(self._ring, name=TASK, shared=False)
+        self._repository = repository
+        self._desks = Desks(poll_s)
+        self._rings = _Rings(self._app)
+        self._worker: threading.Thread | None = None
+
+    def notify(self, job_id: str, priority: int) -> None:  # noqa: ARG002 (the table knows it)
+        """Hand the ring to the sending thread."""
+        self._rings.send(job_id)
+
+    def hear(self, job_id: str) -> None:  # noqa: ARG002 (the table knows it)
+        """Wake the slots for inspections, whose rings may be stuck behind those of long jobs."""
+        self._desks.ring(Kind.INSPECT)
+
+    def serve(self, slots: Sequence[Slot]) -> None:
+        """Start one thread a slot, and a Celery worker with as many for the rings."""
+        self._desks.open(slots)
+        self._app.set_default()  # where the worker's threads look their tasks up
+        state.should_stop = None
+        self._worker = threading.Thread(target=self._consume, args=(len(slots),), name="celery", daemon=True)
+        self._worker.start()
+
+    def close(self) -> None:
+        """Let slots and rings end. A worker that waits for its broker does not hold us up."""
+        state.should_stop = 0
+        self._desks.close()
+        self._rings.close()
+        if self._worker is not None:
+            self._worker.join(END_S)
+
+    def _ring(self, job_id: str) -> None:  # noqa: ARG002 (whichever job it was for, the table knows which is next)
+        """What the Celery task does: return when a slot has seen to a job, so that a busy host takes no more rings."""
+        self._desks.ring(Kind.INSPECT)
+        if self._repository.next_in(Status.QUEUED, (Kind.ANALYZE,)) is not None:
+            self._desks.ring_one(Kind.ANALYZE)
+
+    def _consume(self, slots: int) -> None:
+        worker = WorkController(
+            app=self._app,
+            pool="threads",
+            concurrency=slots,
+            without_heartbeat=True,
+            without_mingle=True,
+            without_gossip=True,
+        )
+        worker.start()
+
+
+class _Rings:
+    """Rings on their way to the broker. A broker that is down costs nobody but the sending thread any time."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self._waiting: queue.Queue[str | None] = queue.Queue(BACKLOG)
+        self._quiet_until = 0.0
+        self._thread = threading.Thread(target=self._send_all, name="rings", daemon=True)
+        self._thread.start()
+
+    def send(self, job_id: str) -> None:
+        """Have the ring sent, unless far too many wait."""
+        try:
+            self._waiting.put_nowait(job_id)
+        except queue.Full:
+            return
+
+    def close(self) -> None:
+        """Send what waits, if that is quick."""
+        try:
+            self._waiting.put_nowait(None)
+        except queue.Full:
+            return
+        self._thread.join(END_S)
+
+    def _send_all(self) -> None:
+        while (job_id := self._waiting.get()) is not None:
+            if time.monotonic() >= self._quiet_until:
+                self._send(job_id)
+
+    def _send(self, job_id: str) -> None:
+        try:
+            self._app.send_task(TASK, (job_id,))
+        except Exception as error:
+            self._quiet_until = time.monotonic() + OUTAGE_S
+            logger.warning("the broker takes no rings, workers look at the table: %s", error)
+
+
+def _celery(broker_url: str) -> Celery:
+    app = Celery("lipserve", broker=broker_url, backend=None, set_as_current=False)
+    app.conf.update(CONFIGURATION)
+    if broker_url.startswith("redis"):
+        app.conf.update(broker_transport_options=SOCKETS)
+    return app

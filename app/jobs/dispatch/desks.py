@@ -1,0 +1,99 @@
+"""The threads that work: one a slot, woken by a ring, else looking at the table now and then.
+
+They live as long as the process: the kernel kills a child when the thread that started it ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.jobs.dispatcher import Slot
+from app.jobs.record import Kind
+
+logger = logging.getLogger(__name__)
+
+REPAIR_S = 1.0
+"""How often a slot that cannot run jobs tries to be able again."""
+
+
+@dataclass(eq=False)
+class Desk:
+    """A slot, whether its thread rests, and whether it was rung for since it last looked at the table."""
+
+    slot: Slot
+    is_idle: bool = False
+    is_rung: bool = False
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing goes on here, and nothing is about to."""
+        return self.is_idle and not self.is_rung
+
+
+class Desks:
+    """Every slot of this process at work."""
+
+    def __init__(self, poll_s: float) -> None:
+        self._poll_s = poll_s
+        self._change = threading.Condition()
+        self._desks: list[Desk] = []
+        self._threads: list[threading.Thread] = []
+        self._closed = False
+
+    def open(self, slots: Sequence[Slot]) -> None:
+        """Start one thread a slot."""
+        self._desks = [Desk(slot) for slot in slots]
+        for desk in self._desks:
+            thread = threading.Thread(target=self._serve, args=(desk,), name=f"slot {desk.slot}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def ring(self, *kinds: Kind) -> None:
+        """Have every slot for those kinds look at the table, those at work as soon as they are done."""
+        with self._change:
+            for desk in self._desks:
+                desk.is_rung |= not kinds or any(kind in desk.slot.kinds for kind in kinds)
+            self._change.notify_all()
+
+    def ring_one(self, kind: Kind) -> None:
+        """Have one free slot for that kind look; wait until there is one, and until it is free again."""
+        able = [desk for desk in self._desks if kind in desk.slot.kinds]
+        if not able:
+            return
+        with self._change:
+            self._change.wait_for(lambda: self._closed or any(desk.is_free for desk in able))
+            chosen = next((desk for desk in able if desk.is_free), None)
+            if chosen is not None:
+                chosen.is_rung = True
+                self._change.notify_all()
+                self._change.wait_for(lambda: self._closed or chosen.is_free)
+
+    def close(self) -> None:
+        """Let the threads end; the supervisor stops what still runs in them."""
+        with self._change:
+            self._closed = True
+            self._change.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _serve(self, desk: Desk) -> None:
+        while not self._closed:
+            is_ready = found = False
+            try:
+                is_ready = desk.slot.prepare()
+                found = is_ready and desk.slot.run_next()
+            except Exception:
+                logger.exception("slot %s failed and will try again", desk.slot)
+            if not found:
+                self._rest(desk, self._poll_s if is_ready else min(self._poll_s, REPAIR_S))
+
+    def _rest(self, desk: Desk, seconds: float) -> None:
+        """Wait for a ring; one that came while the slot looked at the table counts."""
+        with self._change:
+            desk.is_idle = True
+            self._change.notify_all()
+            self._change.wait_for(lambda: self._closed or desk.is_rung, seconds)
+            desk.is_idle = desk.is_rung = False

@@ -1,0 +1,43 @@
+"""What every process of the service has, with or without an API: the stores, the bells, and the jobs it runs."""
+
+from __future__ import annotations
+
+from app.jobs.dispatch import dispatcher_of
+from app.jobs.supervisor import Supervisor
+from app.jobs.watch import Watch
+from app.settings import Settings
+from app.store.blobs import open_blobs
+from app.store.database import Database
+from app.store.jobs import JobRepository
+from app.store.notifications import Listener
+
+
+class Engine:
+    """Opened when it is built, the database brought up to date; at work between `start` and `stop`."""
+
+    def __init__(self, settings: Settings, runs_jobs: bool) -> None:
+        self.database = Database(settings.sqlalchemy_url())
+        self.database.migrate()
+        self.blobs = open_blobs(settings, "files", settings.max_upload_bytes)
+        self.datasets = open_blobs(settings, "datasets", settings.max_dataset_bytes)
+        self.repository = JobRepository(self.database, settings.retention_s)
+        self.watch = Watch()
+        self.dispatcher = dispatcher_of(settings, self.repository)
+        self._listener = Listener(self.database, self.watch.changed, self.dispatcher.hear)
+        parts = (self.database, self.blobs, self.datasets, self.watch, self.dispatcher)
+        self._supervisor = Supervisor(settings, *parts) if runs_jobs else None
+
+    def start(self) -> None:
+        """Hear of what other processes do, and take jobs if this one runs any."""
+        self._listener.start()
+        if self._supervisor is not None:
+            self._supervisor.start()
+
+    def stop(self) -> None:
+        """Put running jobs back into the queue, and close everything."""
+        if self._supervisor is not None:
+            self._supervisor.stop()
+        else:
+            self.dispatcher.close()
+        self._listener.stop()
+        self.database.close()

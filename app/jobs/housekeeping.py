@@ -1,0 +1,40 @@
+"""The ends of waiting and of keeping: queue deadlines, results past their time, rows that nobody asks for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.errors import QueueDeadline
+from app.jobs.record import Kind
+from app.jobs.states import OVERDUE, TERMINAL
+from app.store.retention import RetentionRepository
+from app.store.workers import WorkerRepository
+
+INSPECTION_KEPT_S = 60.0
+UNSEEN_LEASES = 10
+"""For how many leases a silent worker stays in the table."""
+
+
+class Housekeeping:
+    """Every supervisor does it; they do not stand in each other's way. Times in seconds."""
+
+    def __init__(
+        self, retention: RetentionRepository, workers: WorkerRepository, retention_s: float, lease_s: float
+    ) -> None:
+        self._retention = retention
+        self._workers = workers
+        self._retention_s = retention_s
+        self._unseen_s = UNSEEN_LEASES * lease_s
+
+    def run(self) -> list[str]:
+        """Do all that is due; the ids of jobs that were ended."""
+        ended = self._retention.close_overdue(OVERDUE, self._retention_s, _overdue)
+        self._retention.expire()
+        self._retention.forget(self._retention_s)
+        self._retention.purge(Kind.INSPECT, TERMINAL, INSPECTION_KEPT_S)
+        self._workers.purge(self._unseen_s)
+        return ended
+
+
+def _overdue(job_id: str) -> dict[str, Any]:
+    return QueueDeadline("No worker took the job before its wait was over.").document(f"/v1/jobs/{job_id}")

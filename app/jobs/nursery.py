@@ -1,0 +1,96 @@
+"""How a child comes to be: its device, the policy that confines it, and what it says of itself when it is ready."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.jobs import memory
+from app.jobs.child import Child, ChildDied, ProtocolBroken
+from app.jobs.devices import Device, slot_devices
+from app.settings import Settings
+from app.worker.confinement.policy import Policy
+
+START_POLL_S = 0.2
+
+
+class StartFailed(Exception):
+    """The child did not become ready; the text says why."""
+
+
+@dataclass
+class WarmChild:
+    """A child that waits for jobs, and whose jobs it has run: what one left in its memory, a program could read."""
+
+    child: Child
+    device: str
+    confinement: str
+    details: dict[str, Any]
+    tenants: set[str] = field(default_factory=set)
+    has_run_program: bool = False
+
+    def may_run(self, tenant: str, is_program: bool) -> bool:
+        """Whether neither this job nor an earlier one is a program beside another tenant's data."""
+        is_shared = bool(self.tenants - {tenant})
+        return not (is_shared and (is_program or self.has_run_program))
+
+    def remember(self, tenant: str, is_program: bool) -> None:
+        """Note a job that is about to run."""
+        self.tenants.add(tenant)
+        self.has_run_program |= is_program
+
+
+class Nursery:
+    """Starts children as the settings say."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._memory_bytes = memory.job_bytes(settings.job_memory_bytes, len(slot_devices(settings)))
+
+    def start(self, device: Device, gives_up: Callable[[], bool]) -> WarmChild:
+        """A child that is ready; StartFailed when it dies, talks nonsense, takes too long, or `gives_up()`."""
+        settings = self._settings
+        policy = self._policy(device).to_json()
+        child = Child(settings.worker_module, device.environment, settings.max_message_bytes, [policy])
+        try:
+            return self._when_ready(child, device, gives_up)
+        except (ChildDied, ProtocolBroken, TimeoutError) as error:
+            child.kill()
+            raise StartFailed(str(error)) from error
+        except BaseException:
+            child.kill()
+            raise
+
+    def _policy(self, device: Device) -> Policy:
+        settings = self._settings
+        return Policy(
+            level=settings.confinement,
+            untrusted_torchscript=settings.untrusted_torchscript,
+            memory_bytes=self._memory_bytes,
+            gpu=device.is_gpu,
+            gpu_memory_fraction=settings.gpu_memory_fraction,
+            user=settings.worker_uid,
+            group=settings.worker_gid,
+            hidden=(str(settings.data_dir.absolute()),),
+        )
+
+    def _when_ready(self, child: Child, device: Device, gives_up: Callable[[], bool]) -> WarmChild:
+        deadline = time.monotonic() + self._settings.worker_start_s
+        while time.monotonic() < deadline and not gives_up():
+            match child.receive(START_POLL_S):
+                case {
+                    "type": "ready",
+                    "device": str(kind),
+                    "confinement": str(confinement),
+                    "torch": str(torch),
+                    "details": dict(details),
+                }:
+                    name = device.name if kind == "cuda" else kind
+                    return WarmChild(child, name, confinement, details | {"torch": torch})
+                case None:
+                    continue
+                case _:
+                    raise ProtocolBroken("the first message is not `ready`")
+        raise TimeoutError("the child was not ready in time")
