@@ -1,16 +1,23 @@
-"""`python -m app.worker`: one child process of a supervisor."""
+"""`python -m app.worker POLICY`: one child process of a supervisor, confined as the policy says (JSON)."""
 
 from __future__ import annotations
 
+import sys
+
+from app.worker.confinement import Policy, before_torch
 from app.worker.loop import Library, serve
+from app.worker.parent import close_inherited
 
 
 def load() -> Library:
-    """Import torch and the library, which takes seconds."""
+    """Confine this process, then import torch and the library, which takes seconds."""
+    policy = Policy.from_json(sys.argv[1])
+    achieved = before_torch(policy)
     from app.worker.run import LipschitzLibrary
 
-    return LipschitzLibrary()
+    return LipschitzLibrary(policy, achieved)
 
 
 if __name__ == "__main__":
+    close_inherited()
     serve(load)

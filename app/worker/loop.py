@@ -1,4 +1,8 @@
-"""What the child does all day: read a request, run it, answer. One JSON object a line each way."""
+"""What the child does all day: read a request, run it, answer.
+
+A request is one JSON object on a line, then the bytes of its files, as many as `sizes` says. An answer is one JSON
+object on a line.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import json
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, BinaryIO, Protocol
 
 from app.lipschitz.errors import LipschitzError
@@ -18,14 +23,16 @@ Message = dict[str, Any]
 class Library(Protocol):
     """What the child can run; loaded after the ties to the supervisor are in place."""
 
-    def describe(self) -> dict[str, str]:
-        """Warm up; the device that jobs will run on, and the versions at work."""
+    def describe(self) -> dict[str, Any]:
+        """Warm up; the device that jobs will run on, the version of torch, how far the process is confined."""
 
-    def inspect(self, path: str) -> dict[str, Any]:
+    def inspect(self, data: bytes) -> dict[str, Any]:
         """What the file is, as JSON."""
 
-    def analyze(self, path: str, request: dict[str, object], progress: Progress, dataset: str | None) -> dict[str, Any]:
-        """The model in the file at `path`, `dataset` another file's path.
+    def analyze(
+        self, data: bytes, request: dict[str, object], progress: Progress, dataset: bytes | None
+    ) -> dict[str, Any]:
+        """The model file `data`, with a data set's file.
 
         Returns `{"result": ..., "witness": base64 or None, "certificate": ... or None}`.
         """
@@ -46,22 +53,40 @@ def _answer(library: Library, message: Message, pipe: BinaryIO) -> bytes:
         _send(pipe, _encoded({"type": "progress", "progress": progress}))
 
     try:
-        return _encoded(_run(library, message, report))
+        model, dataset = _files(message["sizes"])
+    except MemoryError:
+        _send(pipe, _error("out-of-memory", "The files are larger than the memory that a job may take."))
+        sys.exit("the rest of the request is not read")
+    try:
+        return _encoded(_run(library, message, model, dataset, report))
     except LipschitzError as refusal:
         return _error(refusal.slug, refusal.detail)
     except MemoryError as error:
         return _error("out-of-memory", f"The analysis needed more memory than there is. {error}".strip())
     except Exception as error:
-        traceback.print_exc()
+        with suppress(OSError):
+            traceback.print_exc()
         return _error("analysis-failed", f"{type(error).__name__}: {error}")
 
 
-def _run(library: Library, message: Message, progress: Progress) -> Message:
+def _files(sizes: dict[str, int | None]) -> tuple[bytes, bytes | None]:
+    """The model's bytes and the data set's."""
+    assert sizes["model"] is not None
+    return _received(sizes["model"]), None if sizes["dataset"] is None else _received(sizes["dataset"])
+
+
+def _received(size: int) -> bytes:
+    data = sys.stdin.buffer.read(size)
+    if len(data) < size:
+        sys.exit("the supervisor is gone")
+    return data
+
+
+def _run(library: Library, message: Message, model: bytes, dataset: bytes | None, progress: Progress) -> Message:
     if message["kind"] == "inspect":
-        envelope: Message = {"result": library.inspect(message["path"]), "witness": None, "certificate": None}
+        envelope: Message = {"result": library.inspect(model), "witness": None, "certificate": None}
         return {"type": "result"} | envelope
-    envelope = library.analyze(message["path"], message["request"], progress, message.get("dataset"))
-    return {"type": "result"} | envelope
+    return {"type": "result"} | library.analyze(model, message["request"], progress, dataset)
 
 
 def _error(slug: str, detail: str) -> bytes:

@@ -2,42 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from app.lipschitz.analysis import analyze
+from app.lipschitz.errors import LipschitzError
 from app.lipschitz.ingest import inspect
 from app.worker import warmup
+from app.worker.admission import admit
+from app.worker.causes import forbidden_attempt, is_exhaustion
+from app.worker.confinement import Achieved, Policy, after_torch
 from app.worker.loop import Progress
-
-CPU_ALLOCATION_FAILED = "can't allocate memory"
 
 
 class LipschitzLibrary:
-    """Reads the file that it is told of, and hands its bytes to the library."""
+    """Hands the bytes to the library, unless they are a program that may not run here."""
 
-    def describe(self) -> dict[str, str]:
-        """Warm up; the device and the version of torch."""
-        model = warmup.tiny_model()
-        inspect(model)
-        analyze(model, warmup.REQUEST, lambda _progress: None)
-        return {"device": "cuda" if torch.cuda.is_available() else "cpu", "torch": torch.__version__}
+    def __init__(self, policy: Policy, achieved: Achieved) -> None:
+        self._policy = policy
+        self._achieved = achieved
 
-    def inspect(self, path: str) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
+        """Warm up, so that whatever is imported late is there, then close the door; what jobs run on."""
+        has_gpu = torch.cuda.is_available()
+        if has_gpu:
+            torch.cuda.set_per_process_memory_fraction(self._policy.gpu_memory_fraction)
+        warmup.run()
+        self._achieved = after_torch(self._policy, self._achieved)
+        return {
+            "device": "cuda" if has_gpu else "cpu",
+            "torch": torch.__version__,
+            "confinement": self._achieved.level,
+            "details": self._achieved.details(),
+        }
+
+    def inspect(self, data: bytes) -> dict[str, Any]:
         """The model's inspection as JSON."""
-        return asdict(inspect(Path(path).read_bytes()))
+        with _told():
+            admit(data, self._policy, self._achieved)
+            return asdict(inspect(data))
 
-    def analyze(self, path: str, request: dict[str, object], progress: Progress, dataset: str | None) -> dict[str, Any]:
-        """The contract's result, the witness and the certificate; torch's allocation failures become MemoryError."""
-        try:
-            rows = None if dataset is None else Path(dataset).read_bytes()
-            return analyze(Path(path).read_bytes(), request, progress, rows)
-        except torch.OutOfMemoryError as error:
+    def analyze(
+        self, data: bytes, request: dict[str, object], progress: Progress, dataset: bytes | None
+    ) -> dict[str, Any]:
+        """The contract's result, the witness and the certificate."""
+        with _told():
+            admit(data, self._policy, self._achieved)
+            return analyze(data, request, progress, dataset)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Failed allocations become MemoryError, whoever met them; a refusal says what confinement did not allow."""
+    try:
+        yield
+    except Exception as error:
+        if is_exhaustion(error):
             raise MemoryError(str(error)) from error
-        except RuntimeError as error:
-            if CPU_ALLOCATION_FAILED in str(error):
-                raise MemoryError(str(error)) from error
-            raise
+        attempt = forbidden_attempt(error)
+        if isinstance(error, LipschitzError) and attempt not in error.detail:
+            error.detail = f"{error.detail} The model tried what it may not: {attempt}"
+        raise

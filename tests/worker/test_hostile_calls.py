@@ -1,0 +1,118 @@
+"""What native code inside a child can still do: next to nothing."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.jobs.nursery import WarmChild
+from tests.worker.children import ask, started
+
+DENIED = (errno.EPERM, errno.EACCES, errno.ENOSYS)
+
+CALLS = (
+    "open a TCP socket",
+    "open a Unix socket",
+    "make a socket pair",
+    "fork",
+    "execute",
+    "signal its parent",
+    "kill every process",
+    "trace its parent",
+    "unshare",
+    "become root",
+    "outlive its parent",
+    "raise its limits",
+    "map shared memory",
+    "make a memory file",
+    "use io_uring",
+    "watch files",
+)
+CHANGES = ("overwrite", "create", "truncate", "delete", "rename", "link", "symlink", "chmod", "make a folder")
+STILL_DONE = ("start a thread", "signal itself", "import something late")
+FREE_TO_ALL = (
+    "open a TCP socket",
+    "open a Unix socket",
+    "make a socket pair",
+    "fork",
+    "signal its parent",
+    "outlive its parent",
+    "raise its limits",
+    "map shared memory",
+    "make a memory file",
+    "watch files",
+)
+
+
+@pytest.fixture(scope="module", params=["root", "ordinary"])
+def warm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmChild]:
+    folder = tmp_path_factory.mktemp("child")
+    folder.chmod(0o755)
+    with started("tests.worker.attempts", folder, request.param) as child:
+        assert (child.confinement, child.details["missing"]) == ("full", [])
+        yield child
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    """A file that the permission bits give to everybody, in a folder that they give to everybody."""
+    path = tmp_path / "file"
+    path.write_text("kept")
+    path.chmod(0o666)
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        folder.chmod(0o777)
+    return path
+
+
+def met(warm: WarmChild, attempt: str, argument: object = "") -> int:
+    return ask(warm, "analyze", b"", attempt=attempt, argument=str(argument))["result"]["errno"]
+
+
+@pytest.mark.parametrize("attempt", CALLS)
+def test_system_calls_are_refused(warm: WarmChild, attempt: str) -> None:
+    assert met(warm, attempt) in DENIED
+
+
+@pytest.mark.parametrize("attempt", CHANGES)
+def test_no_file_is_changed(warm: WarmChild, target: Path, attempt: str) -> None:
+    before = sorted(path.name for path in target.parent.iterdir())
+    assert met(warm, attempt, target) in DENIED
+    assert sorted(path.name for path in target.parent.iterdir()) == before
+    assert (target.read_text(), target.stat().st_mode & 0o777) == ("kept", 0o666)
+
+
+@pytest.mark.parametrize("attempt", ["read", "read in a thread"])
+def test_no_file_of_others_is_read(warm: WarmChild, target: Path, attempt: str) -> None:
+    for path in (target, "/etc/passwd", "/etc/hostname", "/proc/1/cmdline", "/proc/self/../1/environ"):
+        assert met(warm, attempt, path) in DENIED, path
+
+
+def test_no_folder_of_others_is_listed(warm: WarmChild) -> None:
+    for path in ("/", "/etc", "/tmp", "/home", "/proc", "/dev", "/var"):
+        assert met(warm, "list", path) in DENIED, path
+
+
+@pytest.mark.parametrize("attempt", STILL_DONE)
+def test_what_jobs_need_still_works(warm: WarmChild, attempt: str) -> None:
+    assert met(warm, attempt) == 0
+
+
+def test_root_is_gone(warm: WarmChild) -> None:
+    assert warm.details["user"] != 0
+    status = Path(f"/proc/{warm.child.pid}/status").read_text()
+    assert "NoNewPrivs:\t1" in status
+    assert "Seccomp:\t2" in status
+    effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff"))
+    assert int(effective, 16) & ~0b100 == 0, "at most the right to read Python's own files"
+
+
+def test_the_same_attempts_work_where_nothing_confines(target: Path, tmp_path: Path) -> None:
+    """So that the tests above could fail."""
+    with started("tests.worker.attempts", tmp_path, confinement="none") as free:
+        assert [met(free, attempt) for attempt in FREE_TO_ALL] == [0] * len(FREE_TO_ALL)
+        assert [met(free, "read", path) for path in (target, "/etc/passwd")] == [0, 0]
+        assert met(free, "list", "/") == 0
+        assert met(free, "chmod", target) == 0
