@@ -1,0 +1,84 @@
+"""What registries call. The answer comes at once; the work is done in the background, and survives a crash."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+
+from anyio import to_thread
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+
+from app.api.documents import answers
+from app.api.house import House, InHouse, TakingWork
+from app.api.problems import parse_json
+from app.errors import BadSignature, Draining, HookDisabled, MalformedJson, StaleDelivery, TooLarge
+from app.registries import huggingface, mlflow
+from app.registries.signing import check_mlflow, same
+from app.store.hooks import HookKey
+
+router = APIRouter(prefix="/v1/hooks", tags=["Registry hooks and webhooks"], dependencies=[TakingWork])
+
+MAX_BYTES = 2**20
+MAX_ID = 128
+CHALLENGE = {"WWW-Authenticate": "Signature"}
+PROBLEMS = (BadSignature, StaleDelivery, HookDisabled, MalformedJson, TooLarge, Draining)
+BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
+
+
+class Taken(BaseModel):
+    """What becomes of a delivery."""
+
+    delivery: str
+    state: str = Field(description="ignored; or received, waiting (for the job), reporting, done or failed.")
+    job: str | None = None
+
+
+@router.post("/mlflow", status_code=202, openapi_extra=BODY, responses=answers(*PROBLEMS))
+async def mlflow_hook(request: Request, house: InHouse) -> Taken:
+    """A webhook of an MLflow 3 model registry: new versions and aliases are analysed, and tagged with what is found."""
+    body, settings = await _body(request), house.settings
+    secret = _configured(settings.mlflow_webhook_secret if house.outbound.server is not None else "")
+    try:
+        delivery = check_mlflow(secret, request.headers, body, time.time(), settings.hook_tolerance_s)
+    except (BadSignature, StaleDelivery) as problem:
+        raise type(problem)(problem.detail, headers=CHALLENGE) from problem
+    return await _taken(house, mlflow.NAME, delivery, mlflow.event_of(parse_json(body)))
+
+
+@router.post("/huggingface", status_code=202, openapi_extra=BODY, responses=answers(*PROBLEMS))
+async def huggingface_hook(request: Request, house: InHouse) -> Taken:
+    """A webhook of the Hugging Face hub: the model at the pushed commit is analysed."""
+    body = await _body(request)
+    secret = _configured(house.settings.huggingface_webhook_secret)
+    if not same(request.headers.get("x-webhook-secret", ""), secret):
+        raise BadSignature("The header X-Webhook-Secret is missing or wrong.", headers=CHALLENGE)
+    event = huggingface.event_of(parse_json(body))
+    # The hub numbers no deliveries: the same commit of the same repository is the same delivery.
+    delivery = "" if event is None else f"{event['repository']}@{event['revision']}"
+    return await _taken(house, huggingface.NAME, delivery, event)
+
+
+async def _taken(house: House, registry: str, delivery: str, event: dict[str, str] | None) -> Taken:
+    if event is None:
+        return Taken(delivery=delivery, state="ignored")
+    if len(delivery) > MAX_ID:
+        delivery = hashlib.sha256(delivery.encode()).hexdigest()
+    key = HookKey(registry, delivery)
+    row = await to_thread.run_sync(house.outbound.hooks.receive, key, house.settings.hook_owner, event)
+    return Taken(delivery=delivery, state=row["state"], job=row["job"])
+
+
+def _configured(secret: str) -> str:
+    if not secret:
+        raise HookDisabled("The operator has configured no such registry.")
+    return secret
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BYTES:
+            raise TooLarge(f"A hook's message may take {MAX_BYTES} bytes.")
+    return bytes(body)

@@ -1,0 +1,122 @@
+"""The way in for models that come from hooks: what an upload and a submission do, without a request around them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from typing import Any
+
+from app.api import formats
+from app.api.requests import AnalysisFields, parse_fields
+from app.api.submission import time_limit
+from app.errors import IdempotencyMismatch
+from app.jobs.admission import ModelService
+from app.jobs.record import JobRecord
+from app.jobs.service import JobService, Submission
+from app.registries.sources import Shape
+from app.settings import Settings
+from app.store.blobs import Staged
+from app.store.idempotency import Claim, Earlier, IdempotencyRepository
+
+LOOK_S = 0.2
+
+
+class Intake:
+    """Blocks its thread; `settings.hook_request` says what is asked of every model."""
+
+    def __init__(
+        self, settings: Settings, models: ModelService, jobs: JobService, idempotency: IdempotencyRepository
+    ) -> None:
+        self._settings = settings
+        self._models = models
+        self._jobs = jobs
+        self._idempotency = idempotency
+        self._fields = parse_fields(AnalysisFields, settings.hook_request)
+
+    def known(self, tenant: str, sha256: str) -> bool:
+        """Whether the tenant has this model."""
+        return self._models.known(tenant, sha256) is not None
+
+    def admit(self, tenant: str, staged: Staged, name: str) -> None:
+        """Have a child read the file, and keep it; raises the refusal."""
+        formats.detect(staged.path, self._settings.max_unpacked_bytes)
+        if self.known(tenant, staged.sha256):
+            return
+        inspection = self._models.submit_inspection(tenant, staged)
+        deadline = time.monotonic() + self._models.patience_s
+        while not inspection.is_over and time.monotonic() < deadline:
+            time.sleep(LOOK_S)
+            inspection = self._jobs.get(tenant, inspection.id)
+        self._models.admit(tenant, staged, name, inspection)
+
+    def submit(
+        self, tenant: str, sha256: str, shapes: tuple[Shape, ...], key: str, metadata: dict[str, Any]
+    ) -> JobRecord:
+        """Queue the analysis; the same key gives the same job."""
+        claim = Claim(tenant, _short(key), _digest([sha256, key]))
+        earlier = self._idempotency.begin(claim)
+        if isinstance(earlier, Earlier) and earlier.fingerprint != claim.fingerprint:
+            raise IdempotencyMismatch("The registry sent another model under the same delivery id.")
+        if isinstance(earlier, Earlier) and earlier.job is not None:
+            return self._jobs.get(tenant, earlier.job)
+        submission = Submission(
+            sha256,
+            self._asked(tenant, sha256, shapes).canonical(),
+            timeout_s=time_limit(self._fields, self._settings),
+            priority=self._fields.priority,
+            metadata=self._fields.metadata | metadata,
+            tenant=tenant,
+            idempotency_key=claim.key,
+            queue_timeout_s=self._fields.queue_timeout_s,
+            webhook_url=self._fields.webhook_url,
+        )
+        return self._jobs.submit(submission)
+
+    def ended(self, tenant: str, job_id: str) -> tuple[JobRecord, dict[str, Any] | None]:
+        """A job and its result; UnknownJob or JobExpired where it is gone."""
+        job = self._jobs.get(tenant, job_id)
+        return job, self._jobs.result(job)
+
+    def _asked(self, tenant: str, sha256: str, shapes: tuple[Shape, ...]) -> AnalysisFields:
+        if self._fields.inputs is not None or not shapes:
+            return self._fields
+        declared = self._models.get(tenant, sha256).inspection["inputs"]
+        return self._fields.model_copy(update={"inputs": inputs_of(declared, shapes)})
+
+
+def inputs_of(declared: list[dict[str, Any]], shapes: tuple[Shape, ...]) -> dict[str, list[int]] | None:
+    """The sizes that a file leaves open, as its registry gives them; a leading open size is the batch and becomes 1.
+
+    None where nothing is open, or where the registry's inputs are not the file's.
+    """
+    by_name = {shape.name: shape.sizes for shape in shapes}
+    names = [tensor["name"] for tensor in declared]
+    if set(names) <= set(by_name):
+        given = [by_name[name] for name in names]
+    elif len(shapes) == len(declared):
+        given = [shape.sizes for shape in shapes]
+    else:
+        return None
+    filled = {tensor["name"]: _filled(tensor["shape"], sizes) for tensor, sizes in zip(declared, given, strict=True)}
+    known = {name: shape for name, shape in filled.items() if shape is not None}
+    return known or None
+
+
+def _filled(declared: list[int], given: tuple[int, ...]) -> list[int] | None:
+    """One input's shape; a file that tells not even the rank declares []."""
+    if declared and (len(declared) != len(given) or min(declared) >= 1):
+        return None
+    sizes = [fixed if fixed >= 1 else size for fixed, size in zip(declared or given, given, strict=True)]
+    if sizes and sizes[0] < 1:
+        sizes[0] = 1
+    return sizes if sizes and min(sizes) >= 1 else None
+
+
+def _short(key: str) -> str:
+    """A key that fits its column and cannot be a caller's, whose keys are printable ASCII."""
+    return f"\u2020{_digest([key])}"
+
+
+def _digest(parts: list[str]) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

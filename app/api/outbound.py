@@ -1,0 +1,133 @@
+"""Everything that connects to the outside, built and started together: webhooks, sources, registries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from sqlalchemy import RowMapping
+
+from app.api.intake import Intake
+from app.api.webhooks import message_of
+from app.errors import SourceRefused
+from app.registries import hooks, huggingface, mlflow, webhooks
+from app.registries.fetch import Fetcher
+from app.registries.guard import Guard
+from app.registries.hooks import HookWorker
+from app.registries.huggingface import Hub
+from app.registries.mlflow import Server
+from app.registries.rounds import Rounds
+from app.registries.signing import tenant_secret
+from app.registries.sources import Source
+from app.registries.webhooks import Sender
+from app.settings import Settings
+from app.store.blobs import Blobs
+from app.store.database import Database
+from app.store.deliveries import DeliveryRepository
+from app.store.hooks import HookKey, HookRepository
+from app.store.secrets import own_secret
+
+
+class MlflowRegistry:
+    """Versions of the configured server, and their tags."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def source(self, event: dict[str, str]) -> Source:
+        """The version that the event is about."""
+        return self._server.version(event["name"], event["version"], None)
+
+    def report(self, event: dict[str, str], tags: dict[str, str]) -> None:
+        """Set the tags."""
+        for key, value in tags.items():
+            self._server.tag(event["name"], event["version"], key, value)
+
+
+class HubRegistry:
+    """Repositories of the configured hub, which has no tags: what was found stays here."""
+
+    def __init__(self, hub: Hub, patterns: str) -> None:
+        self._hub = hub
+        self._patterns = patterns
+
+    def source(self, event: dict[str, str]) -> Source:
+        """The repository at the commit that the event is about."""
+        return self._hub.snapshot(event["repository"], event["revision"], self._patterns)
+
+    def report(self, event: dict[str, str], tags: dict[str, str]) -> None:
+        """Nothing to write."""
+
+
+@dataclass(frozen=True)
+class Outbound:
+    """The rooms that reach out; `server` is None without a tracking server."""
+
+    settings: Settings
+    guard: Guard
+    deliveries: DeliveryRepository
+    hooks: HookRepository
+    secret_of: Callable[[str], str]
+    server: Server | None
+    hub: Hub
+    public_hub: Hub
+    sender: Sender
+    worker: HookWorker
+    rounds: list[Rounds[HookKey] | Rounds[str]]
+
+    def start(self) -> None:
+        """Begin to send, and to work on what registries tell."""
+        self.rounds.extend([self.sender.rounds(), self.worker.rounds()])
+        for rounds in self.rounds:
+            rounds.start()
+
+    def stop(self) -> None:
+        """End what was begun."""
+        for rounds in self.rounds:
+            rounds.stop()
+
+    def hub_for(self, tenant: str) -> Hub:
+        """The hub; with the operator's token for the operator's own tenant only."""
+        return self.hub if tenant == self.settings.hook_owner else self.public_hub
+
+    def server_for(self, tenant: str) -> Server:
+        """The tracking server, for the operator's own tenant; SourceRefused otherwise."""
+        if self.server is None or tenant != self.settings.hook_owner:
+            raise SourceRefused("This service fetches no models from MLflow for you.")
+        return self.server
+
+    def fetcher(self) -> Fetcher:
+        """For URLs that callers give."""
+        return Fetcher(self.guard, self.settings.source_timeout_s, {})
+
+
+def open_outbound(settings: Settings, database: Database, blobs: Blobs, intake: Intake) -> Outbound:
+    """Everything built, nothing started; ValueError for settings that cannot be read."""
+    guard, limit_s = Guard.of(settings.outbound_allow), settings.source_timeout_s
+    uri, endpoint = settings.mlflow_tracking_uri, settings.huggingface_endpoint
+    server = Server.of(uri, settings.mlflow_token, guard, limit_s) if uri else None
+    hub = Hub.of(endpoint, settings.huggingface_token, guard, limit_s)
+    registries: dict[str, hooks.Registry] = {huggingface.NAME: HubRegistry(hub, settings.huggingface_files)}
+    if server is not None:
+        registries[mlflow.NAME] = MlflowRegistry(server)
+    deliveries, received = DeliveryRepository(database), HookRepository(database)
+    secret_of = partial(tenant_secret, settings.webhook_secret or own_secret(database, "webhooks"))
+    sending = webhooks.Terms(
+        settings.webhook_timeout_s, tuple(settings.webhook_pauses_s), settings.poll_s, settings.retention_s
+    )
+    working = hooks.Terms(tuple(settings.hook_pauses_s), settings.poll_s, settings.retention_s)
+    render: Callable[[RowMapping], bytes] = message_of(settings.public_url)
+    return Outbound(
+        settings,
+        guard,
+        deliveries,
+        received,
+        secret_of,
+        server,
+        hub,
+        Hub.of(endpoint, "", guard, limit_s),
+        Sender(deliveries, guard, sending, secret_of, render),
+        HookWorker(received, registries, intake, blobs.stage, working),
+        [],
+    )

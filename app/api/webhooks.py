@@ -1,0 +1,153 @@
+"""Outgoing webhooks: their signing secret, what was sent, and sending it again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, Field
+from sqlalchemy import RowMapping
+
+from app.api.callers import InCaller
+from app.api.documents import answers
+from app.api.house import InHouse
+from app.api.pages import InPages
+from app.api.views import time_of, urls_of
+from app.errors import InvalidRequest, UnknownDelivery
+from app.store.deliveries import PENDING
+
+router = APIRouter(prefix="/v1/webhooks", tags=["Registry hooks and webhooks"])
+
+
+class SecretView(BaseModel):
+    """What a receiver checks signatures with."""
+
+    secret: str = Field(description="`whsec_` and the key in base64, as Standard Webhooks has it.")
+
+
+class AttemptView(BaseModel):
+    """One try."""
+
+    at: datetime
+    status: int | None = Field(description="The receiver's HTTP status; null where it gave none.")
+    error: str | None = Field(description="Why the try failed; null for one that did not.")
+    seconds: float
+
+
+class DeliveryView(BaseModel):
+    """One message to one receiver."""
+
+    id: str = Field(description="The header `webhook-id`, the same in every try.")
+    job: str
+    url: str
+    type: str = Field(description="job.succeeded, job.failed, job.canceled or job.timed_out.")
+    state: str = Field(description="pending, delivered or failed.")
+    created_at: datetime
+    delivered_at: datetime | None
+    next_at: datetime | None = Field(description="When it is tried next; null once it is settled.")
+    attempts: list[AttemptView]
+
+    @classmethod
+    def of(cls, row: RowMapping, attempts: list[RowMapping]) -> DeliveryView:
+        """The view of a row and of the attempts at any messages."""
+        return cls(
+            **{name: row[name] for name in ("id", "job", "url", "type", "state")},
+            created_at=time_of(row["created_at"]),
+            delivered_at=row["delivered_at"] and time_of(row["delivered_at"]),
+            next_at=time_of(row["next_at"]) if row["state"] == PENDING else None,
+            attempts=[
+                AttemptView(at=time_of(tried["at"]), **{n: tried[n] for n in ("status", "error", "seconds")})
+                for tried in attempts
+                if tried["delivery"] == row["id"]
+            ],
+        )
+
+
+class DeliveryPage(BaseModel):
+    """Messages, newest first."""
+
+    deliveries: list[DeliveryView]
+    next_page_token: str | None
+
+
+class ReceivedView(BaseModel):
+    """What a registry told the service, and how far the service is with it."""
+
+    registry: str
+    delivery: str
+    state: str = Field(description="received, waiting (for the job), reporting, done or failed.")
+    event: dict[str, str]
+    job: str | None
+    error: str | None
+    tags: dict[str, str] | None = Field(description="What was written back, or will be.")
+    created_at: datetime
+
+    @classmethod
+    def of(cls, row: RowMapping) -> ReceivedView:
+        """The view of a row."""
+        names = ("registry", "delivery", "state", "event", "job", "error", "tags")
+        return cls(**{name: row[name] for name in names}, created_at=time_of(row["created_at"]))
+
+
+class ReceivedPage(BaseModel):
+    """Deliveries of registries, newest first."""
+
+    received: list[ReceivedView]
+    next_page_token: str | None
+
+
+@router.get("/secret")
+def get_secret(house: InHouse, caller: InCaller) -> SecretView:
+    """The secret that the caller's webhooks are signed with."""
+    return SecretView(secret=house.outbound.secret_of(caller.tenant))
+
+
+@router.get("/deliveries", responses=answers(InvalidRequest))
+def list_deliveries(
+    house: InHouse,
+    caller: InCaller,
+    page: InPages,
+    job: Annotated[str | None, Query(max_length=36, description="Only those about this job.")] = None,
+) -> DeliveryPage:
+    """Messages with every attempt, newest first."""
+    repository = house.outbound.deliveries
+    rows = repository.page(caller.tenant, job, page.limit, page.after)
+    shown, token = page.cut(rows, lambda row: (row["created_at"], row["id"]))
+    attempts = repository.attempts([row["id"] for row in shown])
+    return DeliveryPage(deliveries=[DeliveryView.of(row, attempts) for row in shown], next_page_token=token)
+
+
+@router.post("/deliveries/{delivery_id}/redeliver", status_code=202, responses=answers(UnknownDelivery))
+def redeliver(delivery_id: Annotated[str, Path(max_length=36)], house: InHouse, caller: InCaller) -> DeliveryView:
+    """Send a message again, under the same id, whatever became of it before."""
+    repository = house.outbound.deliveries
+    row = repository.resend(caller.tenant, delivery_id)
+    if row is None:
+        raise UnknownDelivery(f"No delivery {delivery_id}.")
+    return DeliveryView.of(row, repository.attempts([delivery_id]))
+
+
+@router.get("/received", responses=answers(InvalidRequest))
+def list_received(house: InHouse, caller: InCaller, page: InPages) -> ReceivedPage:
+    """What registries told the service, newest first."""
+    rows = house.outbound.hooks.page(caller.tenant, page.limit, page.after)
+    shown, token = page.cut(rows, lambda row: (row["created_at"], row["delivery"]))
+    return ReceivedPage(received=[ReceivedView.of(row) for row in shown], next_page_token=token)
+
+
+def message_of(public_url: str) -> Callable[[RowMapping], bytes]:
+    """Renders a message; `public_url` is put before the paths of the job's parts."""
+    prefix = public_url.rstrip("/")
+
+    def render(row: RowMapping) -> bytes:
+        facts = row["facts"]
+        paths = urls_of(facts["id"], facts["has_certificate"], facts["has_witness"]).model_dump()
+        urls = {name: path and prefix + path for name, path in paths.items()}
+        timestamp = time_of(facts["finished_at"]).isoformat().replace("+00:00", "Z")
+        data = {"id": facts["id"], "status": facts["status"], "urls": urls}
+        return json.dumps({"type": row["type"], "timestamp": timestamp, "data": data}).encode()
+
+    return render

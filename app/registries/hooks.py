@@ -1,0 +1,168 @@
+"""Works on what registries told us: fetch the model, have it analysed, write the bounds back; survives crashes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sqlalchemy import RowMapping
+
+from app.errors import Busy, Problem, QueueFull, QuotaExceeded, SourceUnreachable, StorageFull, StorageUnavailable
+from app.jobs.record import JobRecord
+from app.registries.rounds import Rounds
+from app.registries.sources import Shape, Source, Stage, told, whole
+from app.registries.webhooks import pause
+from app.store.blobs import Staged
+from app.store.hooks import DONE, FAILED, RECEIVED, REPORTING, WAITING, HookKey, HookRepository
+
+logger = logging.getLogger(__name__)
+
+THREADS = 2
+LEASE_S = 30.0
+RENEW_S = 10.0
+FORGET_S = 600.0
+TRANSIENT = (SourceUnreachable, Busy, QueueFull, QuotaExceeded, StorageFull, StorageUnavailable)
+PREFIX = "lipschitz."
+
+
+class Registry(Protocol):
+    """A place that tells us of models, and may want to hear what we found."""
+
+    def source(self, event: dict[str, str]) -> Source:
+        """The model that the event is about; Refused or Unreachable."""
+
+    def report(self, event: dict[str, str], tags: dict[str, str]) -> None:
+        """Write what we found; Refused or Unreachable."""
+
+
+class Intake(Protocol):
+    """The service's own way in: what an upload and a `POST /v1/jobs` do."""
+
+    def known(self, tenant: str, sha256: str) -> bool:
+        """Whether the tenant has this model."""
+
+    def admit(self, tenant: str, staged: Staged, name: str) -> None:
+        """Have a child read the file, and keep it; raises the refusal."""
+
+    def submit(
+        self, tenant: str, sha256: str, shapes: tuple[Shape, ...], key: str, metadata: dict[str, Any]
+    ) -> JobRecord:
+        """Queue the analysis; the same key gives the same job."""
+
+    def ended(self, tenant: str, job_id: str) -> tuple[JobRecord, dict[str, Any] | None]:
+        """A job and its result; UnknownJob or JobExpired where it is gone."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How long to try: the waits after each failed try, and how often to look, in seconds."""
+
+    pauses_s: tuple[float, ...]
+    poll_s: float
+    keep_s: float
+
+
+class HookWorker:
+    """Brings every delivery one state further at a time."""
+
+    def __init__(
+        self,
+        repository: HookRepository,
+        registries: Mapping[str, Registry],
+        intake: Intake,
+        stage: Stage,
+        terms: Terms,
+    ) -> None:
+        self._repository = repository
+        self._registries = registries
+        self._intake = intake
+        self._stage = stage
+        self._terms = terms
+
+    def rounds(self) -> Rounds[HookKey]:
+        """The threads that work."""
+        rounds = Rounds("hooks", THREADS, self._terms.poll_s, self._repository.due, self.work)
+        rounds.also(RENEW_S, lambda: self._repository.renew(rounds.under_way, LEASE_S))
+        rounds.also(FORGET_S, lambda: self._repository.forget(self._terms.keep_s))
+        return rounds
+
+    def work(self, key: HookKey) -> None:
+        """Take the delivery's next step, unless another process does."""
+        row = self._repository.claim(key, LEASE_S)
+        if row is None:
+            return
+        step: Callable[[HookKey, RowMapping], None] = {
+            RECEIVED: self._fetch,
+            WAITING: self._conclude,
+            REPORTING: self._report,
+        }[row["state"]]
+        try:
+            with told():
+                step(key, row)
+        except Problem as problem:
+            self._failed(key, row, problem)
+        except Exception:
+            self._failed(key, row, Problem("An unexpected error; the service's log has more."))
+            raise
+
+    def _fetch(self, key: HookKey, row: RowMapping) -> None:
+        source = self._registry(key).source(row["event"])
+        found = source.find()
+        sha256 = found.sha256
+        if sha256 is None or not self._intake.known(row["tenant"], sha256):
+            staged = whole(found, source, self._stage)
+            try:
+                sha256 = staged.sha256
+                self._intake.admit(row["tenant"], staged, found.name)
+            finally:
+                staged.close()
+        metadata = {key.registry: row["event"] | {"delivery": key.delivery}}
+        job = self._intake.submit(row["tenant"], sha256, found.shapes, f"hook {key.registry} {key.delivery}", metadata)
+        self._repository.advance(key, WAITING, job=job.id, error=None)
+        logger.info("hook %s/%s: job %s", key.registry, key.delivery, job.id)
+
+    def _conclude(self, key: HookKey, row: RowMapping) -> None:
+        job, result = self._intake.ended(row["tenant"], row["job"])
+        self._repository.advance(key, REPORTING, tags=tags_of(job, result))
+
+    def _report(self, key: HookKey, row: RowMapping) -> None:
+        self._registry(key).report(row["event"], row["tags"])
+        self._repository.advance(key, DONE if row["job"] is not None else FAILED, error=row["error"])
+        logger.info("hook %s/%s: reported %s", key.registry, key.delivery, row["tags"])
+
+    def _failed(self, key: HookKey, row: RowMapping, problem: Problem) -> None:
+        """Try again later, or go on to tell the registry why there is no bound, or end."""
+        may_pass = isinstance(problem, TRANSIENT) or type(problem) is Problem
+        if may_pass and row["tries"] <= len(self._terms.pauses_s):
+            self._repository.postpone(key, pause(self._terms.pauses_s, row["tries"]), problem.detail)
+        elif row["state"] == REPORTING:
+            self._repository.advance(key, FAILED, error=problem.detail)
+        else:
+            tags = {f"{PREFIX}verdict": "error", f"{PREFIX}error": problem.detail}
+            self._repository.advance(key, REPORTING, tags=tags, error=problem.detail)
+        logger.warning("hook %s/%s (%s): %s", key.registry, key.delivery, row["state"], problem.detail)
+
+    def _registry(self, key: HookKey) -> Registry:
+        registry = self._registries.get(key.registry)
+        if registry is None:
+            raise SourceUnreachable(f"The registry {key.registry} is not configured.")
+        return registry
+
+
+def tags_of(job: JobRecord, result: dict[str, Any] | None) -> dict[str, str]:
+    """What a registry is told of a job that is over; a number that does not exist is `none`."""
+    tags = {"job": job.id, "status": str(job.status)}
+    if result is None:
+        error = job.error or {}
+        return _prefixed(tags | {"verdict": "error", "error": str(error.get("detail", job.status))})
+    for side in ("upper", "lower"):
+        bound = result.get(side) or {}
+        tags[side] = "none" if bound.get("value") is None else repr(float(bound["value"]))
+        tags |= {f"{side}.method": str(bound["method"])} if "method" in bound else {}
+    return _prefixed(tags | {"verdict": str(result.get("verdict") or "none")})
+
+
+def _prefixed(tags: dict[str, str]) -> dict[str, str]:
+    return {PREFIX + name: value for name, value in tags.items()}

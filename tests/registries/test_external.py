@@ -1,0 +1,95 @@
+"""ONNX files that were split by onnx itself become one file again, with the same numbers."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+
+from app.errors import InvalidModel
+from app.registries.fetch_external import embed, external_files
+
+
+def network(sizes: list[int]) -> onnx.ModelProto:
+    """Layers of random weights; the small tensors stay in the file when it is split."""
+    generator = np.random.default_rng(0)
+    nodes, tensors = [], []
+    for index, (columns, rows) in enumerate(pairwise(sizes)):
+        weight = generator.standard_normal((columns, rows)).astype(np.float32)
+        tensors += [numpy_helper.from_array(weight, f"w{index}"), numpy_helper.from_array(weight[0], f"b{index}")]
+        nodes.append(helper.make_node("Gemm", [f"x{index}", f"w{index}", f"b{index}"], [f"x{index + 1}"]))
+    ends = [helper.make_tensor_value_info(f"x{i}", TensorProto.FLOAT, [1, sizes[i]]) for i in (0, len(sizes) - 1)]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], tensors)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def joined(folder: Path) -> bytes:
+    model, pieces = (folder / "model.onnx").read_bytes(), list[bytes]()
+    embed(model, {name: folder / name for name in external_files(model)}, pieces.append)
+    return b"".join(pieces)
+
+
+@pytest.mark.parametrize("to_one_file", [True, False])
+def test_a_split_model_is_whole_again(tmp_path: Path, to_one_file: bool) -> None:
+    whole = network([300, 200, 5])
+    onnx.save_model(
+        whole,
+        tmp_path / "model.onnx",
+        save_as_external_data=True,
+        all_tensors_to_one_file=to_one_file,
+        size_threshold=100,
+    )
+    split = (tmp_path / "model.onnx").read_bytes()
+    assert len(external_files(split)) == (1 if to_one_file else 3)
+    assert len(split) < 5000
+    again = onnx.load_model_from_string(joined(tmp_path))
+    onnx.checker.check_model(again, full_check=True)
+    assert not any(tensor.data_location for tensor in again.graph.initializer)
+    for one, other in zip(network([300, 200, 5]).graph.initializer, again.graph.initializer, strict=True):
+        np.testing.assert_array_equal(numpy_helper.to_array(one), numpy_helper.to_array(other))
+    assert again.graph.node == whole.graph.node
+
+
+def test_a_model_in_one_piece_names_no_files() -> None:
+    assert external_files(network([4, 3]).SerializeToString()) == []
+
+
+@pytest.mark.parametrize("location", ["/etc/passwd", "../secret", "a/../../b", "", "a\\b", "a\nb"])
+def test_places_elsewhere_are_refused(location: str) -> None:
+    with pytest.raises(InvalidModel):
+        external_files(pointing(location=location))
+
+
+@pytest.mark.parametrize(
+    "place", [{"offset": "99"}, {"length": "99"}, {"offset": "-1"}, {"length": "x"}, {"offset": "٣"}]
+)
+def test_places_beyond_the_file_are_refused(tmp_path: Path, place: dict[str, str]) -> None:
+    (tmp_path / "weights").write_bytes(bytes(16))
+    (tmp_path / "model.onnx").write_bytes(pointing(location="weights", **place))
+    with pytest.raises(InvalidModel):
+        joined(tmp_path)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused(data: bytes) -> None:
+    for candidate in (data, b"\x3a" + bytes([len(data) & 0x7F]) + data):
+        try:
+            external_files(candidate)
+        except InvalidModel:
+            continue
+
+
+def pointing(**place: str) -> bytes:
+    model = network([2, 2])
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in place.items():
+        tensor.external_data.add(key=key, value=value)
+    return model.SerializeToString()
