@@ -11,22 +11,29 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 import app
-from app.api import datasets, documents, jobs, models, problems, requests, system
+from app import observability
+from app.api import datasets, documents, hooks, jobs, models, problems, requests, sources, system, webhooks
+from app.api.drain import Drain
 from app.api.house import House
-from app.api.metrics import HttpMetrics, JobMetrics
+from app.api.idempotency import STALE_S
+from app.api.intake import Intake
+from app.api.job_metrics import EndingMetrics, JobMetrics
+from app.api.metrics import HttpMetrics
 from app.api.middleware import Envelope
-from app.errors import InvalidRequest
+from app.api.outbound import open_outbound
+from app.errors import Forbidden, InvalidRequest, Unauthorized
 from app.jobs.admission import ModelService
 from app.jobs.datasets import DatasetService
-from app.jobs.dispatcher import EmbeddedDispatcher
+from app.jobs.engine import Engine
 from app.jobs.service import JobService
-from app.jobs.supervisor import Supervisor
-from app.jobs.watch import Watch
+from app.pages import router as pages
+from app.pages import session
 from app.settings import Settings
-from app.store.blobs import Blobs
-from app.store.database import Database
-from app.store.jobs import JobRepository
+from app.store.endings import EndingRepository
+from app.store.idempotency import IdempotencyRepository
+from app.store.keys import KeyRepository
 from app.store.uploads import dataset_repository, model_repository
+from app.store.workers import WorkerRepository
 
 THREADS = 64
 
@@ -38,13 +45,16 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(service: FastAPI) -> AsyncIterator[None]:
         to_thread.current_default_thread_limiter().total_tokens = THREADS
-        house = await to_thread.run_sync(build, settings)
+        house = await to_thread.run_sync(build, settings, service.state.drain)
         service.state.house = house
-        registry.register(JobMetrics(house.jobs.counts, house.supervisor.workers))
-        await to_thread.run_sync(house.supervisor.start)
+        registry.register(JobMetrics(house.jobs.counts, house.live_workers))
+        service.state.ending_metrics = await to_thread.run_sync(EndingMetrics, registry, house.endings)
+        await to_thread.run_sync(house.engine.start)
+        house.outbound.start()
         yield
-        await to_thread.run_sync(house.supervisor.stop)
-        house.database.close()
+        await to_thread.run_sync(house.outbound.stop)
+        await to_thread.run_sync(house.engine.stop)
+        observability.flush(service)
 
     service = Service(
         title="Lipserve",
@@ -52,33 +62,53 @@ def create_app(settings: Settings) -> FastAPI:
         summary="Certified brackets on the Lipschitz constant of neural networks",
         lifespan=lifespan,
     )
-    service.state.registry = registry
-    service.add_middleware(Envelope, metrics=HttpMetrics(registry))
+    service.state.registry, service.state.drain = registry, Drain()
+    service.state.http_metrics = HttpMetrics(registry)
+    service.add_middleware(Envelope, metrics=service.state.http_metrics)
     problems.register(service)
-    for router in (system.router, models.router, datasets.router, jobs.router):
+    closed = (
+        system.router,
+        system.admin_router,
+        models.router,
+        datasets.router,
+        jobs.router,
+        pages.router,
+        webhooks.router,
+    )
+    service.include_router(system.open_router)
+    service.include_router(hooks.router)
+    for router in (pages.open_router, session.router):
         service.include_router(router)
+    for router in closed:
+        service.include_router(router, responses=documents.answers(Unauthorized, Forbidden))
+    if settings.otel:
+        observability.trace(service)
     return service
 
 
-def build(settings: Settings) -> House:
+def build(settings: Settings, drain: Drain) -> House:
     """Every room of the house, the database brought up to date."""
-    database = Database(settings.sqlalchemy_url())
-    database.migrate()
-    blobs = Blobs(settings.data_dir / "files", settings.max_upload_bytes, settings.disk_reserve_bytes)
-    dataset_blobs = Blobs(settings.data_dir / "datasets", settings.max_dataset_bytes, settings.disk_reserve_bytes)
-    repository, watch = JobRepository(database), Watch()
-    dispatcher = EmbeddedDispatcher(repository, settings.poll_s)
-    service = JobService(repository, dispatcher, watch)
+    engine = Engine(settings, runs_jobs=settings.local_workers)
+    database, blobs = engine.database, engine.blobs
+    service = JobService(engine.repository, engine.dispatcher, engine.watch, settings)
+    model_service = ModelService(model_repository(database), blobs, service, settings.inspect_timeout_s)
+    idempotency = IdempotencyRepository(database, settings.idempotency_s, STALE_S)
     return House(
         settings,
         database,
         blobs,
-        dataset_blobs,
-        watch,
+        engine.datasets,
+        engine.watch,
         service,
-        ModelService(model_repository(database), blobs, service, settings.inspect_timeout_s),
-        DatasetService(dataset_repository(database), dataset_blobs),
-        Supervisor(settings, repository, blobs, dataset_blobs, watch, dispatcher),
+        model_service,
+        DatasetService(dataset_repository(database), engine.datasets),
+        engine,
+        KeyRepository(database),
+        idempotency,
+        EndingRepository(database),
+        WorkerRepository(database),
+        drain,
+        open_outbound(settings, database, blobs, Intake(settings, model_service, service, idempotency)),
     )
 
 
@@ -90,7 +120,7 @@ class Service(FastAPI):
         if self.openapi_schema is None:
             document = super().openapi()
             schemas = document["components"]["schemas"]
-            for schema in (requests.AnalysisFields, requests.JobRequest, documents.ProblemView):
+            for schema in (requests.AnalysisFields, requests.JobRequest, sources.SourceRequest, documents.ProblemView):
                 own = schema.model_json_schema(ref_template="#/components/schemas/{model}")
                 schemas |= own.pop("$defs", {}) | {schema.__name__: own}
             schemas.pop("HTTPValidationError", None)

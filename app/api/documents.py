@@ -48,14 +48,16 @@ def answers(*kinds: type[Problem], also: Responses | None = None) -> Responses:
     return responses
 
 
-def file_body(*, with_request: bool = False) -> dict[str, Any]:
-    """The body of an upload: a form with part `file`, or the file itself."""
+def file_body(*, with_request: bool = False, source: str | None = None) -> dict[str, Any]:
+    """The body of an upload: a form with part `file`, or the file itself, or JSON of the schema `source`."""
     parts: dict[str, Any] = {"file": {"type": "string", "format": "binary"}}
     if with_request:
         parts["request"] = {"$ref": "#/components/schemas/AnalysisFields"}
     form = {"type": "object", "required": ["file"], "properties": parts}
     raw = {"schema": {"type": "string", "format": "binary"}}
     content = {"multipart/form-data": {"schema": form}, "application/octet-stream": raw}
+    if source is not None:
+        content["application/json"] = {"schema": {"$ref": f"#/components/schemas/{source}"}}
     return {"requestBody": {"required": True, "content": content}}
 
 

@@ -13,8 +13,9 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy import RowMapping
 
 from app.api.house import House
-from app.api.waiting import LOOK_S, rung
-from app.errors import UnknownJob
+from app.api.waiting import LOOK_S, rung, woken
+from app.errors import JobExpired, UnknownJob
+from app.jobs.record import JobRecord
 
 MEDIA_TYPE = "text/event-stream"
 BATCH = 100
@@ -27,25 +28,25 @@ def wants_stream(request: Request) -> bool:
     return MEDIA_TYPE in request.headers.get("accept", "")
 
 
-def event_stream(request: Request, house: House, job_id: str, after: int) -> StreamingResponse:
-    """Every event after number `after`, or after `Last-Event-ID`, until the job is over."""
+def event_stream(request: Request, house: House, job: JobRecord, after: int) -> StreamingResponse:
+    """Every event after number `after`, or after `Last-Event-ID`, until the job is over or the service stops."""
     last = request.headers.get("last-event-id", "")
     start = int(last) if last.isdecimal() else after
-    return StreamingResponse(_lines(house, job_id, start), media_type=MEDIA_TYPE, headers={"Cache-Control": "no-store"})
+    return StreamingResponse(_lines(house, job, start), media_type=MEDIA_TYPE, headers={"Cache-Control": "no-store"})
 
 
-async def _lines(house: House, job_id: str, after: int) -> AsyncIterator[str]:
+async def _lines(house: House, job: JobRecord, after: int) -> AsyncIterator[str]:
     loop = asyncio.get_running_loop()
     spoke_at = loop.time()
-    with house.watch.bell(job_id) as bell:
+    with woken(house, job.id) as bell:
         while True:
             bell.clear()
-            is_over = await to_thread.run_sync(_is_over, house, job_id)
-            rows = await to_thread.run_sync(house.jobs.events, job_id, after, BATCH)
+            is_over = await to_thread.run_sync(_is_over, house, job)
+            rows = await to_thread.run_sync(house.jobs.events, job.id, after, BATCH)
             for row in rows:
                 after, spoke_at = row["id"], loop.time()
                 yield _line(row)
-            if is_over and len(rows) < BATCH:
+            if (is_over and len(rows) < BATCH) or house.drain.is_on:
                 return
             if loop.time() - spoke_at > KEEP_ALIVE_S:
                 spoke_at = loop.time()
@@ -54,11 +55,11 @@ async def _lines(house: House, job_id: str, after: int) -> AsyncIterator[str]:
                 await rung(bell, LOOK_S)
 
 
-def _is_over(house: House, job_id: str) -> bool:
+def _is_over(house: House, job: JobRecord) -> bool:
     """A job that was deleted meanwhile is over, too."""
     try:
-        return house.jobs.get(job_id).is_over
-    except UnknownJob:
+        return house.jobs.get(job.tenant, job.id).is_over
+    except (UnknownJob, JobExpired):
         return True
 
 

@@ -5,98 +5,129 @@ from __future__ import annotations
 from typing import Annotated
 
 from anyio import to_thread
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 
 from app.api import formats
+from app.api.callers import Caller, InCaller, allowed
 from app.api.documents import answers, file_body
-from app.api.house import House, InHouse
+from app.api.house import House, InHouse, TakingWork
+from app.api.idempotency import InKey, once
 from app.api.pages import InPages
+from app.api.sources import SourceRequest, fetched, names_source, source_request
 from app.api.uploads import Upload, received
-from app.api.views import ModelPage, ModelView
+from app.api.views import ModelPage, ModelView, created
 from app.api.waiting import until_over
 from app.errors import (
     Busy,
     DigestMismatch,
+    Draining,
+    IdempotencyConflict,
+    IdempotencyMismatch,
     InvalidModel,
     InvalidRequest,
+    MalformedJson,
     MalformedRequest,
     ModelInUse,
     NotAModel,
+    SourceRefused,
+    SourceUnreachable,
     StorageFull,
+    StorageUnavailable,
     TooLarge,
+    TorchscriptRefused,
     UnknownModel,
 )
 from app.jobs.admission import ModelRecord
 
-router = APIRouter(prefix="/v1/models", tags=["Models"])
+router = APIRouter(prefix="/v1/models", tags=["Models"], dependencies=[Depends(allowed)])
 
 Digest = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="SHA-256 of the file.")]
 
-UPLOAD_PROBLEMS = (MalformedRequest, TooLarge, NotAModel, InvalidModel, Busy, StorageFull)
+UPLOAD_PROBLEMS = (
+    MalformedRequest, TooLarge, NotAModel, InvalidModel, TorchscriptRefused, Busy, StorageUnavailable, StorageFull,
+)  # fmt: skip
+SOURCE_PROBLEMS = (DigestMismatch, MalformedJson, InvalidRequest, SourceRefused, SourceUnreachable)
+CREATION_PROBLEMS = (IdempotencyConflict, IdempotencyMismatch, Draining)
 
 
-async def admitted(house: House, upload: Upload) -> tuple[ModelRecord, bool]:
+async def admitted(house: House, caller: Caller, upload: Upload) -> tuple[ModelRecord, bool]:
     """The model that an uploaded file is, and whether it is new; a child reads new files first."""
     models, staged = house.models, upload.staged
     await to_thread.run_sync(formats.detect, staged.path, house.settings.max_unpacked_bytes)
-    known = await to_thread.run_sync(models.known, staged.sha256)
+    known = await to_thread.run_sync(models.known, caller.tenant, staged.sha256)
     if known is not None:
         return known, False
-    inspection = await to_thread.run_sync(models.submit_inspection, staged)
-    inspection = await until_over(house, inspection, models.patience_s)
-    return await to_thread.run_sync(models.admit, staged, upload.name, inspection)
+    inspection = await to_thread.run_sync(models.submit_inspection, caller.tenant, staged)
+    inspection = await until_over(house, inspection, models.patience_s, stays=True)
+    return await to_thread.run_sync(models.admit, caller.tenant, staged, upload.name, inspection)
 
 
-@router.post("", openapi_extra=file_body(), responses=answers(*UPLOAD_PROBLEMS, also={201: {"model": ModelView}}))
-async def upload_model(request: Request, response: Response, house: InHouse) -> ModelView:
-    """Upload a model: 201 when it is new, 200 when the same bytes are known."""
+@router.post(
+    "",
+    response_model=ModelView,
+    dependencies=[TakingWork],
+    openapi_extra=file_body(source="SourceRequest"),
+    responses=answers(*UPLOAD_PROBLEMS, *SOURCE_PROBLEMS, *CREATION_PROBLEMS, also={201: {"model": ModelView}}),
+)
+async def upload_model(request: Request, house: InHouse, caller: InCaller, key: InKey = None) -> Response:
+    """Upload a model, or name where it is: 201 when it is new, 200 when the same bytes are known."""
+    if names_source(request):
+        asked = await source_request(request)
+        return await once(request, house, caller, key, asked.model_dump(), lambda: _from_source(house, caller, asked))
     async with received(request, house.blobs) as upload:
-        model, is_new = await admitted(house, upload)
-    return _answer(response, model, is_new)
+        return await once(request, house, caller, key, upload.summary(), lambda: _answer(house, caller, upload))
 
 
 @router.put(
     "/{model_id}",
+    response_model=ModelView,
+    dependencies=[TakingWork],
     openapi_extra=file_body(),
-    responses=answers(DigestMismatch, *UPLOAD_PROBLEMS, also={201: {"model": ModelView}}),
+    responses=answers(DigestMismatch, *UPLOAD_PROBLEMS, Draining, also={201: {"model": ModelView}}),
 )
-async def put_model(model_id: Digest, request: Request, response: Response, house: InHouse) -> ModelView:
+async def put_model(model_id: Digest, request: Request, house: InHouse, caller: InCaller) -> Response:
     """Upload a model whose SHA-256 is known beforehand."""
     async with received(request, house.blobs) as upload:
         if upload.staged.sha256 != model_id:
             raise DigestMismatch(f"The bytes received have the SHA-256 {upload.staged.sha256}.")
-        model, is_new = await admitted(house, upload)
-    return _answer(response, model, is_new)
+        return await _answer(house, caller, upload)
 
 
 @router.get("", responses=answers(InvalidRequest))
-def list_models(house: InHouse, page: InPages) -> ModelPage:
+def list_models(house: InHouse, caller: InCaller, page: InPages) -> ModelPage:
     """Models, newest first."""
-    records = house.models.page(page.limit, page.after)
+    records = house.models.page(caller.tenant, page.limit, page.after)
     shown, token = page.cut(records, lambda record: (record.created_at, record.id))
     return ModelPage(models=[ModelView.of(record) for record in shown], next_page_token=token)
 
 
 @router.get("/{model_id}", responses=answers(UnknownModel))
-def get_model(model_id: Digest, house: InHouse) -> ModelView:
+def get_model(model_id: Digest, house: InHouse, caller: InCaller) -> ModelView:
     """One model."""
-    return ModelView.of(house.models.get(model_id))
+    return ModelView.of(house.models.get(caller.tenant, model_id))
 
 
-@router.head("/{model_id}", responses=answers(UnknownModel))
-def has_model(model_id: Digest, house: InHouse) -> Response:
+@router.head("/{model_id}", response_class=Response, responses=answers(UnknownModel))
+def has_model(model_id: Digest, house: InHouse, caller: InCaller) -> Response:
     """Whether the model is known."""
-    house.models.get(model_id)
+    house.models.get(caller.tenant, model_id)
     return Response()
 
 
 @router.delete("/{model_id}", status_code=204, responses=answers(UnknownModel, ModelInUse))
-def delete_model(model_id: Digest, house: InHouse) -> None:
+def delete_model(model_id: Digest, house: InHouse, caller: InCaller) -> None:
     """Forget a model and its file. Jobs that are over keep their results."""
-    house.models.delete(model_id)
+    house.models.delete(caller.tenant, model_id)
 
 
-def _answer(response: Response, model: ModelRecord, is_new: bool) -> ModelView:
-    response.status_code = 201 if is_new else 200
-    response.headers["Location"] = f"/v1/models/{model.id}"
-    return ModelView.of(model)
+async def _from_source(house: House, caller: Caller, asked: SourceRequest) -> Response:
+    async with fetched(house, caller, asked) as found:
+        if isinstance(found, Upload):
+            return await _answer(house, caller, found)
+        model = await to_thread.run_sync(house.models.get, caller.tenant, found)
+        return created(ModelView.of(model), f"/v1/models/{model.id}", is_new=False)
+
+
+async def _answer(house: House, caller: Caller, upload: Upload) -> Response:
+    model, is_new = await admitted(house, caller, upload)
+    return created(ModelView.of(model), f"/v1/models/{model.id}", is_new)

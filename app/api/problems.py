@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, cast
@@ -11,8 +12,10 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 
 from app.errors import (
+    DatabaseUnavailable,
     InvalidRequest,
     MalformedJson,
     MalformedRequest,
@@ -22,8 +25,13 @@ from app.errors import (
     RequestRefused,
     TooLarge,
 )
+from app.store.database import OUTAGES
 
+logger = logging.getLogger(__name__)
+
+OUTAGE_RETRY_S = 2
 MEDIA_TYPE = "application/problem+json"
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 FRAMEWORK_PROBLEMS: dict[int, type[Problem]] = {
     kind.status: kind for kind in (MalformedRequest, NotFound, MethodNotAllowed, TooLarge)
 }
@@ -41,6 +49,8 @@ def register(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
+    for outage in OUTAGES:
+        app.add_exception_handler(outage, _on_outage)
 
 
 def invalid(errors: Sequence[Mapping[str, Any]], data: Any) -> InvalidRequest:
@@ -52,9 +62,12 @@ def invalid(errors: Sequence[Mapping[str, Any]], data: Any) -> InvalidRequest:
 
 
 def parse_json(text: bytes) -> Any:
-    """The JSON value of a body; MalformedJson where there is none, NaN and Infinity included."""
+    """The JSON value of a body; MalformedJson where there is none, or with NaN, Infinity or halves of characters."""
     try:
-        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
+        value = json.loads(text, parse_constant=_refuse, parse_float=_finite)
+        if b"\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate is no text: ValueError
+        return value
     except (ValueError, RecursionError) as error:
         raise MalformedJson(f"The body is not JSON: {error}.") from error
 
@@ -87,20 +100,42 @@ def _pointer(error: Mapping[str, Any], data: Any) -> str:
 
 
 async def _on_problem(request: Request, problem: Exception) -> Response:
-    return answer(cast(Problem, problem), request.url.path)
+    return _answered(request, cast(Problem, problem))
 
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:
     errors = [e | {"loc": e["loc"][1:]} for e in cast(RequestValidationError, error).errors()]
     data = {str(e["loc"][0]): None for e in errors if e["loc"]}
-    return answer(invalid(errors, data), request.url.path)
+    return _answered(request, invalid(errors, data))
+
+
+async def _on_outage(request: Request, error: Exception) -> Response:
+    logger.warning("the database does not answer: %s", error)
+    problem = DatabaseUnavailable(headers={"Retry-After": str(OUTAGE_RETRY_S)})
+    return answer(problem, request.url.path)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     refusal = cast(HTTPException, error)
     kind = FRAMEWORK_PROBLEMS.get(refusal.status_code, RequestRefused)
     place = f"{request.method} {request.url.path}"
-    problem = kind(f"{place}: {refusal.detail}", headers=refusal.headers)
-    response = answer(problem, request.url.path)
+    allow = {"Allow": ", ".join(_methods(request))} if kind is MethodNotAllowed else {}
+    problem = kind(f"{place}: {refusal.detail}", headers=dict(refusal.headers or {}) | allow)
+    response = _answered(request, problem)
     response.status_code = refusal.status_code
     return response
+
+
+def _methods(request: Request) -> list[str]:
+    """The methods that the request's path answers to; the framework knows those of the first of its routes only."""
+    routes = request.app.routes
+    return [
+        method
+        for method in METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
+
+
+def _answered(request: Request, problem: Problem) -> Response:
+    request.app.state.http_metrics.problem(problem.slug)
+    return answer(problem, request.url.path)

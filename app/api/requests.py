@@ -16,6 +16,8 @@ from app.lipschitz.request import checked_options
 DIGEST = "[0-9a-f]{64}"
 MAX_REQUEST_BYTES = 8 * 2**20
 MAX_METADATA_BYTES = 16 * 2**10
+NOT_ASKED = {"model", "timeout_s", "queue_timeout_s", "priority", "metadata", "webhook_url"}
+"""Fields that the answer does not depend on, and the model, which is named beside them."""
 NAMES = tuple(method.name for method in METHODS)
 
 Shape = Annotated[list[Annotated[int, Field(ge=1, lt=2**31)]], Field(max_length=16)]
@@ -88,6 +90,11 @@ class Gate(Strict):
     max_upper: float | None = Field(
         default=None, gt=0, description="Pass when the certified upper bound is within this limit."
     )
+    max_ratio: float | None = Field(
+        default=None,
+        ge=1,
+        description="Pass when the upper bound is at most this multiple of the lower; inconclusive otherwise.",
+    )
     min_certified_share: float | None = Field(
         default=None,
         gt=0,
@@ -100,8 +107,8 @@ class Gate(Strict):
     def _complete(self) -> Self:
         if (self.min_certified_share is None) != (self.radius is None):
             raise ValueError("min_certified_share and radius belong together")
-        if self.max_upper is None and self.min_certified_share is None:
-            raise ValueError("a gate needs a limit: max_upper or min_certified_share")
+        if self.max_upper is None and self.max_ratio is None and self.min_certified_share is None:
+            raise ValueError("a gate needs a limit: max_upper, max_ratio or min_certified_share")
         return self
 
 
@@ -135,8 +142,14 @@ class AnalysisFields(Strict):
     gate: Gate | None = Field(default=None, description="A limit that turns the bracket into a verdict.")
     budget_s: float = Field(default=60.0, gt=0, description="Time that the methods share, in seconds.")
     timeout_s: float | None = Field(default=None, gt=0, description="Hard time limit, in seconds; null: the service's.")
+    queue_timeout_s: float | None = Field(
+        default=None, gt=0, description="Longest wait in the queue, in seconds; null: the service's."
+    )
     priority: int = Field(default=5, ge=0, le=9, description="Jobs of a higher priority start first.")
     seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of everything random.")
+    webhook_url: str | None = Field(
+        default=None, description="Where the job's end is told, by Standard Webhooks; http or https, a public address."
+    )
     metadata: dict[str, Any] = Field(default={}, description="Yours; kept with the job and not looked at.")
 
     @field_validator("methods")
@@ -183,7 +196,7 @@ class AnalysisFields(Strict):
 
     def canonical(self) -> dict[str, Any]:
         """What the answer depends on, defaults filled in: the request that the library gets."""
-        fields = self.model_dump(mode="json", exclude={"model", "timeout_s", "priority", "metadata"})
+        fields = self.model_dump(mode="json", exclude=NOT_ASKED)
         if self._center_name is not None:
             fields["dataset"] = self.dataset or self._center_name
             row = fields["domain"]["center"].partition("#")[2]

@@ -6,6 +6,7 @@ from anyio import to_thread
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
+from app.api.callers import Caller
 from app.api.house import House
 from app.api.requests import AnalysisFields
 from app.api.views import JobView
@@ -13,22 +14,42 @@ from app.api.waiting import preferred_wait, until_over
 from app.errors import InvalidRequest
 from app.jobs.record import JobRecord
 from app.jobs.service import Submission
+from app.observability import span
+from app.registries.guard import Guard, Refused
 from app.settings import Settings
 
 RETRY_AFTER_S = 1
 
 
-async def submitted(request: Request, house: House, model: str, fields: AnalysisFields) -> Response:
+async def submitted(
+    request: Request, house: House, caller: Caller, model: str, fields: AnalysisFields, key: str | None
+) -> Response:
     """Queue the job; 200 with the finished job when the request waits and it ends in time, else 202."""
     submission = Submission(
         model,
         fields.canonical(),
-        timeout_s=_time_limit(fields, house.settings),
+        timeout_s=time_limit(fields, house.settings),
         priority=fields.priority,
         metadata=fields.metadata,
         use_cache="no-cache" not in request.headers.get("cache-control", "").lower(),
+        tenant=caller.tenant,
+        idempotency_key=key,
+        queue_timeout_s=fields.queue_timeout_s,
+        webhook_url=_checked_url(fields.webhook_url, house.outbound.guard),
     )
-    job = await to_thread.run_sync(house.jobs.submit, submission)
+    with span(request, "submit job") as attributes:
+        job = await to_thread.run_sync(house.jobs.submit, submission)
+        attributes |= {"lipserve.job": job.id, "lipserve.model": model, "lipserve.cached": job.cached}
+    return await _answer(request, house, job)
+
+
+async def resumed(request: Request, house: House, caller: Caller, job_id: str) -> Response:
+    """The answer about a job that the same request submitted earlier."""
+    return await _answer(request, house, await to_thread.run_sync(house.jobs.get, caller.tenant, job_id))
+
+
+async def _answer(request: Request, house: House, job: JobRecord) -> Response:
+    request.state.job = job.id
     wait_s = preferred_wait(request, house.settings.max_wait_s)
     if wait_s is not None:
         job = await until_over(house, job, wait_s)
@@ -47,7 +68,19 @@ def view_of(house: House, job: JobRecord) -> JobView:
     return JobView.finished(job, house.jobs.result(job))
 
 
-def _time_limit(fields: AnalysisFields, settings: Settings) -> float:
+def _checked_url(url: str | None, guard: Guard) -> str | None:
+    """The receiver's URL; InvalidRequest for one that would be refused whatever its name resolves to."""
+    try:
+        if url is not None:
+            guard.check_url(url)
+    except Refused as error:
+        raise InvalidRequest(
+            f"#/webhook_url: {error}", errors=[{"detail": str(error), "pointer": "#/webhook_url"}]
+        ) from error
+    return url
+
+
+def time_limit(fields: AnalysisFields, settings: Settings) -> float:
     """The time limit asked for; else the service's, or what leaves room for the budget."""
     if fields.timeout_s is None:
         roomy = max(settings.default_timeout_s, 2 * fields.budget_s + 60)

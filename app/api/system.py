@@ -7,22 +7,26 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 
 import app
+from app.api.callers import Caller, InCaller, administering, allowed
 from app.api.documents import answers
 from app.api.house import House, InHouse
 from app.api.problems import MEDIA_TYPE
-from app.errors import NotReady
+from app.errors import NotReady, UnknownJob
 from app.jobs.record import Kind
 from app.jobs.slots import WorkerView, is_ready
 from app.lipschitz import catalog
 
-router = APIRouter(tags=["System"])
+open_router = APIRouter(tags=["System"])
+"""Needs no key."""
+router = APIRouter(tags=["System"], dependencies=[Depends(allowed)])
+admin_router = APIRouter(tags=["System"], dependencies=[Depends(administering)])
 
 COMPONENTS = ("torch", "onnx", "onnx2torch", "onnxruntime")
 
@@ -66,21 +70,23 @@ class Workers(BaseModel):
     workers: list[dict[str, Any]]
 
 
-@router.get("/livez")
-@router.get("/v2/health/live")
+@open_router.get("/livez")
+@open_router.get("/v2/health/live")
 async def live() -> Health:
     """The process answers."""
     return Health(status="ok")
 
 
-@router.get("/readyz", response_model=Readiness, responses=answers(NotReady))
-@router.get("/v2/health/ready", response_model=Readiness, responses=answers(NotReady))
+@open_router.get("/readyz", response_model=Readiness, responses=answers(NotReady))
+@open_router.get("/v2/health/ready", response_model=Readiness, responses=answers(NotReady))
 def ready(request: Request, house: InHouse) -> Response:
-    """Database, file store and workers work; 503 with the same JSON of checks otherwise."""
+    """Database, file store and workers work, and the service is not stopping; 503 with the same checks otherwise."""
+    workers = _workers(house)
     checks = {
+        "service": "draining" if house.drain.is_on else "ok",
         "database": _check(house.database.check),
         "files": _check(house.blobs.check),
-        **{f"workers_{kind}": _worker_check(house, kind) for kind in Kind},
+        **{f"workers_{kind}": _worker_check(workers, kind) for kind in Kind},
     }
     is_fine = all(check == "ok" for check in checks.values())
     if is_fine:
@@ -90,13 +96,14 @@ def ready(request: Request, house: InHouse) -> Response:
     return JSONResponse(problem | {"checks": checks}, NotReady.status, media_type=MEDIA_TYPE)
 
 
-@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@admin_router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 def metrics(request: Request) -> Response:
     """Prometheus metrics."""
+    request.app.state.ending_metrics.update()
     return Response(generate_latest(request.app.state.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-@router.get("/version")
+@open_router.get("/version")
 def get_version() -> Version:
     """The versions at work."""
     return Version(version=app.__version__, components={name: version(name) for name in COMPONENTS})
@@ -115,9 +122,9 @@ def list_operators() -> Operators:
 
 
 @router.get("/v1/workers")
-def list_workers(house: InHouse) -> Workers:
-    """Every worker: device, state, current job."""
-    return Workers(workers=[_worker(view) for view in house.supervisor.workers()])
+def list_workers(house: InHouse, caller: InCaller) -> Workers:
+    """Every worker of every host: device, state, current job, confinement. Jobs of others are not shown."""
+    return Workers(workers=[asdict(view) | {"job": _shown(house, caller, view)} for view in house.live_workers()])
 
 
 def _check(probe: Callable[[], None]) -> str:
@@ -128,10 +135,22 @@ def _check(probe: Callable[[], None]) -> str:
     return "ok"
 
 
-def _worker_check(house: House, kind: Kind) -> str:
-    views = [view for view in house.supervisor.workers() if kind in view.kinds]
-    return "ok" if any(map(is_ready, views)) else "no live worker yet"
+def _workers(house: House) -> list[WorkerView]:
+    try:
+        return house.live_workers()
+    except SQLAlchemyError:  # the check of the database says so
+        return []
 
 
-def _worker(view: WorkerView) -> dict[str, Any]:
-    return asdict(view) | {"confinement": "none"}
+def _worker_check(workers: list[WorkerView], kind: Kind) -> str:
+    return "ok" if any(is_ready(view) for view in workers if kind in view.kinds) else "no live worker yet"
+
+
+def _shown(house: House, caller: Caller, view: WorkerView) -> str | None:
+    """The worker's job if the caller may know of it."""
+    if view.job is None or caller.is_admin:
+        return view.job
+    try:
+        return house.jobs.get(caller.tenant, view.job).id
+    except UnknownJob:
+        return None

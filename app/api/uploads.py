@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
 from fastapi import Request
@@ -35,6 +36,11 @@ class Upload:
     staged: Staged
     name: str = DEFAULT_NAME
     fields: dict[str, bytes] = field(default_factory=dict)
+
+    def summary(self) -> list[Any]:
+        """What was received, as JSON: the same for the same file and fields, however the form was cut."""
+        fields = {name: hashlib.sha256(value).hexdigest() for name, value in sorted(self.fields.items())}
+        return [self.staged.sha256, self.name, fields]
 
 
 @asynccontextmanager
@@ -178,7 +184,7 @@ class _Form:
             _, options = parse_options_header(self._value)
             self._part = options.get(b"name", b"").decode("utf-8", "replace")
             if self._part == "file" and options.get(b"filename"):
-                self._upload.name = _clean(options[b"filename"].decode("utf-8", "replace"))
+                self._upload.name = clean_name(options[b"filename"].decode("utf-8", "replace"))
         self._header = self._value = b""
 
     def _on_headers_finished(self) -> None:
@@ -208,10 +214,10 @@ def _named(request: Request) -> str:
     """The name of a raw body: query parameter `name`, or the file name of a Content-Disposition header."""
     _, options = parse_options_header(request.headers.get("content-disposition"))
     name = options.get(b"filename", b"").decode("utf-8", "replace")
-    return _clean(request.query_params.get("name") or name)
+    return clean_name(request.query_params.get("name") or name)
 
 
-def _clean(name: str) -> str:
+def clean_name(name: str) -> str:
     """The last part of a path, without control characters."""
     last = name.replace("\\", "/").rpartition("/")[2]
     return "".join(character for character in last if character.isprintable())[:MAX_NAME] or DEFAULT_NAME

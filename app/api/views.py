@@ -6,6 +6,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api import examples
@@ -165,6 +166,12 @@ class EventPage(BaseModel):
     events: list[EventView]
 
 
+def created(view: BaseModel, location: str, is_new: bool) -> Response:
+    """The answer of a POST or PUT: 201 when the thing is new, 200 when it is known."""
+    status, headers = (201 if is_new else 200), {"Location": location}
+    return Response(view.model_dump_json(), status, headers, JSONResponse.media_type)
+
+
 def time_of(seconds: float) -> datetime:
     """RFC 3339 time, UTC, of seconds since the epoch."""
     return datetime.fromtimestamp(seconds, UTC)
@@ -189,7 +196,7 @@ def _members(job: JobRecord) -> dict[str, Any]:
         "finished_at": _optional_time(job.finished_at),
         "expires_at": _optional_time(job.expires_at),
         "error": job.error,
-        "urls": _urls(job),
+        "urls": urls_of(job.id, job.has_certificate, job.has_witness),
     }
 
 
@@ -197,13 +204,14 @@ def _optional_time(seconds: float | None) -> datetime | None:
     return None if seconds is None else time_of(seconds)
 
 
-def _urls(job: JobRecord) -> Urls:
-    path = f"/v1/jobs/{job.id}"
+def urls_of(job_id: str, has_certificate: bool, has_witness: bool) -> Urls:
+    """Where the parts of a job are."""
+    path = f"/v1/jobs/{job_id}"
     return Urls(
         self=path,
         cancel=f"{path}/cancel",
         events=f"{path}/events",
-        report=None,
-        certificate=f"{path}/certificate" if job.has_certificate else None,
-        witness=f"{path}/witness" if job.has_witness else None,
+        report=f"{path}/report",
+        certificate=f"{path}/certificate" if has_certificate else None,
+        witness=f"{path}/witness" if has_witness else None,
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from anyio import to_thread
 from fastapi import Request
@@ -15,18 +17,25 @@ LOOK_S = 1.0
 PREFERENCE = re.compile(r"(?:^|,)\s*wait\s*=\s*(\d{1,9})\s*(?:,|;|$)", re.IGNORECASE)
 
 
-async def until_over(house: House, job: JobRecord, seconds: float) -> JobRecord:
-    """The job when it is over, or as it is after that many seconds."""
+async def until_over(house: House, job: JobRecord, seconds: float, *, stays: bool = False) -> JobRecord:
+    """The job when it is over, or as it is after that many seconds, or when the service stops unless it `stays`."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
-    with house.watch.bell(job.id) as bell:
+    with woken(house, job.id) as bell:
         while True:
             bell.clear()
-            job = await to_thread.run_sync(house.jobs.get, job.id)
+            job = await to_thread.run_sync(house.jobs.get, job.tenant, job.id)
             left = end - loop.time()
-            if job.is_over or left <= 0:
+            if job.is_over or left <= 0 or (house.drain.is_on and not stays):
                 return job
             await rung(bell, min(left, LOOK_S))
+
+
+@contextmanager
+def woken(house: House, job_id: str) -> Iterator[asyncio.Event]:
+    """A bell that rings at every change of the job, and when the service stops."""
+    with house.watch.bell(job_id) as bell, house.drain.rings(bell):
+        yield bell
 
 
 async def rung(bell: asyncio.Event, seconds: float) -> None:

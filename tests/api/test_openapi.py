@@ -20,7 +20,7 @@ IN_JOBS_ONLY = {
     "invalid-inputs", "unsupported-operator", "data-dependent-control-flow", "discontinuous-operator",
     "stateful-model", "not-globally-lipschitz", "conversion-mismatch", "method-skipped",
     "bracket-violation", "analysis-failed", "out-of-memory", "worker-crashed", "worker-protocol",
-    "worker-lost", "time-limit",
+    "worker-lost", "time-limit", "queue-deadline",
 }  # fmt: skip
 ANYWHERE = {"internal-error", "not-found", "method-not-allowed", "request-refused"}
 
@@ -42,6 +42,10 @@ def test_every_path_of_the_contract_is_there(document: dict[str, Any]) -> None:
         "POST /v1/analyze", "POST /v1/jobs", "GET /v1/jobs", "GET /v1/jobs/{job_id}",
         "DELETE /v1/jobs/{job_id}", "POST /v1/jobs/{job_id}/cancel", "GET /v1/jobs/{job_id}/events",
         "GET /v1/jobs/{job_id}/witness", "GET /v1/jobs/{job_id}/certificate",
+        "POST /v1/hooks/mlflow", "POST /v1/hooks/huggingface", "GET /v1/webhooks/secret",
+        "GET /v1/webhooks/deliveries", "POST /v1/webhooks/deliveries/{delivery_id}/redeliver",
+        "GET /v1/webhooks/received",
+        "GET /", "POST /session", "DELETE /session", "GET /v1/jobs/{job_id}/report", "GET /v1/jobs/{job_id}/report.svg",
     }  # fmt: skip
 
 
@@ -77,7 +81,7 @@ def test_every_operation_and_parameter_says_what_it_is(document: dict[str, Any])
             assert operation["description"], path
             names = {parameter["name"] for parameter in operation.get("parameters", [])}
             if path == "/v1/analyze":
-                assert names == {"name", *AnalysisFields.model_fields}
+                assert names == {"name", "Idempotency-Key", *AnalysisFields.model_fields}
 
 
 def test_examples_are_true() -> None:
