@@ -1,0 +1,150 @@
+"""A typed client of a running service, in one file: upload, analyze, follow, cancel.
+
+with Client("http://localhost:8000") as lipserve:
+    job = lipserve.analyze(Path("model.onnx"), {"gate": {"max_upper": 100}})
+    print(job.result["upper"]["value"], job.verdict)
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+WAIT_S = 10.0
+"""How long one request waits for a job's end."""
+PATIENCE_S = 60.0
+"""How long the service may take to answer beyond that."""
+FOLLOW_S = 0.5
+"""How often progress is asked for by those who want to see it."""
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+class Refused(Exception):
+    """The service answered with a problem (RFC 9457)."""
+
+    def __init__(self, status: int, problem: dict[str, Any]) -> None:
+        super().__init__(f"{problem.get('title', status)}: {problem.get('detail', '')}")
+        self.status = status
+        self.problem = problem
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of the contract; `fields` holds all of it."""
+
+    fields: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return str(self.fields["id"])
+
+    @property
+    def status(self) -> str:
+        """queued, running, canceling, succeeded, failed, canceled or timed_out."""
+        return str(self.fields["status"])
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the status is terminal."""
+        return self.fields["finished_at"] is not None
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """The bracket and what belongs to it, None unless the job succeeded."""
+        result: dict[str, Any] | None = self.fields.get("result")
+        return result
+
+    @property
+    def error(self) -> dict[str, Any] | None:
+        """The problem document of a job that failed."""
+        error: dict[str, Any] | None = self.fields["error"]
+        return error
+
+    @property
+    def verdict(self) -> str | None:
+        """pass, fail or inconclusive where a gate was given."""
+        verdict: str | None = None if self.result is None else self.result["verdict"]
+        return verdict
+
+
+class Client:
+    """One service. Methods raise Refused for its problems and httpx.TransportError where it cannot be reached."""
+
+    def __init__(self, url: str, key: str | None = None) -> None:
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=WAIT_S + PATIENCE_S)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def upload(self, model: Path) -> str:
+        """The id of an uploaded model, its SHA-256; the same bytes are stored once."""
+        with model.open("rb") as file:
+            return str(self._call("POST", "/v1/models", files={"file": (model.name, file)})["id"])
+
+    def upload_dataset(self, points: Path) -> str:
+        """The id of an uploaded data set, npy or npz."""
+        with points.open("rb") as file:
+            return str(self._call("POST", "/v1/datasets", files={"file": (points.name, file)})["id"])
+
+    def submit(self, model: str, request: dict[str, Any], idempotency_key: str | None = None) -> Job:
+        """Queue an analysis of an uploaded model; the same key never makes a second job."""
+        headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+        return Job(self._call("POST", "/v1/jobs", json=request | {"model": model}, headers=headers))
+
+    def job(self, job_id: str, wait_s: float = 0) -> Job:
+        """The job as it is, at once or when it is over, at the latest after `wait_s` seconds."""
+        return Job(self._call("GET", f"/v1/jobs/{job_id}", params={"wait": wait_s}))
+
+    def cancel(self, job_id: str) -> Job:
+        """Ask for the job's end."""
+        return Job(self._call("POST", f"/v1/jobs/{job_id}/cancel"))
+
+    def certificate(self, job_id: str) -> dict[str, Any]:
+        """What proves the job's upper bound; Refused where there is none."""
+        return self._call("GET", f"/v1/jobs/{job_id}/certificate")
+
+    def analyze(self, model: Path, request: dict[str, Any], on_progress: Progress | None = None) -> Job:
+        """Upload, submit, and wait for the end; an interrupt (KeyboardInterrupt) cancels the job."""
+        job = self.submit(self.upload(model), request)
+        try:
+            return self.finished(job.id, on_progress)
+        except KeyboardInterrupt:
+            self.cancel(job.id)
+            raise
+
+    def finished(self, job_id: str, on_progress: Progress | None = None) -> Job:
+        """The job when it is over; `on_progress` is called with the job's `progress` as it changes."""
+        job = self.job(job_id)
+        while not job.is_over:
+            if on_progress is None:
+                job = self.job(job_id, WAIT_S)
+                continue
+            on_progress(job.fields["progress"] or {"phase": job.status})
+            time.sleep(FOLLOW_S)
+            job = self.job(job_id)
+        return job
+
+    def _call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        answer = self._http.request(method, path, **options)
+        try:
+            body = answer.json()
+        except json.JSONDecodeError:
+            body = {"title": "The answer is not JSON", "detail": answer.text[:200]}
+        if answer.is_error or not isinstance(body, dict):
+            raise Refused(answer.status_code, body if isinstance(body, dict) else {})
+        return body

@@ -1,0 +1,1 @@
+"""The commands of `lipserve`, one module each."""

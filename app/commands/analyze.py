@@ -1,0 +1,125 @@
+"""`lipserve analyze MODEL`: a bracket on this machine without a server, or from a service, for people and for pipes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from app.client import Client, Refused
+from app.commands.local import analyze_here
+from app.commands.show import Display, summary
+from app.errors import Problem
+from app.settings import ClientSettings
+
+PASS, FAIL, INCONCLUSIVE, ERROR = 0, 1, 2, 3
+"""Exit statuses."""
+INTERRUPTED = 130
+OF_VERDICT = {"pass": PASS, "fail": FAIL, "inconclusive": INCONCLUSIVE, None: PASS}
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What `analyze` understands."""
+    parser.add_argument("model", type=Path, help="ONNX, TorchScript or torch.export file")
+    parser.add_argument("--server", metavar="URL", help="have a service do it (LIPSERVE_URL, key LIPSERVE_KEY)")
+    parser.add_argument("--methods", help="names with commas between, or auto (default)")
+    parser.add_argument("--norm", choices=("1", "2", "inf"), help="norm of both spaces (default 2)")
+    parser.add_argument(
+        "--shape", action="append", default=[], metavar="NAME=1,784", help="shape of an input that the file leaves open"
+    )
+    parser.add_argument("--dataset", type=Path, help="npy or npz file of points")
+    parser.add_argument("--certify", action="store_true", help="radii for every row of the data set")
+    parser.add_argument("--max-upper", type=float, metavar="L", help="gate: the certified upper bound's limit")
+    parser.add_argument("--max-ratio", type=float, metavar="R", help="gate: the limit of upper over lower bound")
+    parser.add_argument("--min-certified-share", type=float, metavar="S", help="gate: share of certified rows ...")
+    parser.add_argument("--radius", type=float, metavar="R", help="... at this radius")
+    parser.add_argument("--budget", type=float, metavar="S", help="seconds that the methods share (default 60)")
+    parser.add_argument("--request", metavar="JSON", help="more fields of the request as JSON, or @FILE")
+    parser.add_argument("--certificate", type=Path, metavar="FILE", help="write the certificate of the upper bound")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Exit status 0: gate passed or none given, 1: failed, 2: inconclusive, 3: error."""
+    server = options.server or ClientSettings().url
+    display = Display(is_live=sys.stderr.isatty() and not options.quiet)
+    try:
+        with display:
+            request = request_of(options)
+            found = _there(server, options, request, display) if server else _here(options, request, display)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (Problem, Refused, httpx.HTTPError, OSError, ValueError) as error:
+        sys.stderr.write(f"lipserve analyze: {error}\n")
+        return ERROR
+    result = found["result"]
+    sys.stdout.write((json.dumps(result, indent=2) if options.json else summary(options.model.name, result)) + "\n")
+    if options.certificate is not None:
+        _write_certificate(options.certificate, found["certificate"])
+    return OF_VERDICT[result["verdict"]]
+
+
+def request_of(options: argparse.Namespace) -> dict[str, Any]:
+    """The request's fields that the options stand for; ValueError where they are no request."""
+    fields = _given(options.request)
+    plain = {"norm": options.norm, "budget_s": options.budget, "certify": options.certify or None}
+    if options.methods is not None:
+        plain["methods"] = "auto" if options.methods == "auto" else options.methods.split(",")
+    if options.shape:
+        plain["inputs"] = dict(map(_shape, options.shape))
+    gate = {
+        "max_upper": options.max_upper,
+        "max_ratio": options.max_ratio,
+        "min_certified_share": options.min_certified_share,
+        "radius": options.radius,
+    }
+    limits = {name: limit for name, limit in gate.items() if limit is not None}
+    if limits:
+        plain["gate"] = (fields.get("gate") or {}) | limits
+    return fields | {name: value for name, value in plain.items() if value is not None}
+
+
+def _given(text: str | None) -> dict[str, Any]:
+    if text is None:
+        return {}
+    fields = json.loads(Path(text[1:]).read_text() if text.startswith("@") else text)
+    if not isinstance(fields, dict):
+        raise ValueError("--request is not a JSON object")
+    return fields
+
+
+def _shape(text: str) -> tuple[str, list[int]]:
+    name, _, sizes = text.rpartition("=")
+    if not name:
+        raise ValueError(f"--shape {text!r} is not of the form NAME=1,784")
+    return name, [int(size) for size in sizes.split(",")]
+
+
+def _here(options: argparse.Namespace, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    return analyze_here(options.model, options.dataset, request, progress)
+
+
+def _there(url: str, options: argparse.Namespace, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    with Client(url, ClientSettings().key) as client:
+        if options.dataset is not None:
+            request = request | {"dataset": client.upload_dataset(options.dataset)}
+        job = client.analyze(options.model, request, progress)
+        if job.result is None:
+            raise ValueError((job.error or {}).get("detail") or f"the job was {job.status}")
+        has_certificate = options.certificate is not None and job.fields["urls"]["certificate"] is not None
+        return {"result": job.result, "certificate": client.certificate(job.id) if has_certificate else None}
+
+
+def _write_certificate(path: Path, certificate: dict[str, Any] | None) -> None:
+    if certificate is None:
+        sys.stderr.write("lipserve analyze: none of the methods made a certificate\n")
+        return
+    path.write_text(json.dumps(certificate))

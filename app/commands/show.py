@@ -1,0 +1,96 @@
+"""What `lipserve analyze` shows: progress on a terminal, and a summary for people."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+WIDTH = 100
+NONE = "-"
+
+
+class Display:
+    """A progress bar on standard error, fed with the `progress` records of a job; silent unless `is_live`."""
+
+    def __init__(self, *, is_live: bool) -> None:
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        self._progress = Progress(*columns, console=Console(stderr=True), transient=True, disable=not is_live)
+        self._task = self._progress.add_task("starting", total=None)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def __call__(self, told: dict[str, Any]) -> None:
+        """Show where the analysis is."""
+        place = " ".join(str(told[name]) for name in ("method", "phase") if told.get(name))
+        bracket = [f"{name} {told[name]:.6g}" for name in ("lower", "upper") if told.get(name) is not None]
+        self._progress.update(
+            self._task,
+            description=", ".join([place, *bracket]),
+            completed=told.get("done") or 0,
+            total=told.get("total"),
+        )
+
+
+def summary(name: str, result: dict[str, Any]) -> str:
+    """The bracket, the methods and the layers as text."""
+    console = Console(width=WIDTH, no_color=True, highlight=False, markup=False)
+    with console.capture() as captured:
+        console.print(_headline(name, result))
+        console.print(_methods(result["estimates"]))
+        console.print(_layers(result["layers"]))
+        for warning in result["warnings"]:
+            console.print(f"warning: {warning}")
+    return captured.get().rstrip()
+
+
+def _headline(name: str, result: dict[str, Any]) -> str:
+    lower, upper = (_number(end and end["value"], digits=10) for end in (result["lower"], result["upper"]))
+    lines = [f"{name}: {lower} <= Lipschitz constant ({result['norm']}-norm) <= {upper}"]
+    if result["ratio"] is not None:
+        lines.append(f"ratio {result['ratio']:.6g}")
+    if result["certificates"]:
+        radii = sorted(row["radius"] for row in result["certificates"] if row["radius"] is not None)
+        lines.append(f"{len(radii)} radii, median {_number(radii[len(radii) // 2] if radii else None)}")
+    if result["verdict"] is not None:
+        lines.append(f"gate: {result['verdict']}")
+    return "\n".join(lines)
+
+
+def _methods(estimates: list[dict[str, Any]]) -> Table:
+    table = _table("method", "kind", "value", "seconds", "")
+    for one in estimates:
+        kind = f"{one['kind']}, {one['guarantee']}" if one["guarantee"] != one["kind"] else one["kind"]
+        remark = "" if one["status"] == "ok" else f"{one['status']}: {one['reason']}"
+        table.add_row(one["method"], kind, _number(one["value"]), f"{one['seconds']:.2f}", remark)
+    return table
+
+
+def _layers(layers: list[dict[str, Any]]) -> Table:
+    table = _table("layer", "operator", "norm", "cumulative", "share")
+    for layer in layers:
+        share = NONE if layer["share"] is None else f"{layer['share']:.1%}"
+        table.add_row(layer["name"], layer["op"], _number(layer["lipschitz"]), _number(layer["cumulative"]), share)
+    return table
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="")
+    for column in columns:
+        is_number = column in ("value", "seconds", "norm", "cumulative", "share")
+        table.add_column(column, justify="right" if is_number else "left", overflow="fold")
+    return table
+
+
+def _number(value: float | None, digits: int = 6) -> str:
+    return NONE if value is None else f"{value:.{digits}g}"

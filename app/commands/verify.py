@@ -1,0 +1,44 @@
+"""`lipserve verify MODEL CERTIFICATE`: check a certificate again, in code that shares nothing with the solver."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+VALID, INVALID, ERROR = 0, 1, 3
+"""Exit statuses."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What `verify` understands."""
+    parser.add_argument("model", type=Path, help="the model's file")
+    parser.add_argument("certificate", type=Path, help="the certificate's file, JSON")
+    parser.add_argument("--json", action="store_true", help="print the whole answer as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Exit status 0: valid, 1: invalid, 3: error."""
+    from app.lipschitz.certificate.verify import verify  # torch is needed here only
+
+    try:
+        answer = verify(options.model.read_bytes(), options.certificate.read_bytes())
+    except (OSError, MemoryError) as error:
+        sys.stderr.write(f"lipserve verify: {error}\n")
+        return ERROR
+    sys.stdout.write((json.dumps(answer, indent=2) if options.json else _verdict(answer)) + "\n")
+    return VALID if answer["valid"] else INVALID
+
+
+def _verdict(answer: dict[str, Any]) -> str:
+    """For people: what is proved, and by what, or why nothing is."""
+    if not answer["valid"]:
+        return "\n".join(["INVALID", *(f"  {reason}" for reason in answer["reasons"])])
+    norm = answer["function"]["norm"]
+    lines = [f"VALID: the {norm}-norm Lipschitz constant is at most {answer['bound']!r} ({answer['method']})"]
+    for piece in answer["pieces"]:
+        place = f"nodes {piece['start']} to {piece['end']}"
+        lines.append(f"  {place}: {piece['constant']!r} by {piece['kind']}, {piece['check']}")
+    return "\n".join([*lines, f"  checked in {answer['seconds']:.2f} s"])
