@@ -69,6 +69,8 @@ def verdict(gate: dict[str, float], upper: Estimate | None, lower: Estimate | No
     verdicts = []
     if gate.get("max_upper") is not None:
         verdicts.append(_of_upper(gate["max_upper"], upper, lower))
+    if gate.get("max_ratio") is not None:
+        verdicts.append(_of_ratio(gate["max_ratio"], upper, lower))
     if gate.get("min_certified_share") is not None:
         verdicts.append(share_verdict(radii, gate["min_certified_share"], gate["radius"]))
     if not verdicts:
@@ -81,6 +83,12 @@ def _of_upper(limit: float, upper: Estimate | None, lower: Estimate | None) -> s
     if upper and _value(upper) <= limit:
         return "pass"
     return "fail" if lower and _attained(lower) > limit else "inconclusive"
+
+
+def _of_ratio(limit: float, upper: Estimate | None, lower: Estimate | None) -> str:
+    """Pass when the bracket is as tight as asked; more time might tighten it, so it is never a failure."""
+    is_tight = upper is not None and lower is not None and _value(upper) <= limit * _attained(lower)
+    return "pass" if is_tight else "inconclusive"
 
 
 def result_record(
