@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 import app
 from app import observability
-from app.api import datasets, documents, hooks, jobs, models, problems, requests, sources, system, webhooks
+from app.api import datasets, documents, hooks, jobs, models, problems, requests, session, sources, system, webhooks
 from app.api.drain import Drain
 from app.api.house import House
 from app.api.idempotency import STALE_S
@@ -27,7 +27,6 @@ from app.jobs.datasets import DatasetService
 from app.jobs.engine import Engine
 from app.jobs.service import JobService
 from app.pages import router as pages
-from app.pages import session
 from app.settings import Settings
 from app.store.endings import EndingRepository
 from app.store.idempotency import IdempotencyRepository

@@ -92,9 +92,7 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "text", "json"] = Field(
         default="auto", description="Log lines as text or JSON; auto: text on a terminal, else JSON."
     )
-    otel: bool = Field(
-        default=False, description="Whether to send OpenTelemetry traces; needs the extra `telemetry`."
-    )
+    otel: bool = Field(default=False, description="Whether to send OpenTelemetry traces; needs the extra `telemetry`.")
     drain_s: float = Field(
         default=0,
         ge=0,
@@ -138,7 +136,8 @@ class Settings(BaseSettings):
         "names, addresses, networks, each with or without a port, e.g. `hooks.lan:8080,10.1.0.0/16`.",
     )
     public_url: str = Field(
-        default="", description="Where callers reach the service, put before the paths in webhooks, e.g. `https://lip.example`."
+        default="",
+        description="Where callers reach the service, put before the paths in webhooks, e.g. `https://lip.example`.",
     )
     webhook_secret: str = Field(
         default="", description="What webhooks' signing secrets are made of; empty: made and kept in the database."

@@ -22,7 +22,7 @@ from app.cli import _parser
 from app.errors import Problem, problem_types
 from app.jobs.states import Status
 from app.main import create_app
-from app.settings import Settings
+from app.settings import ClientSettings, Settings
 from app.store.database import Database
 from app.store.endings import EndingRepository
 
@@ -35,7 +35,7 @@ def settings() -> str:
     """Every setting: its variable, its default, what it means."""
     rows = [
         (f"`LIPSERVE_{name.upper()}`", _default(field.default), _sentence(field.description))
-        for name, field in Settings.model_fields.items()
+        for name, field in (Settings.model_fields | ClientSettings.model_fields).items()
     ]
     return _table(("variable", "default", "meaning"), rows)
 

@@ -9,7 +9,7 @@ import pytest
 
 from app.errors import BY_SLUG
 from app.main import create_app
-from app.settings import Settings
+from app.settings import ClientSettings, Settings
 from tests.docs_tables import DOCS, TABLES, commands, metric_names
 
 PAGES = sorted([*DOCS.glob("*.md"), DOCS.parent / "README.md"])
@@ -32,7 +32,7 @@ def test_tables_are_those_of_the_code(page: str, name: str) -> None:
 
 
 def test_settings_that_are_named_exist() -> None:
-    known = {f"LIPSERVE_{name.upper()}" for name in Settings.model_fields} | {"LIPSERVE_"}
+    known = {f"LIPSERVE_{name.upper()}" for name in Settings.model_fields | ClientSettings.model_fields} | {"LIPSERVE_"}
     for page, text in code():
         assert set(re.findall(r"\bLIPSERVE_[A-Z_]*", text)) <= known, page
 

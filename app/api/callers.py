@@ -10,8 +10,8 @@ from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
 from app.api.house import House, InHouse
+from app.api.session import session_key
 from app.errors import Forbidden, Unauthorized
-from app.pages.session import session_key
 from app.store.keys import Scope
 
 BEARER = HTTPBearer(scheme_name="Bearer", description="`Authorization: Bearer lip_...`", auto_error=False)

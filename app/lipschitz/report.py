@@ -167,6 +167,7 @@ def _spec(spec: TensorSpec) -> dict[str, Any]:
 def layer_table(problem: Problem) -> list[dict[str, Any]]:
     """AutoLip's walk, one row a step; the norms were computed before and come from the problem's store.
 
+    `sources` are the indices of the rows that a row reads, -1 for the network's input.
     Empty where a node has no finite constant on the domain: lower bounds may still be asked for.
     """
     try:
@@ -175,7 +176,12 @@ def layer_table(problem: Problem) -> list[dict[str, Any]]:
         return []
     cumulative = {step.node: step.cumulative for step in steps}
     rows = zip(steps[1:], shares(steps, problem.p)[1:], strict=True)
-    return [_row(problem, index, step, share, cumulative) for index, (step, share) in enumerate(rows)]
+    position = {step.node: index - 1 for index, step in enumerate(steps)}
+    return [
+        _row(problem, index, step, share, cumulative)
+        | {"sources": sorted({position[branch.source] for branch in step.branches})}
+        for index, (step, share) in enumerate(rows)
+    ]
 
 
 def _row(

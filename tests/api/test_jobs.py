@@ -128,6 +128,7 @@ def test_a_certificate_is_a_file_of_its_own(service: RunningService) -> None:
         (b"{", 400, "malformed-json"),
         (b"", 400, "malformed-json"),
         (b'{"model": NaN}', 400, "malformed-json"),
+        (b'{"metadata": {"half a character": "\\ud800"}}', 400, "malformed-json"),
         (b"[]", 422, "invalid-request"),
         (b"{}", 422, "invalid-request"),
         (json.dumps({"model": "0" * 64}).encode(), 404, "unknown-model"),

@@ -22,7 +22,7 @@ IN_JOBS_ONLY = {
     "bracket-violation", "analysis-failed", "out-of-memory", "worker-crashed", "worker-protocol",
     "worker-lost", "time-limit", "queue-deadline",
 }  # fmt: skip
-ANYWHERE = {"internal-error", "not-found", "method-not-allowed", "request-refused"}
+ANYWHERE = {"internal-error", "database-unavailable", "not-found", "method-not-allowed", "request-refused"}
 
 
 @pytest.fixture(scope="module")

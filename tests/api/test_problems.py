@@ -64,6 +64,7 @@ STATUSES = {
     "not-ready": 503,
     "draining": 503,
     "busy": 503,
+    "database-unavailable": 503,
     "storage-unavailable": 503,
     "storage-full": 507,
 }

@@ -182,6 +182,9 @@ def test_a_running_job_outlives_a_restart_of_the_database(start_service: Start, 
     mortal.kill()
     assert service.client.get("/readyz").status_code == 503
     assert service.client.get("/livez").status_code == 200
+    away = service.client.get(job["urls"]["self"])
+    assert (away.status_code, away.json()["type"]) == (503, "urn:lipserve:problem:database-unavailable")
+    assert away.headers["Retry-After"]
     time.sleep(1)
     mortal.start()
     finished = eventually(lambda: seen(service, job), lambda job: job.get("finished_at"), within_s=30)

@@ -1,0 +1,47 @@
+"""What to do about a problem, in words for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.errors import TYPE_PREFIX
+
+GENERAL = "Look at the service's log for the time of the failure; the request id or the job id leads to the lines."
+
+ADVICE: dict[str, str] = {
+    "unauthorized": "Sign in with an API key. Whoever runs the service makes one with `lipserve keys create`.",
+    "forbidden": "Use a key with the scope that is named, or ask whoever runs the service for one.",
+    "not-found": "Check the address, or go to the start page.",
+    "unknown-job": "Check the address. The job may have been deleted, or belong to the owner of another key.",
+    "unknown-model": "Upload the model again.",
+    "unknown-dataset": "Upload the data set again.",
+    "job-expired": "Ask the same question again: the service keeps results for a limited time only.",
+    "invalid-request": "Correct the field that is named and submit again.",
+    "invalid-model": "Export the model again, and check that it loads in onnxruntime or torch on your side.",
+    "invalid-dataset": "Save the arrays `inputs` and, optionally, `labels` with numpy's `savez`, as plain numbers.",
+    "invalid-inputs": 'Give every open input shape in the field `inputs`, e.g. {"x": [1, 784]}.',
+    "unsupported-operator": "Replace the operator that is named, or leave the part of the network after it out. "
+    "The page /v1/operators lists what has a rule.",
+    "data-dependent-control-flow": "Export the model by tracing, for one path through its branches.",
+    "discontinuous-operator": "Analyse the network up to the operator that is named: argmax and rounding jump.",
+    "stateful-model": "Export a version whose state is an input and an output.",
+    "not-globally-lipschitz": "Ask on a bounded domain: a box or a ball. Products and exponentials have one there.",
+    "conversion-mismatch": "Please report the model: what was captured from it does not compute the same.",
+    "torchscript-refused": "Export the model as ONNX, or with torch.export: TorchScript is a program, "
+    "which runs here in a sandbox only.",
+    "method-skipped": "Choose other methods (`auto` takes those that fit), or read in the detail what each one lacks.",
+    "bracket-violation": "Please report the model: this is a defect of Lipserve, so no number of this job is shown.",
+    "analysis-failed": "Please report the model, with the lines of the service's log about this job.",
+    "out-of-memory": "Ask for fewer or cheaper methods (`autolip` needs least), or for a smaller input shape.",
+    "worker-crashed": "Submit the job once more. If the process dies again, please report the model.",
+    "worker-protocol": "Submit the job once more. If it happens again, please report the model.",
+    "worker-lost": "Submit the job once more when the workers are back.",
+    "queue-deadline": "Submit again when there is less to do, or with a larger `queue_timeout_s` or `priority`.",
+    "time-limit": "Raise `timeout_s`, lower `budget_s`, or ask for fewer methods.",
+}
+"""By the problem's slug."""
+
+
+def advice(problem: dict[str, Any]) -> str:
+    """What to do about a problem document."""
+    return ADVICE.get(str(problem.get("type", "")).removeprefix(TYPE_PREFIX), GENERAL)

@@ -1,0 +1,129 @@
+"""The bracket: every method on one logarithmic axis, and between the best two the place of the constant."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from app.pages import text
+from app.pages.charts.draw import Spec
+from app.pages.charts.scales import NARROW, log_axis, log_scale, name_axis, name_length, on_axis
+from app.pages.palette import light
+
+UPPER, LOWER, ESTIMATE = "certified upper bound", "witnessed lower bound", "estimate, no bound"
+MEANINGS = {"upper": UPPER, "lower": LOWER, "estimate": ESTIMATE}
+SHAPES = {UPPER: "triangle-left", LOWER: "triangle-right", ESTIMATE: "circle"}
+ROW = 30
+
+
+def bracket_chart(result: dict[str, Any], gate: float | None, width: int, *, legend: bool = False) -> Spec | None:
+    """The chart of a result in the contract's form, `width` pixels wide; None where no value can be shown."""
+    points = bracket_points(result, name_length(width))
+    if not points:
+        return None
+    limits = [gate] if gate is not None and on_axis(gate) else []
+    scale = log_scale([*(point["value"] for point in points), *limits])
+    x = {"field": "value", "type": "quantitative", "scale": scale}
+    x |= {"axis": log_axis(scale, 5 if width < NARROW else 9, title="Lipschitz constant (logarithmic)")}
+    layers = [*_band(result, scale), *_gate(limits), _marks(points, x, legend), *_labels(points, scale)]
+    return {"width": width, "height": {"step": ROW}, "data": {"values": points}, "layer": layers}
+
+
+def bracket_points(result: dict[str, Any], length: int) -> list[dict[str, Any]]:
+    """Upper bounds from the loosest to the tightest, estimates, lower bounds; names of at most `length` characters."""
+    kinds = list(MEANINGS)
+    found = [e for e in result.get("estimates", []) if e["status"] == "ok" and on_axis(e["value"])]
+    found.sort(key=lambda e: ((0, 2, 1)[kinds.index(e["kind"])], -e["value"]))
+    points = [_point(e["method"], e["kind"], e["value"], length) for e in found]
+    lower = result.get("lower")
+    if lower and on_axis(lower["value"]) and not any(_is(e, "lower", lower["method"]) for e in found):
+        points.append(_point(f"{lower['method']} witness", "lower", lower["value"], length))
+    return points
+
+
+def _is(estimate: dict[str, Any], kind: str, method: str) -> bool:
+    return (estimate["kind"], estimate["method"]) == (kind, method)
+
+
+def _point(method: str, kind: str, value: float, length: int) -> dict[str, Any]:
+    label = text.bound(kind, value, 5)
+    return {"method": text.shortened(method, length), "meaning": MEANINGS[kind], "value": value, "label": label}
+
+
+def _band(result: dict[str, Any], scale: dict[str, Any]) -> list[Spec]:
+    """Between the best lower and upper bound, or from the one that there is to the axis' end."""
+    ends = [result.get(end) for end in ("lower", "upper")]
+    low, high = ((end or {}).get("value") for end in ends)
+    if not (on_axis(low) or on_axis(high)):
+        return []
+    span = {"low": low if on_axis(low) else scale["domain"][0], "high": high if on_axis(high) else scale["domain"][1]}
+    place = {"x": {"field": "low", "type": "quantitative", "scale": scale}, "x2": {"field": "high"}}
+    edges = [
+        _rule(end, light(color), [])
+        for end, color in ((low, "lower"), (high, "upper"))
+        if end is not None and on_axis(end)
+    ]
+    return [{"data": {"values": [span]}, "mark": {"type": "rect", "color": light("band")}, "encoding": place}, *edges]
+
+
+def _rule(value: float, color: str, dash: list[int]) -> Spec:
+    mark = {"type": "rule", "color": color, "strokeDash": dash, "strokeWidth": 1.25}
+    return {
+        "data": {"values": [{"at": value}]},
+        "mark": mark,
+        "encoding": {"x": {"field": "at", "type": "quantitative"}},
+    }
+
+
+def _gate(limits: list[float]) -> list[Spec]:
+    if not limits:
+        return []
+    name = {"type": "text", "align": "center", "baseline": "bottom", "y": -3, "color": light("bad"), "fontWeight": 600}
+    place = {"x": {"field": "at", "type": "quantitative"}, "text": {"value": f"gate {text.number(limits[0], 5)}"}}
+    label = {"data": {"values": [{"at": limits[0]}]}, "mark": name, "encoding": place}
+    return [_rule(limits[0], light("bad"), [5, 3]), label]
+
+
+def _marks(points: list[dict[str, Any]], x: dict[str, Any], legend: bool) -> Spec:
+    names = list(SHAPES)
+    strokes = [light("upper"), light("lower"), light("estimate")]
+    fills = [light("upper"), light("lower"), light("panel")]
+    shown: dict[str, Any] = {"symbolSize": 110} if legend else {}
+
+    def by(values: list[str]) -> dict[str, Any]:
+        scale = {"domain": names, "range": values}
+        return {"field": "meaning", "type": "nominal", "scale": scale, "legend": shown or None}
+
+    axis = name_axis((point["method"] for point in points), grid=True)
+    encoding = {
+        "x": x,
+        "y": {"field": "method", "type": "nominal", "sort": None, "axis": axis},
+        "shape": by(list(SHAPES.values())),
+        "fill": by(fills),
+        "stroke": by(strokes),
+    }
+    return {"mark": {"type": "point", "size": 110, "strokeWidth": 1.75, "opacity": 1}, "encoding": encoding}
+
+
+def _labels(points: list[dict[str, Any]], scale: dict[str, Any]) -> list[Spec]:
+    """Each value beside its mark, on the side with more space, upon a margin that keeps lines away."""
+    low, high = scale["domain"]
+    middle = math.sqrt(low) * math.sqrt(high)
+    left = [point for point in points if point["value"] <= middle]
+    right = [point for point in points if point["value"] > middle]
+    halo = {"stroke": light("panel"), "strokeWidth": 4}
+    return [
+        _texts(values, align, dx, style)
+        for values, align, dx in ((left, "left", 11), (right, "right", -11))
+        for style in (halo, {})
+        if values
+    ]
+
+
+def _texts(points: list[dict[str, Any]], align: str, dx: int, style: dict[str, Any]) -> Spec:
+    place = {
+        "x": {"field": "value", "type": "quantitative"},
+        "y": {"field": "method", "type": "nominal", "sort": None},
+        "text": {"field": "label", "type": "nominal"},
+    }
+    return {"data": {"values": points}, "mark": {"type": "text", "align": align, "dx": dx} | style, "encoding": place}

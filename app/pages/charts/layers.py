@@ -1,0 +1,102 @@
+"""What the layers contribute: the bound's growth along the network, and the layers that count most."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.pages import text
+from app.pages.charts.draw import Spec
+from app.pages.charts.scales import NARROW, log_axis, log_scale, name_axis, name_length, on_axis
+from app.pages.palette import light
+
+MOST_BARS = 12
+NAMED = 5
+"""Hot spots with a name in the chart of growth."""
+BAR, HEIGHT = 24, 190
+
+
+def hot_spots(layers: list[dict[str, Any]], most: int = MOST_BARS) -> list[dict[str, Any]]:
+    """The layers with the largest shares of the log-product, of either sign, largest first."""
+    counting = [layer for layer in layers if layer.get("share")]
+    return sorted(counting, key=lambda layer: -abs(layer["share"]))[:most]
+
+
+def share_chart(layers: list[dict[str, Any]], width: int) -> Spec | None:
+    """Bars of the hot spots; None where no layer has a share."""
+    spots = hot_spots(layers)
+    if not spots:
+        return None
+    bars = [
+        {"layer": f"{spot['index']} · {text.shortened(spot['name'], name_length(width) - 6)}", "share": spot["share"]}
+        | {"label": text.percent(spot["share"])}
+        for spot in spots
+    ]
+    y = {"field": "layer", "type": "nominal", "sort": None, "axis": name_axis(bar["layer"] for bar in bars)}
+    x = {"field": "share", "type": "quantitative", "scale": _room(bars, 0.4 if width < NARROW else 0.16)}
+    x["axis"] = {"format": "%", "title": "share of the bound's logarithm", "tickCount": 5}
+    color = {"condition": {"test": "datum.share < 0", "value": light("cool")}, "value": light("heat")}
+    layer = [
+        {"mark": {"type": "bar", "height": 13}, "encoding": {"color": color}},
+        _bar_labels(),
+    ]
+    return {
+        "width": width,
+        "height": {"step": BAR},
+        "data": {"values": bars},
+        "encoding": {"x": x, "y": y},
+        "layer": layer,
+    }
+
+
+def _room(bars: list[dict[str, Any]], share: float) -> dict[str, Any]:
+    """From the least to the largest share, with space for the labels at the bars' ends."""
+    low, high = min(0.0, *(bar["share"] for bar in bars)), max(0.0, *(bar["share"] for bar in bars))
+    space = share * (high - low)
+    return {"domain": [low - space if low < 0 else 0.0, high + space], "nice": False}
+
+
+def _bar_labels() -> Spec:
+    mark = {
+        "type": "text",
+        "align": {"expr": "datum.share < 0 ? 'right' : 'left'"},
+        "dx": {"expr": "datum.share < 0 ? -5 : 5"},
+    }
+    return {"mark": mark, "encoding": {"text": {"field": "label", "type": "nominal"}}}
+
+
+def growth_chart(layers: list[dict[str, Any]], width: int) -> Spec | None:
+    """The constant after every layer, hot spots marked and named; None for fewer than three layers."""
+    points = [{"index": at["index"], "value": at["cumulative"]} for at in layers if on_axis(at["cumulative"])]
+    if len(points) < 3:
+        return None
+    scale = log_scale([float(point["value"]) for point in points])
+    axis = log_axis(scale, 5, title="bound (log scale)")
+    encoding = {
+        "x": {"field": "index", "type": "quantitative", "axis": _index_axis(width), "scale": {"nice": False}},
+        "y": {"field": "value", "type": "quantitative", "scale": scale, "axis": axis},
+    }
+    line = {"mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 2, "color": light("upper")}}
+    layer = [line, *_spots(layers, width)]
+    return {"width": width, "height": HEIGHT, "data": {"values": points}, "encoding": encoding, "layer": layer}
+
+
+def _index_axis(width: int) -> dict[str, Any]:
+    return {"title": "layer", "grid": False, "tickMinStep": 1, "format": "d", "tickCount": 5 if width < NARROW else 12}
+
+
+def _spots(layers: list[dict[str, Any]], width: int) -> list[Spec]:
+    spots = [
+        {"index": spot["index"], "value": spot["cumulative"], "name": text.shortened(spot["name"], 14)}
+        for spot in hot_spots(layers, NAMED)
+        if on_axis(spot["cumulative"])
+    ]
+    if not spots:
+        return []
+    dots = {"type": "point", "filled": True, "size": 70, "color": light("heat"), "opacity": 1}
+    layer: list[Spec] = [{"data": {"values": spots}, "mark": dots}]
+    if width >= NARROW and len(layers) <= MOST_BARS:
+        names = {"type": "text", "align": "right", "dx": -7, "dy": -8, "fontSize": 11}
+        layer.append(
+            {"data": {"values": spots}, "mark": names, "encoding": {"text": {"field": "name", "type": "nominal"}}}
+        )
+    return layer

@@ -1,0 +1,97 @@
+"""A report's charts, each drawn for a wide and for a narrow screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import accumulate
+from typing import Any
+
+from markupsafe import Markup
+
+from app.pages import text, words
+from app.pages.charts.bracket import bracket_chart
+from app.pages.charts.convergence import Trail, convergence_chart
+from app.pages.charts.draw import Spec, drawn
+from app.pages.charts.layers import growth_chart, hot_spots, share_chart
+from app.pages.charts.radii import radius_chart
+
+WIDE, NARROW = 760, 290
+"""Widths in pixels: for a page of reading width, and for a phone of 320 pixels."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One chart; the description says in words what there is to see."""
+
+    wide: Markup
+    narrow: Markup
+    description: str
+
+
+def figure(chart: Callable[[int], Spec | None], description: str) -> Figure | None:
+    """A chart drawn at both widths, None where there is nothing to draw."""
+    specs = [chart(WIDE), chart(NARROW)]
+    wide, narrow = (None if spec is None else drawn(spec) for spec in specs)
+    return None if wide is None or narrow is None else Figure(wide, narrow, description)
+
+
+def bracket_figure(request: dict[str, Any], result: dict[str, Any]) -> Figure | None:
+    """Every method's value."""
+    gate = (request.get("gate") or {}).get("max_upper")
+    description = f"Bounds by method on a logarithmic axis: {words.interval(result) or 'no bracket'}."
+    return figure(lambda width: bracket_chart(result, gate, width), description)
+
+
+def share_figure(layers: list[dict[str, Any]]) -> Figure | None:
+    """The layers that count most."""
+    spots = "; ".join(f"{text.plain(at['name'])} {text.percent(at['share'])}" for at in hot_spots(layers, 3))
+    return figure(lambda width: share_chart(layers, width), f"Bars of the layers' shares, largest first: {spots}.")
+
+
+def growth_figure(layers: list[dict[str, Any]]) -> Figure | None:
+    """The constant along the network."""
+    ends = " to ".join(text.upper(layers[at]["cumulative"], 3) for at in (0, -1)) if layers else ""
+    description = f"The bound after each of {len(layers)} layers, from {ends}."
+    return figure(lambda width: growth_chart(layers, width), description)
+
+
+def convergence_figures(
+    result: dict[str, Any] | None, events: list[tuple[datetime, dict[str, Any]]], started_at: datetime | None
+) -> Iterator[tuple[str, Figure]]:
+    """The methods' own records of their bounds over time, else what was reported while the job ran."""
+    kept = {
+        e["method"]: e["details"]["trail"] for e in (result or {}).get("estimates", []) if e["details"].get("trail")
+    }
+    if not kept and started_at is not None:
+        kept = {"all methods": reported(events, started_at)}
+    for method, trail in kept.items():
+        drawing = figure(lambda width, trail=trail: convergence_chart(trail, width), _told(trail))  # type: ignore[misc]
+        if drawing is not None:
+            yield method, drawing
+
+
+def reported(events: list[tuple[datetime, dict[str, Any]]], started_at: datetime) -> Trail:
+    """The best bounds known at each report of both; an upper bound alone may be that of a piece of the network."""
+    bounds = [(at, data["upper"], data["lower"]) for at, data in events if {"upper", "lower"} <= data.keys()]
+    uppers = accumulate((upper for _, upper, _ in bounds), min)
+    lowers = accumulate((lower for *_, lower in bounds), max)
+    times = [(at - started_at).total_seconds() for at, *_ in bounds]
+    return list(zip(times, uppers, lowers, strict=True))
+
+
+def radius_figure(request: dict[str, Any], samples: list[dict[str, Any]]) -> Figure | None:
+    """The share of samples certified up to each radius."""
+    gate = request.get("gate") or {}
+    share, radius = gate.get("min_certified_share"), gate.get("radius")
+    asked = None if share is None or radius is None else (radius, share)
+    reaches = [words.reach(one) for one in samples if words.is_right(one)]
+    description = "The share of samples that are rightly predicted and certified, falling as the radius grows."
+    return figure(lambda width: radius_chart(reaches, len(samples), asked, width), description)
+
+
+def _told(trail: Trail) -> str:
+    first, last = trail[:1], trail[-1:]
+    ends = [f"{text.upper(high)} above and {text.lower(low)} below" for _, high, low in first + last]
+    return f"Upper and lower bound over time: {', in the end '.join(ends)}."

@@ -1,0 +1,128 @@
+"""The pages' addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi.routing import APIRoute
+
+from app.api import session
+from app.api.callers import InCaller, allowed
+from app.api.documents import answers
+from app.api.house import House, InHouse
+from app.api.jobs import MAX_EVENTS, NO_JOB, JobId
+from app.api.problems import answer
+from app.api.submission import view_of
+from app.api.views import JobView, ModelView, time_of
+from app.errors import Forbidden, Problem, Unauthorized, UnknownModel
+from app.lipschitz.catalog import AUTO, METHODS
+from app.pages import render
+from app.pages.advice import advice
+from app.pages.charts.draw import drawn
+from app.pages.report import Events, picture_of, report_of, told_of
+
+SVG, HTML = "image/svg+xml", "text/html"
+MOST_EVENTS = 20_000
+"""Events that a chart of the bounds over time is drawn from."""
+
+
+class PageRoute(APIRoute):
+    """Problems as a page where the client is a browser."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The route's handler, its problems caught."""
+        handle = super().get_route_handler()
+
+        async def handled(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except Problem as problem:
+                path = request.url.path
+                return problem_page(problem, path) if wants_page(request) else answer(problem, path)
+
+        return handled
+
+
+open_router = APIRouter(tags=["Pages"], route_class=PageRoute)
+router = APIRouter(prefix="/v1", tags=["Pages"], route_class=PageRoute, dependencies=[Depends(allowed)])
+
+Accept = Annotated[str, Header()]
+
+
+@open_router.get("/", response_class=Response, responses={200: {"content": {HTML: {}}}})
+def get_start(request: Request) -> Response:
+    """The start page."""
+    methods = [(method, method.name in AUTO) for method in METHODS]
+    is_signed_in = session.COOKIE in request.cookies
+    return render.page(
+        "start.html", "start.js", methods=methods, is_signed_in=is_signed_in, base_url=_base_url(request)
+    )
+
+
+@router.get(
+    "/jobs/{job_id}/report",
+    response_class=Response,
+    responses=answers(*NO_JOB, also={200: {"content": {HTML: {}, SVG: {}}}}),
+)
+def get_report(job_id: JobId, request: Request, house: InHouse, caller: InCaller, accept: Accept = HTML) -> Response:
+    """The job as a page for people; as a picture where only that is accepted."""
+    job, model = _found(house, caller.tenant, job_id)
+    if SVG in accept and HTML not in accept:
+        return _picture(job, model)
+    certificate = house.jobs.certificate(caller.tenant, job_id) if job.urls.certificate else None
+    report = report_of(job, model, _progress(house, job_id), certificate)
+    return render.page("report.html", "report.js", report=report, base_url=_base_url(request))
+
+
+@router.get(
+    "/jobs/{job_id}/report.svg",
+    response_class=Response,
+    responses=answers(*NO_JOB, also={200: {"content": {SVG: {}}}}),
+)
+def get_picture(job_id: JobId, house: InHouse, caller: InCaller) -> Response:
+    """The job's bracket as a picture."""
+    return _picture(*_found(house, caller.tenant, job_id))
+
+
+def wants_page(request: Request) -> bool:
+    """Whether the client is a browser."""
+    return HTML in request.headers.get("accept", "")
+
+
+def problem_page(problem: Problem, path: str) -> Response:
+    """A problem in words, with the way to sign in where a key is missing."""
+    document = problem.document(path)
+    needs_key = isinstance(problem, Unauthorized | Forbidden)
+    response = render.page(
+        "problem.html", None, problem.status, problem=document, advice=advice(document), needs_key=needs_key
+    )
+    response.headers.update(problem.headers)
+    return response
+
+
+def _picture(job: JobView, model: ModelView | None) -> Response:
+    title, *lines = told_of(job, model)
+    return render.svg(drawn(picture_of(job, model), ". ".join([title, *lines])))
+
+
+def _base_url(request: Request) -> str:
+    return str(request.base_url).rstrip("/")
+
+
+def _found(house: House, tenant: str, job_id: str) -> tuple[JobView, ModelView | None]:
+    """The job, and its model unless that was deleted."""
+    job = view_of(house, house.jobs.get(tenant, job_id))
+    try:
+        return job, ModelView.of(house.models.get(tenant, job.model))
+    except UnknownModel:
+        return job, None
+
+
+def _progress(house: House, job_id: str) -> Events:
+    rows, found = house.jobs.events(job_id, 0, MAX_EVENTS), list[Any]()
+    while rows and len(found) < MOST_EVENTS:
+        found += rows
+        rows = house.jobs.events(job_id, found[-1]["id"], MAX_EVENTS)
+    return [(time_of(row["at"]), row["data"]) for row in found if row["type"] == "progress"]
