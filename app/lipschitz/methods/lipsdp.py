@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from app.lipschitz.certificate.claims import Claim
 from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.methods.claims import walk_claim
 from app.lipschitz.methods.fourier import FourierBound, fourier_bound, longest_chain
-from app.lipschitz.methods.pieces import Piece, constants_within, cuts, joined
+from app.lipschitz.methods.pieces import Piece, constants_within, cuts, is_large, is_wide_chain, joined
+from app.lipschitz.methods.pieces import side as side
 from app.lipschitz.methods.semidefinite import Bound, bound
-from app.lipschitz.network.nodes import Affine, Concat
+from app.lipschitz.network.nodes import Activation, Affine, Concat
 from app.lipschitz.operators.rounding import up_product
 from app.lipschitz.problem import Estimate, Problem
-
-LARGEST_SIDE = 5000
-"""Input coordinates and neurons of one piece: its matrices take about 20 N^2 float64 numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,13 +39,18 @@ def lipsdp(problem: Problem, options: dict[str, Any]) -> Estimate:
     """The certified bound of the form and splitting asked for; never above the product of AutoLip's factors."""
     check(problem, options)
     deadline = time.monotonic() + min(float(options["seconds"]), max(problem.seconds_left(), 0.0))
-    pieces = planned(cuts(problem.network), int(options["split_size"]))
+    pieces = planned(cuts(problem.network), int(options["split_size"]), partial(_is_curved, problem))
     if not any(_is_worthwhile(piece) for piece in pieces):
         raise MethodSkipped("no elementwise activation stands between two affine layers: autolip says all there is")
     factors = [_factor(problem, piece, options, deadline) for piece in pieces]
     value = up_product([factor.value for factor in factors])
     claims = [_claim(problem, factor) for factor in factors]
     return Estimate("lipsdp", value, details=_details(factors, options), layers=_layers(factors), claims=claims)
+
+
+def _is_curved(problem: Problem, node: Activation) -> bool:
+    lower, upper = problem.local.slopes(node)
+    return bool((lower * upper).any())
 
 
 def check(problem: Problem, options: dict[str, Any]) -> None:
@@ -60,18 +64,21 @@ def check(problem: Problem, options: dict[str, Any]) -> None:
         )
 
 
-def planned(finest: Sequence[Piece], split_size: int) -> list[Piece]:
+def planned(
+    finest: Sequence[Piece], split_size: int, is_curved: Callable[[Activation], bool] | None = None
+) -> list[Piece]:
     """Elementwise pieces joined, up to `split_size` affine layers (0: any number) and the largest side.
 
-    Chains of convolutions beyond that side go together where the Fourier domain can hold them.
+    Chains of convolutions beyond that side go together where the Fourier domain can hold them; other plain chains
+    where eliminating layers leaves little, which needs to be told whose slopes have ends of opposite signs or none 0.
     """
     runs: list[list[Piece]] = []
     rest = list(finest)
     while rest:
         count = longest_chain(rest, split_size)
-        if count and side(joined(rest[:count])) > LARGEST_SIDE:
+        if count and is_large(joined(rest[:count])):
             runs.append(rest[:count])
-        elif runs and _may_join(runs[-1], rest[0], split_size):
+        elif runs and _may_join(runs[-1], rest[0], split_size, is_curved):
             count = 1
             runs[-1].append(rest[0])
         else:
@@ -81,18 +88,18 @@ def planned(finest: Sequence[Piece], split_size: int) -> list[Piece]:
     return [part for run in runs for part in _trimmed(run)]
 
 
-def _may_join(run: Sequence[Piece], piece: Piece, split_size: int) -> bool:
+def _may_join(
+    run: Sequence[Piece], piece: Piece, split_size: int, is_curved: Callable[[Activation], bool] | None
+) -> bool:
     if not (piece.is_elementwise and run[-1].is_elementwise):
         return False
     whole = joined([*run, piece])
     depth = sum(1 for part in (*run, piece) if _is_affine(part))
-    return (split_size == 0 or depth <= split_size) and side(whole) <= LARGEST_SIDE
-
-
-def side(piece: Piece) -> int:
-    """Neurons and input coordinates of the piece's system."""
-    neurons = sum(node.size for node in piece.activations)
-    return neurons + min(piece.start.size, next((node.size for node in piece.nodes), 0))
+    if 0 < split_size < depth:
+        return False
+    if not is_large(whole):
+        return True
+    return is_curved is not None and is_wide_chain(whole, is_curved) and not longest_chain([*run, piece], 0)
 
 
 def _trimmed(run: list[Piece]) -> list[Piece]:
@@ -119,9 +126,8 @@ def _factor(problem: Problem, piece: Piece, options: dict[str, Any], deadline: f
         return Factor(piece, autolip, autolip)
     by_layer, gap = options["form"] == "layer", float(options["gap"])
     found: Bound | FourierBound | None
-    if side(piece) > LARGEST_SIDE:
-        found = fourier_bound(problem, piece, by_layer, gap, deadline)
-    else:
+    found = fourier_bound(problem, piece, by_layer, gap, deadline) if is_large(piece) else None
+    if found is None and (not is_large(piece) or is_wide_chain(piece, partial(_is_curved, problem))):
         found = bound(problem, piece, constants, by_layer, gap, deadline)
     return Factor(piece, autolip if found is None else min(autolip, found.value), autolip, found)
 
@@ -147,8 +153,8 @@ def _details(factors: Sequence[Factor], options: dict[str, Any]) -> dict[str, An
 
 
 def _optimum(factors: Sequence[Factor]) -> float:
-    """What no multipliers can go below, to the solver's accuracy: an estimate."""
-    values = [factor.value if factor.found is None else factor.found.optimum for factor in factors]
+    """What no multipliers can go below, to the solver's accuracy: an estimate, never above what is proved."""
+    values = [factor.value if factor.found is None else min(factor.found.optimum, factor.value) for factor in factors]
     return math.prod(values)
 
 

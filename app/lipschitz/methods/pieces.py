@@ -6,14 +6,22 @@ activations alone can be bounded as a whole; any other piece is bounded by AutoL
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from app.lipschitz.methods.walk import Branch, combine, ways_in
 from app.lipschitz.methods.ways import Way
 from app.lipschitz.network.nodes import Activation, Affine, Concat, Network, Node
 from app.lipschitz.operators.rounding import up_mul
 from app.lipschitz.problem import Problem
+from app.lipschitz.sdp.elimination import eliminated
+
+LARGEST_SIDE = 5000
+"""Input coordinates and neurons of one piece: its matrices take about 20 N^2 float64 numbers."""
+
+LARGEST_REST, LARGEST_ENTRIES = 8500, 2**27
+"""Of a wide chain: side of what eliminating layers leaves, in about 6 matrices, and weights, in about 4 copies."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +66,31 @@ def cuts(network: Network) -> list[Piece]:
 def joined(pieces: Sequence[Piece]) -> Piece:
     """Consecutive pieces as one."""
     return Piece(pieces[0].start, tuple(node for piece in pieces for node in piece.nodes))
+
+
+def side(piece: Piece) -> int:
+    """Neurons and input coordinates of the piece's system."""
+    neurons = sum(node.size for node in piece.activations)
+    return neurons + min(piece.start.size, next((node.size for node in piece.nodes), 0))
+
+
+def is_large(piece: Piece) -> bool:
+    """Whether the piece is more than dense algebra holds."""
+    return side(piece) > LARGEST_SIDE
+
+
+def is_wide_chain(piece: Piece, is_curved: Callable[[Activation], bool]) -> bool:
+    """A plain chain of layers that `sdp.wide` can hold; `is_curved` tells where it can eliminate none before."""
+    before = (piece.start, *piece.nodes)
+    chain = all(node.sources == (last,) for last, node in zip(before, piece.nodes, strict=False))
+    if not (chain and piece.is_elementwise):
+        return False
+    ends = [] if isinstance(piece.end, Activation) else [piece.end]
+    widths = [node.size for node in (piece.start, *piece.activations, *ends)]
+    may_go = [*(not is_curved(node) for node in piece.activations), True, *(True for _ in ends)]
+    gone = eliminated(widths, may_go)
+    rest = sum(width for k, width in enumerate(widths) if k not in gone)
+    return rest <= LARGEST_REST and sum(a * b for a, b in pairwise(widths)) <= LARGEST_ENTRIES
 
 
 def constants_within(problem: Problem, piece: Piece) -> dict[Node, float]:

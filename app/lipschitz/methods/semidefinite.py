@@ -13,22 +13,28 @@ from torch import Tensor
 
 from app.lipschitz.certificate.claims import Multipliers, SemidefiniteClaim
 from app.lipschitz.methods.claims import walk_claim
-from app.lipschitz.methods.pieces import Piece
+from app.lipschitz.methods.pieces import Piece, is_large
 from app.lipschitz.network.nodes import Activation, Node
 from app.lipschitz.operators.rounding import up_ldexp, up_mul, up_sqrt
 from app.lipschitz.problem import Problem
+from app.lipschitz.sdp.chain_proof import COARSE_SHARES, proved_chain
 from app.lipschitz.sdp.deep import deep_chain, minimise_deep
-from app.lipschitz.sdp.interior import Iterate, minimise
+from app.lipschitz.sdp.found import Found, Progress, Watch
+from app.lipschitz.sdp.interior import minimise
+from app.lipschitz.sdp.plain_chain import PlainChain
 from app.lipschitz.sdp.proof import proved
 from app.lipschitz.sdp.region import Region, region_of, varying
-from app.lipschitz.sdp.start import closed_form
+from app.lipschitz.sdp.start import ROOM, closed_form
+from app.lipschitz.sdp.system import System
+from app.lipschitz.sdp.wide import minimise_wide
+from app.lipschitz.sdp.wide_start import wide_start
 
 
 @dataclass(frozen=True, eq=False)
 class Bound:
     """A certified constant; `optimum` estimates from below what the relaxation can give, `gap` is relative to it.
 
-    Deep chains (`sdp.deep`) leave both open: optimum 0, gap 1.
+    Both stay open, optimum 0 and gap 1, where the deadline comes before the first estimate.
     """
 
     value: float
@@ -42,42 +48,106 @@ class Bound:
 
 def bound(
     problem: Problem, piece: Piece, constants: Mapping[Node, float], by_layer: bool, gap: float, deadline: float
-) -> Bound:
-    """The piece's constant; after the deadline the best iterate so far, which is as certified as the last."""
+) -> Bound | None:
+    """The piece's constant; after the deadline the best iterate so far, which is as certified as the last.
+
+    None for large pieces that are no plain chain, or where rounding or the deadline leaves no start.
+    """
     slopes = {node: problem.local.slopes(node) for node in piece.activations}
-    region = region_of(piece.start, piece.end, piece.nodes, slopes, constants, by_layer=by_layer)
+    wide = is_large(piece)
+    if wide and time.monotonic() > deadline:
+        return None
+    region = region_of(piece.start, piece.end, piece.nodes, slopes, constants, by_layer=by_layer, narrow=not wide)
     if not isinstance(region, Region):
         upper = problem.norm_of(region)
         return Bound(upper.upper, upper.lower, 0.0, 0, 0, [], _known_claim(problem, piece, slopes, upper.upper))
     system = region.system
-    start = closed_form(system, region.layers)
+    is_whole = (piece.start, piece.end) == (problem.network.input, problem.network.output)
+    name = "upper" if is_whole else "piece_upper"
 
-    def watch(now: Iterate) -> bool:
+    def watch(now: Progress) -> bool:
         value = math.ldexp(math.sqrt(float(now.rho)), region.exponent)
-        problem.progress({"method": "lipsdp", "phase": "solving", "upper": value, "gap": float(now.gap)})
+        problem.progress({"method": "lipsdp", "phase": "solving", name: value, "gap": float(now.gap)})
         return time.monotonic() > deadline
 
-    chain = deep_chain(system, region.layers)
-    if chain is None:
-        found = minimise(system, *start, gap=gap, watch=watch)
+    if wide:
+        solved = _wide(region, gap, watch, deadline)
     else:
-        found = minimise_deep(system, chain, *start, gap=gap, watch=watch)
-    rho, t = proved(system, found.rho, found.t, start)
+        chain = deep_chain(system, region.layers)
+        start = closed_form(system, region.layers)
+        solved = _dense(system, start, gap, watch) if chain is None else _deep(chain, start, gap, watch)
+    if solved is None:
+        return None
     return Bound(
-        up_ldexp(up_sqrt(float(rho)), region.exponent),
-        math.ldexp(math.sqrt(max(float(found.optimum), 0.0)), region.exponent),
-        float(found.gap),
-        found.iterations,
+        up_ldexp(up_sqrt(float(solved.proved[0])), region.exponent),
+        math.ldexp(math.sqrt(max(solved.found.optimum, 0.0)), region.exponent),
+        solved.found.gap,
+        solved.found.iterations,
         system.neurons,
-        _activations(region, found),
-        _claim(problem, piece, region, slopes, (rho, t), start),
+        _activations(region, solved.found),
+        _claim(problem, piece, region, slopes, solved.proved, solved.start),
     )
 
 
-def _activations(region: Region, found: Iterate) -> list[dict[str, Any]]:
+Point = tuple[Tensor, Tensor]
+"""rho `(1,)` and t `(1, m)` of a system."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Solved:
+    """What was found, t of every neuron; the point near it that is proved; the strictly feasible start."""
+
+    found: Found
+    proved: Point
+    start: Point
+
+
+def _dense(system: System, start: Point, gap: float, watch: Watch) -> _Solved:
+    now = minimise(system, *start, gap=gap, watch=watch)
+    optimum, energy = float(now.optimum), now.z[0].diagonal()
+    found = Found(float(now.rho), system.per_neuron(now.t)[0], energy, optimum, now.iterations)
+    return _Solved(found, proved(system, now.rho, now.t, start), start)
+
+
+def _deep(chain: PlainChain, start: Point, gap: float, watch: Watch) -> _Solved:
+    found = minimise_deep(chain, float(start[0]), start[1][0], gap=gap, watch=watch)
+    return _Solved(found, proved_chain(chain, *_point(found.rho, found.t), start), start)
+
+
+def _wide(region: Region, gap: float, watch: Watch, deadline: float) -> _Solved | None:
+    """As long as the start took is left for the proof, which alone needs the chain as it is."""
+    system, begun = region.system, time.monotonic()
+    chain = PlainChain.of(system, region.layers)
+    if chain is None:
+        return None
+    narrow = chain.narrowed()
+    start = wide_start(narrow)
+    if start is None:
+        return None
+    last = deadline - (time.monotonic() - begun)
+    best = start[0] / ROOM, start[1] / ROOM
+    found = minimise_wide(
+        narrow, *best, gap=gap, groups=system.groups, watch=lambda now: watch(now) or time.monotonic() > last
+    )
+    proof = proved_chain(chain, *_point(found.rho, found.t), _point(*start), COARSE_SHARES)
+    return _Solved(found, _of_groups(system, proof), _of_groups(system, _point(*start)))
+
+
+def _point(rho: float, t: Tensor) -> Point:
+    return t.new_tensor([rho]), t[None]
+
+
+def _of_groups(system: System, point: Point) -> Point:
+    """One multiplier of every group; its neurons have the same."""
+    rho, t = point
+    if system.groups is None:
+        return point
+    return rho, t.new_zeros(1, system.multipliers).index_copy_(1, system.groups, t)
+
+
+def _activations(region: Region, found: Found) -> list[dict[str, Any]]:
     """How much the worst direction has grown at each activation, relative to the input, and the multipliers."""
-    z = found.z[0].diagonal()[region.system.inputs :]
-    t = region.system.per_neuron(found.t)[0]
+    z, t = found.energy[region.system.inputs :], found.t
     return [
         {
             "name": "+".join(origin.name for origin in node.origins),
@@ -90,8 +160,6 @@ def _activations(region: Region, found: Iterate) -> list[dict[str, Any]]:
 
 
 Slopes = Mapping[Activation, tuple[Tensor, Tensor]]
-Point = tuple[Tensor, Tensor]
-"""rho and t of a system."""
 
 
 def _known_claim(problem: Problem, piece: Piece, slopes: Slopes, constant: float) -> SemidefiniteClaim:

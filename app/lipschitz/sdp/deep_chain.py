@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from app.lipschitz.sdp.interior import Iterate, minimise
+from app.lipschitz.sdp.plain_chain import Layer, PlainChain
 from app.lipschitz.sdp.start import closed_form
 from app.lipschitz.sdp.system import Block, System
 
@@ -22,92 +23,56 @@ _FLOOR = 1e-6
 """Least share of the left form in the metric of a cut: it keeps the metric well conditioned."""
 
 
-@dataclass(frozen=True, eq=False)
-class Layer:
-    """Neurons with slopes `lower`, `upper` `(r,)` behind a `weight` `(r, c)`."""
+def metrics(chain: PlainChain, rho: float, t: Sequence[Tensor]) -> list[Tensor]:
+    """For every layer's output a matrix, of mean diagonal one, between what its left grants and its right asks.
 
-    weight: Tensor
-    lower: Tensor
-    upper: Tensor
-
-    def coupling(self, t: Tensor) -> Tensor:
-        """Minus the entries of S between z and what the layer reads."""
-        return (t * (self.lower + self.upper))[:, None] * self.weight
-
-    def curvature(self, t: Tensor) -> Tensor:
-        """What the layer adds to S for what it reads."""
-        return self.weight.T @ ((2.0 * t * self.lower * self.upper)[:, None] * self.weight)
+    S(rho, t) is positive definite; t are the layers' multipliers.
+    """
+    pairs = zip(_granted(chain, rho, t), _asked(chain, rho, t), strict=True)
+    return [_between(left, right) for left, right in pairs]
 
 
-@dataclass(frozen=True, eq=False)
-class DeepChain:
-    """Layers one behind the other and the output map, `(p, r)`."""
+def _granted(chain: PlainChain, rho: float, t: Sequence[Tensor]) -> list[Tensor]:
+    """Schur complements from the input on, scaled so that rho is one."""
+    inputs = chain.layers[0].weight
+    found = [torch.eye(inputs.shape[1], dtype=inputs.dtype, device=inputs.device)]
+    for layer, own in zip(chain.layers, t, strict=True):
+        c = layer.coupling(own / rho)
+        before = found[-1] + layer.curvature(own / rho)
+        found.append(torch.diag(2.0 * own / rho) - c @ torch.linalg.solve(before, c.T))
+    return found[1:]
 
-    layers: tuple[Layer, ...]
-    output: Tensor
 
-    @classmethod
-    def of(cls, system: System, places: Sequence[slice]) -> DeepChain | None:
-        """The chain that the system is, `places` being its layers' neurons; None where it is something else."""
-        starts = [0, *(system.inputs + place.start for place in places)]
-        widths = [system.inputs, *(place.stop - place.start for place in places)]
-        expected = [(place, slice(a, a + n)) for place, a, n in zip(places, starts, widths, strict=False)]
-        plain = system.batch == 1 and system.groups is None and all(b.matrix.ndim == 2 for b in system.blocks)
-        if not plain or [(b.rows, b.columns) for b in system.blocks] != expected or system.output.ndim == 3:
-            return None
-        if bool(system.output[:, : starts[-1]].any()):
-            return None
-        ends = (system.lower[0].split(widths[1:]), system.upper[0].split(widths[1:]))
-        layers = (Layer(b.matrix, *two) for b, *two in zip(system.blocks, *ends, strict=True))
-        return cls(tuple(layers), system.output[:, starts[-1] :])
+def _asked(chain: PlainChain, rho: float, t: Sequence[Tensor]) -> list[Tensor]:
+    """Schur complements from the output on."""
+    found = [chain.output.T @ chain.output / rho]
+    for layer, own in zip(chain.layers[:0:-1], t[:0:-1], strict=True):
+        c = layer.coupling(own / rho)
+        after = torch.diag(2.0 * own / rho) - found[-1]
+        found.append(c.T @ torch.linalg.solve(after, c) - layer.curvature(own / rho))
+    return found[::-1]
 
-    def metrics(self, rho: float, t: Sequence[Tensor]) -> list[Tensor]:
-        """For every layer's output a matrix, of mean diagonal one, between what its left grants and its right asks.
 
-        S(rho, t) is positive definite; t are the layers' multipliers.
-        """
-        pairs = zip(self._granted(rho, t), self._asked(rho, t), strict=True)
-        return [_between(left, right) for left, right in pairs]
+def solved(
+    chain: PlainChain, cuts: Sequence[int], between: Sequence[Tensor], gap: float, stop: Callable[[], bool]
+) -> tuple[float, list[Tensor], int]:
+    """rho and the layers' multipliers when every piece between `cuts` is solved to `gap`; iterations at most.
 
-    def _granted(self, rho: float, t: Sequence[Tensor]) -> list[Tensor]:
-        """Schur complements from the input on, scaled so that rho is one."""
-        inputs = self.layers[0].weight
-        found = [torch.eye(inputs.shape[1], dtype=inputs.dtype, device=inputs.device)]
-        for layer, own in zip(self.layers, t, strict=True):
-            c = layer.coupling(own / rho)
-            before = found[-1] + layer.curvature(own / rho)
-            found.append(torch.diag(2.0 * own / rho) - c @ torch.linalg.solve(before, c.T))
-        return found[1:]
-
-    def _asked(self, rho: float, t: Sequence[Tensor]) -> list[Tensor]:
-        """Schur complements from the output on."""
-        found = [self.output.T @ self.output / rho]
-        for layer, own in zip(self.layers[:0:-1], t[:0:-1], strict=True):
-            c = layer.coupling(own / rho)
-            after = torch.diag(2.0 * own / rho) - found[-1]
-            found.append(c.T @ torch.linalg.solve(after, c) - layer.curvature(own / rho))
-        return found[::-1]
-
-    def solved(
-        self, cuts: Sequence[int], metrics: Sequence[Tensor], gap: float, stop: Callable[[], bool]
-    ) -> tuple[float, list[Tensor], int]:
-        """rho and the layers' multipliers when every piece between `cuts` is solved to `gap`; iterations at most.
-
-        Pieces of one shape are solved as one batch; `stop` ends every batch early.
-        """
-        pieces = [_Piece.of(self, a, b, metrics) for a, b in pairwise([0, *cuts, len(self.layers)])]
-        solutions: dict[int, tuple[float, Tensor]] = {}
-        count = 0
-        for shape in dict.fromkeys(piece.shape for piece in pieces):
-            same = [j for j, piece in enumerate(pieces) if piece.shape == shape]
-            found = _solved([pieces[j] for j in same], gap, stop)
-            solutions |= {j: (float(found.rho[i]), found.t[i]) for i, j in enumerate(same)}
-            count = max(count, found.iterations)
-        rho, t = 1.0, list[Tensor]()
-        for j in reversed(range(len(pieces))):
-            t[:0] = (rho * solutions[j][1]).split([len(layer.weight) for layer in pieces[j].layers])
-            rho *= solutions[j][0]
-        return rho, t, count
+    Pieces of one shape are solved as one batch; `stop` ends every batch early.
+    """
+    pieces = [_Piece.of(chain, a, b, between) for a, b in pairwise([0, *cuts, len(chain.layers)])]
+    solutions: dict[int, tuple[float, Tensor]] = {}
+    count = 0
+    for shape in dict.fromkeys(piece.shape for piece in pieces):
+        same = [j for j, piece in enumerate(pieces) if piece.shape == shape]
+        found = _solved([pieces[j] for j in same], gap, stop)
+        solutions |= {j: (float(found.rho[i]), found.t[i]) for i, j in enumerate(same)}
+        count = max(count, found.iterations)
+    rho, t = 1.0, list[Tensor]()
+    for j in reversed(range(len(pieces))):
+        t[:0] = (rho * solutions[j][1]).split([len(layer.weight) for layer in pieces[j].layers])
+        rho *= solutions[j][0]
+    return rho, t, count
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +83,7 @@ class _Piece:
     output: Tensor
 
     @classmethod
-    def of(cls, chain: DeepChain, first: int, last: int, metrics: Sequence[Tensor]) -> _Piece:
+    def of(cls, chain: PlainChain, first: int, last: int, metrics: Sequence[Tensor]) -> _Piece:
         layers, output = list(chain.layers[first:last]), chain.output
         if first > 0:
             weight = layers[0].weight

@@ -7,6 +7,7 @@ c covers that, the rounding in S, and what the stored maps may be off by.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -15,9 +16,9 @@ from torch import Tensor
 from app.lipschitz.operators.rounding import UNIT, gamma
 from app.lipschitz.sdp.system import System
 
-_OUTWARD = 1.0 + 2.0**-20
+OUTWARD = 1.0 + 2.0**-20
 """Covers the rounding of the few sums and products that make up c."""
-_SHARES = (0.0, *(10.0**-k for k in range(11, 0, -1)), 1.0)
+SHARES = (0.0, *(10.0**-k for k in range(11, 0, -1)), 1.0)
 
 
 def proved(system: System, rho: Tensor, t: Tensor, inner: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -25,36 +26,47 @@ def proved(system: System, rho: Tensor, t: Tensor, inner: tuple[Tensor, Tensor])
 
     rho is infinite where not even `inner` can be proved. ||f(x) - f(y)||^2 <= rho ||x - y||^2 is then a theorem.
     """
+    return nearest(rho, t, inner, lambda some_rho, some_t: is_proved(system, some_rho, some_t))
+
+
+def nearest(
+    rho: Tensor,
+    t: Tensor,
+    inner: tuple[Tensor, Tensor],
+    holds: Callable[[Tensor, Tensor], Tensor],
+    shares: Sequence[float] = SHARES,
+) -> tuple[Tensor, Tensor]:
+    """The first point at one of the `shares` of the way from (rho, t) to `inner` where it holds; infinite if none."""
     found_rho, found_t = torch.full_like(rho, torch.inf), t.clone()
-    for share in _SHARES:
+    for share in shares:
         open_ = torch.isinf(found_rho)
         if not bool(open_.any()):
             break
         some_rho, some_t = rho + share * (inner[0] - rho), t + share * (inner[1] - t)
-        holds = open_ & is_proved(system, some_rho, some_t)
-        found_rho = torch.where(holds, some_rho, found_rho)
-        found_t = torch.where(holds[:, None], some_t, found_t)
+        good = open_ & holds(some_rho, some_t)
+        found_rho = torch.where(good, some_rho, found_rho)
+        found_t = torch.where(good[:, None], some_t, found_t)
     return found_rho, found_t
 
 
 def is_proved(system: System, rho: Tensor, t: Tensor) -> Tensor:
     """Whether S(rho, t) >= 0 and t >= 0 are certain, `(P,)`."""
     slack = system.slack(rho, t)
-    scale = _powers_of_two(slack.diagonal(dim1=1, dim2=2))
+    scale = powers_of_two(slack.diagonal(dim1=1, dim2=2))
     scaled = slack * scale[:, :, None] * scale[:, None]
     trace = scaled.diagonal(dim1=1, dim2=2).sum(1)
     share = gamma(2 * (system.size + 4))
     if share >= 0.5:
         return torch.zeros_like(rho, dtype=torch.bool)
     rounding = (_summands(system) * UNIT * 2.0) * _row_sums(_majorant(system, rho, t), scale)
-    lowered = _OUTWARD * (share / (1.0 - share) * trace.abs() + rounding + _of_errors(system, t, scale))
+    lowered = OUTWARD * (share / (1.0 - share) * trace.abs() + rounding + _of_errors(system, t, scale))
     scaled.diagonal(dim1=1, dim2=2).sub_(lowered[:, None])
     factor, info = torch.linalg.cholesky_ex(scaled)
     sound = torch.isfinite(factor.diagonal(dim1=1, dim2=2)).all(1) & torch.isfinite(lowered)
     return system.least((info == 0) & sound) & (t >= 0).all(1) & (rho > 0)
 
 
-def _powers_of_two(diagonal: Tensor) -> Tensor:
+def powers_of_two(diagonal: Tensor) -> Tensor:
     """Scales that bring the diagonal into [1/4, 1] or so: they round nothing."""
     _, exponent = torch.frexp(diagonal.clamp(min=1e-200, max=1e200))
     return torch.ldexp(torch.ones_like(diagonal), -torch.div(exponent + 1, 2, rounding_mode="floor"))

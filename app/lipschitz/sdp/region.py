@@ -64,10 +64,12 @@ def region_of(
     constants: Mapping[Node, float],
     *,
     by_layer: bool,
+    narrow: bool = True,
 ) -> Region | LinearOperator:
     """The region's system, or its one linear map where every neuron's slope is known.
 
-    `nodes` lie between, `slopes` are `(n,)` each, `constants` AutoLip's from the start on.
+    `nodes` lie between, `slopes` are `(n,)` each, `constants` AutoLip's from the start on. `narrow` has a wide input
+    turned into fewer coordinates.
     """
     activations = [node for node in nodes if isinstance(node, Activation)]
     wide = any(bool(varying(*slopes[node], LINEAR_WIDTH).any()) for node in activations)
@@ -81,7 +83,8 @@ def region_of(
     exponents = {node: _exponent(constants[node]) for node in kept} | {start: 0}
     places = _places(kept, free)
     matrices = [_matrices(form) for form in maps]
-    inputs = _reduced([form[start] for form in matrices if start in form])
+    inputs = [form[start] for form in matrices if start in form]
+    inputs = _reduced(inputs) if narrow else inputs
     for form in matrices:
         if start in form:
             form[start] = inputs.pop(0)
