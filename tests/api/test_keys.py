@@ -63,7 +63,7 @@ def test_keys_are_made_listed_and_revoked_from_the_command_line(tmp_path: object
     assert not any("secret" in key for key in listed)
     assert command(tmp_path, "keys", "revoke", "nothing").returncode == 1
     for wrong in (("--owner", "a b"), ("--owner", "x" * 65), ("--owner", "a", "--scopes", "read,fly")):
-        assert command(tmp_path, "keys", "create", *wrong).returncode == 2
+        assert command(tmp_path, "keys", "create", *wrong).returncode == 3
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", ""])
