@@ -107,6 +107,8 @@ def _gauge_labels(name: str) -> list[str]:
 def _scope(verb: str, path: str, operation: dict[str, Any]) -> str:
     if "security" not in operation:
         return "none"
+    if path == "/v1/webhooks/secret":
+        return "read, write"
     return "admin" if path == "/metrics" else "read" if verb in ("get", "head") else "write"
 
 

@@ -18,6 +18,7 @@ from app.api.pages import InPages
 from app.api.views import time_of, urls_of
 from app.errors import InvalidRequest, UnknownDelivery
 from app.store.deliveries import PENDING
+from app.store.keys import Scope
 
 router = APIRouter(prefix="/v1/webhooks", tags=["Registry hooks and webhooks"])
 
@@ -101,7 +102,8 @@ class ReceivedPage(BaseModel):
 
 @router.get("/secret")
 def get_secret(house: InHouse, caller: InCaller) -> SecretView:
-    """The secret that the caller's webhooks are signed with."""
+    """The secret that the caller's webhooks are signed with; to know it, a key must have the scope `write` as well."""
+    caller.require(Scope.WRITE)
     return SecretView(secret=house.outbound.secret_of(caller.tenant))
 
 
