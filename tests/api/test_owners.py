@@ -198,8 +198,8 @@ def test_a_browser_signs_in_with_a_key_only(world: World) -> None:
 
 
 def test_everybody_has_a_webhook_secret_of_their_own(world: World) -> None:
-    secrets = [world.clients[name].get("/v1/webhooks/secret").json()["secret"] for name in ("ada", "boss", "bob")]
-    assert secrets[0] == secrets[1] != secrets[2]
+    secrets = [world.clients[name].get("/v1/webhooks/secret").json()["secret"] for name in ("ada", "bob")]
+    assert secrets[0] != secrets[1]
     assert world.clients["reader"].get("/v1/webhooks/secret").status_code == 403
 
 
