@@ -11,7 +11,7 @@ from app.api.documents import answers, file_body
 from app.api.house import House, InHouse, TakingWork
 from app.api.idempotency import InKey, once
 from app.api.models import CREATION_PROBLEMS, Digest
-from app.api.pages import InPages
+from app.api.paging import InPages
 from app.api.uploads import Upload, received
 from app.api.views import DatasetPage, DatasetView, created
 from app.errors import (

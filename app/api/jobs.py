@@ -17,7 +17,7 @@ from app.api.events import event_stream, wants_stream
 from app.api.house import InHouse, TakingWork
 from app.api.idempotency import InKey, once
 from app.api.models import CREATION_PROBLEMS, UPLOAD_PROBLEMS, admitted
-from app.api.pages import InPages
+from app.api.paging import InPages
 from app.api.problems import parse_json
 from app.api.queries import fields_of
 from app.api.requests import MAX_REQUEST_BYTES, AnalysisFields, JobRequest, parse_fields

@@ -12,7 +12,7 @@ from app.api.callers import Caller, InCaller, allowed
 from app.api.documents import answers, file_body
 from app.api.house import House, InHouse, TakingWork
 from app.api.idempotency import InKey, once
-from app.api.pages import InPages
+from app.api.paging import InPages
 from app.api.sources import SourceRequest, fetched, names_source, source_request
 from app.api.uploads import Upload, received
 from app.api.views import ModelPage, ModelView, created

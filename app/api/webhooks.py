@@ -14,7 +14,7 @@ from sqlalchemy import RowMapping
 from app.api.callers import InCaller
 from app.api.documents import answers
 from app.api.house import InHouse
-from app.api.pages import InPages
+from app.api.paging import InPages
 from app.api.views import time_of, urls_of
 from app.errors import InvalidRequest, UnknownDelivery
 from app.store.deliveries import PENDING
