@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from pydantic import ValidationError
+
 from app.commands import analyze, keys, serve, verify, worker
 from app.main import create_app
 from app.settings import Settings
@@ -27,7 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "keys": keys.run,
         "openapi": _openapi,
     }
-    return commands[options.command](options)
+    try:
+        return commands[options.command](options)
+    except ValidationError as error:
+        faults = "; ".join(f"LIPSERVE_{str(one['loc'][0]).upper()}: {one['msg']}" for one in error.errors())
+        sys.stderr.write(f"lipserve: a setting cannot be used: {faults} (docs/operations.md lists all of them)\n")
+        return ERROR
 
 
 class Parser(argparse.ArgumentParser):

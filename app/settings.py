@@ -215,5 +215,14 @@ def visible_gpus() -> list[str]:
 
 
 def core_count() -> int:
-    """CPU cores that this process may run on."""
-    return len(os.sched_getaffinity(0))
+    """CPU cores that this process may run on: its affinity's, or what its control group grants where that is less."""
+    return min([len(os.sched_getaffinity(0)), *granted_cores(Path("/sys/fs/cgroup/cpu.max"))])
+
+
+def granted_cores(limit: Path) -> list[int]:
+    """The whole cores in a control group's `cpu.max`, none where nothing is limited."""
+    try:
+        quota, _, period = limit.read_text().partition(" ")
+        return [] if quota == "max" else [max(1, int(quota) // int(period))]
+    except (OSError, ValueError):
+        return []
