@@ -21,6 +21,7 @@ from app.api.metrics import HttpMetrics
 from app.cli import _parser
 from app.errors import Problem, problem_types
 from app.jobs.states import Status
+from app.lipschitz.catalog import METHODS, OptionInfo
 from app.main import create_app
 from app.settings import ClientSettings, Settings
 from app.store.database import Database
@@ -75,7 +76,18 @@ def commands() -> str:
     return _table(("command", "option", "meaning"), _commands("lipserve", _parser(), ""))
 
 
+def options() -> str:
+    """Every option of every method: its default, what it may be, what it means."""
+    rows = [
+        (f"`{method.name}`", f"`{name}`", f"`{option.default}`", _allowed(option), _sentence(option.description))
+        for method in METHODS
+        for name, option in method.options.items()
+    ]
+    return _table(("method", "option", "default", "allowed", "meaning"), rows)
+
+
 TABLES = {
+    "methods.md": {"options": options},
     "operations.md": {"settings": settings, "metrics": metrics, "commands": commands},
     "api.md": {"endpoints": endpoints, "problems": problems},
 }
@@ -101,7 +113,11 @@ def _metrics() -> list[tuple[Any, list[str]]]:
 
 
 def _gauge_labels(name: str) -> list[str]:
-    return {"lipserve_jobs": ["status"], "lipserve_worker_up": ["worker", "device", "state"]}.get(name, [])
+    return {
+        "lipserve_jobs": ["status"],
+        "lipserve_worker_up": ["worker", "device", "state"],
+        "lipserve_gpu_memory_bytes": ["worker", "device", "kind"],
+    }.get(name, [])
 
 
 def _scope(verb: str, path: str, operation: dict[str, Any]) -> str:
@@ -134,6 +150,12 @@ def _meaning(kind: type[Problem]) -> str:
 def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     lines = [header, ("---",) * len(header), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _allowed(option: OptionInfo) -> str:
+    if option.choices:
+        return ", ".join(f"`{choice}`" for choice in option.choices)
+    return f"{option.type}, {option.minimum:,} to {option.maximum:,}"
 
 
 def _default(value: Any) -> str:

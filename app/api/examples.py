@@ -21,6 +21,40 @@ MODEL: dict[str, Any] = {
     "warnings": [],
 }
 
+GRAPH: dict[str, Any] = {
+    "model": SHA256,
+    "nodes": [
+        {
+            "index": 0,
+            "name": "arg0_1",
+            "op": "input",
+            "inputs": [],
+            "shape": [1, 784],
+            "datatype": "FP32",
+            "parameters": 0,
+            "rule": None,
+            "origin": {"name": "x", "op": "Input"},
+            "constant": False,
+        },
+        {
+            "index": 1,
+            "name": "relu",
+            "op": "aten.relu.default",
+            "inputs": [0],
+            "shape": [1, 784],
+            "datatype": "FP32",
+            "parameters": 0,
+            "rule": "nondecreasing 1-Lipschitz function",
+            "origin": {"name": "relu1", "op": "Relu"},
+            "constant": False,
+        },
+    ],
+    "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 784], "node": 0}],
+    "outputs": [{"name": "y", "datatype": "FP32", "shape": [1, 784], "node": 1}],
+    "node_count": 2,
+    "truncated": False,
+}
+
 DATASET: dict[str, Any] = {
     "id": SHA256,
     "name": "digits.npz",

@@ -17,7 +17,8 @@ from app.store.endings import EndingRepository
 
 WAITS_S = (0.01, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14_400, 86_400)
 DURATIONS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14_400)
-GPU_MEMORY = ("gpu_memory_used_bytes", "gpu_memory_total_bytes")
+GPU_MEMORY = {"used": "gpu_memory_used_bytes", "total": "gpu_memory_total_bytes"}
+"""What a slot's details call it."""
 
 
 class EndingMetrics:
@@ -89,6 +90,14 @@ class JobMetrics(Collector):
 
     def _of_workers(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("lipserve_worker_up", "Workers.", labels=["worker", "device", "state"])
+        memory = GaugeMetricFamily(
+            "lipserve_gpu_memory_bytes",
+            "Memory of the workers' GPUs, by whatever process it is used.",
+            labels=["worker", "device", "kind"],
+        )
         for view in self._workers():
             up.add_metric([view.name, view.device, view.state], 1)
-        yield up
+            for kind, name in GPU_MEMORY.items():
+                if name in view.details:
+                    memory.add_metric([view.name, view.device, kind], view.details[name])
+        yield from (up, memory)

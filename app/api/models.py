@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from app.api import formats
 from app.api.callers import Caller, InCaller, allowed
@@ -13,29 +13,45 @@ from app.api.documents import answers, file_body
 from app.api.house import House, InHouse, TakingWork
 from app.api.idempotency import InKey, once
 from app.api.paging import InPages
+from app.api.queries import fields_of
+from app.api.requests import SHAPES, GraphRequest, parse_fields
 from app.api.sources import SourceRequest, fetched, names_source, source_request
 from app.api.uploads import Upload, received
-from app.api.views import ModelPage, ModelView, created
+from app.api.views import GraphView, ModelPage, ModelView, created
 from app.api.waiting import until_over
 from app.errors import (
+    AnalysisFailed,
     Busy,
+    ConversionMismatch,
+    DataDependentControlFlow,
     DigestMismatch,
     Draining,
     IdempotencyConflict,
     IdempotencyMismatch,
+    InvalidInputs,
     InvalidModel,
     InvalidRequest,
     MalformedJson,
     MalformedRequest,
     ModelInUse,
     NotAModel,
+    OutOfMemory,
+    QueueDeadline,
+    QueueFull,
+    QuotaExceeded,
     SourceRefused,
     SourceUnreachable,
+    StatefulModel,
     StorageFull,
     StorageUnavailable,
+    TimeLimit,
     TooLarge,
     TorchscriptRefused,
     UnknownModel,
+    UnsupportedOperator,
+    WorkerCrashed,
+    WorkerLost,
+    WorkerProtocol,
 )
 from app.jobs.admission import ModelRecord
 
@@ -48,6 +64,12 @@ UPLOAD_PROBLEMS = (
 )  # fmt: skip
 SOURCE_PROBLEMS = (DigestMismatch, MalformedJson, InvalidRequest, SourceRefused, SourceUnreachable)
 CREATION_PROBLEMS = (IdempotencyConflict, IdempotencyMismatch, Draining)
+
+CAPTURE_PROBLEMS = (
+    InvalidModel, InvalidInputs, UnsupportedOperator, DataDependentControlFlow, StatefulModel, ConversionMismatch,
+    TorchscriptRefused, AnalysisFailed, OutOfMemory, WorkerCrashed, WorkerProtocol, WorkerLost, TimeLimit,
+    QueueDeadline, QueueFull, QuotaExceeded, Busy, Draining, StorageUnavailable,
+)  # fmt: skip
 
 
 async def admitted(house: House, caller: Caller, upload: Upload) -> tuple[ModelRecord, bool]:
@@ -105,6 +127,23 @@ def list_models(house: InHouse, caller: InCaller, page: InPages) -> ModelPage:
 def get_model(model_id: Digest, house: InHouse, caller: InCaller) -> ModelView:
     """One model."""
     return ModelView.of(house.models.get(caller.tenant, model_id))
+
+
+@router.get(
+    "/{model_id}/graph", dependencies=[TakingWork], responses=answers(UnknownModel, InvalidRequest, *CAPTURE_PROBLEMS)
+)
+async def get_graph(
+    model_id: Digest,
+    house: InHouse,
+    caller: InCaller,
+    inputs: Annotated[str | None, Query(description=f"{SHAPES} JSON, e.g. `[[1, 784]]`.")] = None,
+) -> GraphView:
+    """The graph of ATen operators that the model is captured as, with each operator's rule; a child runs the model."""
+    asked = parse_fields(GraphRequest, {} if inputs is None else fields_of({"inputs": inputs}), is_text=True)
+    models = house.models
+    capture = await to_thread.run_sync(models.submit_graph, caller.tenant, model_id, asked.model_dump())
+    capture = await until_over(house, capture, models.patience_s, stays=True)
+    return GraphView(model=model_id, **await to_thread.run_sync(models.graph, capture))
 
 
 @router.head("/{model_id}", response_class=Response, responses=answers(UnknownModel))

@@ -21,6 +21,8 @@ NOT_ASKED = {"model", "timeout_s", "queue_timeout_s", "priority", "metadata", "w
 NAMES = tuple(method.name for method in METHODS)
 
 Shape = Annotated[list[Annotated[int, Field(ge=1, lt=2**31)]], Field(max_length=16)]
+Shapes = dict[str, Shape] | list[Shape]
+SHAPES = "Input shapes by name or by position, where the file leaves them open."
 Numbers = TypeAliasType("Numbers", "float | list[Numbers]")
 """A number, or an array of numbers as nested lists."""
 Digest = Annotated[str, Field(pattern=f"^{DIGEST}$")]
@@ -122,9 +124,7 @@ class AnalysisFields(Strict):
     methods: Literal["auto"] | Annotated[list[str], Field(min_length=1)] = Field(
         default="auto", description=f"Methods to run: `auto`, or a list of {', '.join(NAMES)}."
     )
-    inputs: dict[str, Shape] | list[Shape] | None = Field(
-        default=None, description="Input shapes by name or by position, where the file leaves them open."
-    )
+    inputs: Shapes | None = Field(default=None, description=SHAPES)
     input: str | None = Field(
         default=None, description="The input that varies, the others held at zero; null: all of them, end to end."
     )
@@ -204,6 +204,12 @@ class AnalysisFields(Strict):
         return fields
 
 
+class GraphRequest(Strict):
+    """What a model's graph may be asked for with."""
+
+    inputs: Shapes | None = Field(default=None, description=SHAPES)
+
+
 class JobRequest(AnalysisFields):
     """The body of `POST /v1/jobs`."""
 
@@ -231,7 +237,7 @@ def _check_options(method: MethodInfo, given: dict[str, Any]) -> None:
         raise ValueError(error.detail) from error
 
 
-Fields = TypeVar("Fields", bound=AnalysisFields)
+Fields = TypeVar("Fields", bound=Strict)
 
 
 def parse_fields(kind: type[Fields], data: Any, *, is_text: bool = False) -> Fields:

@@ -60,6 +60,47 @@ class ModelPage(BaseModel):
     next_page_token: str | None
 
 
+class OriginView(BaseModel):
+    """Where a node comes from."""
+
+    name: str = Field(description="Layer, module or stored tensor in the file.")
+    op: str = Field(description="Its operator there.")
+
+
+class NodeView(BaseModel):
+    """One node of a captured graph."""
+
+    index: int
+    name: str
+    op: str = Field(description="An ATen operator, `getitem` for one of its results, `input` or `stored`.")
+    inputs: list[int] = Field(description="Indices of the nodes that it reads, all of them smaller.")
+    shape: list[int] | None = Field(description="Null where there are several results.")
+    datatype: str | None = Field(description="In the file; the analysis computes in FP64.")
+    parameters: int = Field(description="Numbers that a stored tensor holds.")
+    rule: str | None = Field(description="The rule of `GET /v1/operators`; null without one of its own.")
+    origin: OriginView | None
+    constant: bool = Field(description="Whether it does not depend on the inputs, and needs no rule.")
+
+
+class GraphEnd(TensorView):
+    """One input or output of a captured graph."""
+
+    node: int | None = Field(description="Index of its node; null where the graph was cut off before it.")
+
+
+class GraphView(BaseModel):
+    """A captured graph, each node after those that it reads."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.GRAPH]})
+
+    model: str
+    nodes: list[NodeView]
+    inputs: list[GraphEnd] = Field(description="With the shapes that were used.")
+    outputs: list[GraphEnd]
+    node_count: int
+    truncated: bool = Field(description="Whether only the first nodes are shown.")
+
+
 class ArrayView(BaseModel):
     """One stored array."""
 

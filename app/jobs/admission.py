@@ -1,4 +1,4 @@
-"""A model's way in: a staged file becomes a model once a child has read it, or leaves nothing behind."""
+"""A model's way in: a staged file becomes a model once a child has read it, or leaves nothing behind; and its graph."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ModelService:
 
     @property
     def patience_s(self) -> float:
-        """How long an upload waits for its inspection: one before it in the queue, and its own."""
+        """How long a request waits for its child: one job before it in the queue, and its own."""
         return 2 * self._inspect_timeout_s
 
     def known(self, tenant: str, sha256: str) -> ModelRecord | None:
@@ -84,6 +84,18 @@ class ModelService:
         is_new = self._repository.add(values, lambda: self._blobs.keep(staged))
         return self.get(tenant, staged.sha256), is_new
 
+    def submit_graph(self, tenant: str, sha256: str, request: dict[str, Any]) -> JobRecord:
+        """Have a child capture the model's graph, `request` with its `inputs`; refusals as in `JobService`."""
+        return self._jobs.submit_graph(tenant, sha256, request, self._inspect_timeout_s)
+
+    def graph(self, capture: JobRecord) -> dict[str, Any]:
+        """The graph that was captured; raises the capture's refusal."""
+        if capture.status is Status.SUCCEEDED:
+            return self._jobs.result(capture) or {}
+        if capture.error is not None:
+            raise from_slug(capture.error["type"].rpartition(":")[2], capture.error["detail"])
+        raise self._given_up(capture)
+
     def delete(self, tenant: str, sha256: str) -> None:
         """Forget the model and its file; ModelInUse while jobs on it are not over."""
         self.get(tenant, sha256)
@@ -96,5 +108,8 @@ class ModelService:
                 return from_slug(kind.rpartition(":")[2], detail)
             case Status.FAILED | Status.TIMED_OUT, {"detail": str(detail)}:
                 return InvalidModel(f"The file could not be read: {detail}")
-        self._jobs.cancel(inspection.tenant, inspection.id)
+        return self._given_up(inspection)
+
+    def _given_up(self, job: JobRecord) -> Busy:
+        self._jobs.cancel(job.tenant, job.id)
         return Busy("No worker was free to read the file.", headers={"Retry-After": "10"})

@@ -61,4 +61,5 @@ def _gpu(name: str, gpus: list[str]) -> str:
 
 def _environment(gpu: str, threads: int) -> dict[str, str]:
     limits = dict.fromkeys(THREAD_VARIABLES, str(threads))
-    return inherited_environment() | NAMELESS | limits | PATIENCE | {"CUDA_VISIBLE_DEVICES": gpu}
+    gpus = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": gpu}  # numbered as the driver and NVML do
+    return inherited_environment() | NAMELESS | limits | PATIENCE | gpus

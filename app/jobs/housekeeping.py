@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from app.errors import QueueDeadline
-from app.jobs.record import Kind
+from app.jobs.record import READINGS
 from app.jobs.states import OVERDUE, TERMINAL
 from app.store.retention import RetentionRepository
 from app.store.workers import WorkerRepository
 
-INSPECTION_KEPT_S = 60.0
+READING_KEPT_S = 60.0
 UNSEEN_LEASES = 10
 """For how many leases a silent worker stays in the table."""
 
@@ -31,7 +31,8 @@ class Housekeeping:
         ended = self._retention.close_overdue(OVERDUE, self._retention_s, _overdue)
         self._retention.expire()
         self._retention.forget(self._retention_s)
-        self._retention.purge(Kind.INSPECT, TERMINAL, INSPECTION_KEPT_S)
+        for kind in READINGS:
+            self._retention.purge(kind, TERMINAL, READING_KEPT_S)
         self._workers.purge(self._unseen_s)
         return ended
 

@@ -16,7 +16,12 @@ class Kind(StrEnum):
     """What is asked of the child process."""
 
     INSPECT = "inspect"
+    GRAPH = "graph"
     ANALYZE = "analyze"
+
+
+READINGS = (Kind.INSPECT, Kind.GRAPH)
+"""What somebody waits for while it runs, and nobody asks for later."""
 
 
 @dataclass(frozen=True)

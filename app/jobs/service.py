@@ -37,6 +37,9 @@ COPIED = (
 )  # fmt: skip
 """What a job that is answered from an earlier one takes over."""
 
+GRAPH_PRIORITY = 4
+"""Below an upload's, with which it shares its slot."""
+
 
 @dataclass(frozen=True)
 class Submission:
@@ -94,7 +97,9 @@ class JobService:
             tenant=submission.tenant,
             webhook_url=submission.webhook_url,
         )
-        row = self._repository.insert_analysis(values, self._terms(submission), submission.idempotency_key)
+        row = self._repository.insert_analysis(
+            values, self._terms(submission.queue_timeout_s), submission.idempotency_key
+        )
         if row is None:
             raise self._unknown(submission)
         return self._queued(row)
@@ -103,6 +108,25 @@ class JobService:
         """Queue the inspection of a file that is not a model yet."""
         values = _values(Kind.INSPECT, sha256, blob, timeout_s=timeout_s, tenant=tenant)
         return self._queued(self._repository.insert(values))
+
+    def submit_graph(self, tenant: str, sha256: str, request: dict[str, Any], timeout_s: float) -> JobRecord:
+        """Queue the capture of a model's graph; uploads go first.
+
+        Raises UnknownModel where there is none, QueueFull or QuotaExceeded where too many wait.
+        """
+        values = _values(
+            Kind.GRAPH,
+            sha256,
+            Blobs.key(sha256),
+            request=request,
+            priority=GRAPH_PRIORITY,
+            timeout_s=timeout_s,
+            tenant=tenant,
+        )
+        row = self._repository.insert_analysis(values, self._terms())
+        if row is None:
+            raise _unknown_model(sha256)
+        return self._queued(row)
 
     def get(self, tenant: str, job_id: str) -> JobRecord:
         """The tenant's job; UnknownJob where there is none, JobExpired where it is no longer kept."""
@@ -178,14 +202,15 @@ class JobService:
         row = self._repository.insert_copy(values, earlier["id"], submission.idempotency_key)
         return JobRecord.of(row) if row is not None else None
 
-    def _terms(self, submission: Submission) -> QueueTerms:
+    def _terms(self, queue_timeout_s: float | None = None) -> QueueTerms:
         settings = self._settings
-        wait_s = submission.queue_timeout_s or settings.queue_timeout_s
-        return QueueTerms(settings.max_queued, settings.max_queued_per_owner, wait_s)
+        return QueueTerms(
+            settings.max_queued, settings.max_queued_per_owner, queue_timeout_s or settings.queue_timeout_s
+        )
 
     def _unknown(self, submission: Submission) -> Problem:
         if not self._repository.has_model(submission.tenant, submission.model):
-            return UnknownModel(f"No model {submission.model} has been uploaded.")
+            return _unknown_model(submission.model)
         return UnknownDataset(f"No data set {submission.dataset} has been uploaded.")
 
     def _queued(self, row: RowMapping) -> JobRecord:
@@ -216,6 +241,10 @@ def _values(kind: Kind, model: str, blob: str, **others: Any) -> dict[str, Any]:
         "tenant": "",
     }
     return defaults | others
+
+
+def _unknown_model(sha256: str) -> UnknownModel:
+    return UnknownModel(f"No model {sha256} has been uploaded.")
 
 
 def _cache_key(asked: Submission) -> str:

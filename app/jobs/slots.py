@@ -13,6 +13,7 @@ from typing import Any
 from app.errors import Problem
 from app.jobs.devices import Device, waiting_device
 from app.jobs.execution import Ending, Execution, unreadable
+from app.jobs.gpu_memory import gpu_memory
 from app.jobs.hold import Hold, Lost
 from app.jobs.nursery import Nursery
 from app.jobs.quarantine import Quarantine, is_fault
@@ -79,6 +80,7 @@ class WorkerSlot:
         self._kinds = tuple(kinds)
         self._name = f"{around.settings.host_name}/{index}"
         self._device_name = device.name
+        self._gpu = device.environment["CUDA_VISIBLE_DEVICES"] if device.is_gpu else ""
         self._around = around
         self._seat = Seat(device, around.nursery, around.spare)
         self._quarantine = Quarantine(around.settings.quarantine_s) if device.is_gpu else None
@@ -97,7 +99,8 @@ class WorkerSlot:
         """The slot's state at this moment; may be read from any thread."""
         warm = self._seat.warm
         reason = self._quarantine.reason if self._quarantine else ""
-        details = (warm.details if warm else {}) | ({"reason": reason} if reason else {})
+        memory = gpu_memory(self._gpu) if self._gpu else {}
+        details = (warm.details if warm else {}) | ({"reason": reason} if reason else {}) | memory
         return WorkerView(
             self._name,
             self._kinds,

@@ -11,7 +11,7 @@ from app.jobs.devices import slot_devices, spare_device
 from app.jobs.dispatcher import Dispatcher
 from app.jobs.housekeeping import Housekeeping
 from app.jobs.publisher import Publisher
-from app.jobs.record import Kind
+from app.jobs.record import READINGS, Kind
 from app.jobs.recovery import Recovery
 from app.jobs.slots import Surroundings, WorkerSlot, WorkerView
 from app.jobs.watch import Watch
@@ -96,6 +96,6 @@ class Supervisor:
 
 
 def _slots(settings: Settings, around: Surroundings) -> list[WorkerSlot]:
-    """One slot a device for analyses, and a spare that is always free to inspect an upload."""
+    """One slot a device for analyses, and a spare that none of them holds up, for uploads and graphs."""
     slots = [WorkerSlot(index, device, (Kind.ANALYZE,), around) for index, device in enumerate(slot_devices(settings))]
-    return [*slots, WorkerSlot(len(slots), spare_device(), (Kind.INSPECT,), around)]
+    return [*slots, WorkerSlot(len(slots), spare_device(), READINGS, around)]

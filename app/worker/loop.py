@@ -29,6 +29,9 @@ class Library(Protocol):
     def inspect(self, data: bytes) -> dict[str, Any]:
         """What the file is, as JSON."""
 
+    def graph(self, data: bytes, request: dict[str, Any]) -> dict[str, Any]:
+        """The model's captured graph, as JSON; `request` gives `inputs`."""
+
     def analyze(
         self, data: bytes, request: dict[str, object], progress: Progress, dataset: bytes | None
     ) -> dict[str, Any]:
@@ -83,10 +86,10 @@ def _received(size: int) -> bytes:
 
 
 def _run(library: Library, message: Message, model: bytes, dataset: bytes | None, progress: Progress) -> Message:
-    if message["kind"] == "inspect":
-        envelope: Message = {"result": library.inspect(model), "witness": None, "certificate": None}
-        return {"type": "result"} | envelope
-    return {"type": "result"} | library.analyze(model, message["request"], progress, dataset)
+    if message["kind"] == "analyze":
+        return {"type": "result"} | library.analyze(model, message["request"], progress, dataset)
+    result = library.inspect(model) if message["kind"] == "inspect" else library.graph(model, message["request"])
+    return {"type": "result", "result": result, "witness": None, "certificate": None}
 
 
 def _error(slug: str, detail: str) -> bytes:

@@ -11,6 +11,7 @@ import torch
 
 from app.lipschitz.analysis import analyze
 from app.lipschitz.errors import LipschitzError
+from app.lipschitz.graph import graph
 from app.lipschitz.ingest import inspect
 from app.worker import warmup
 from app.worker.admission import admit
@@ -45,6 +46,12 @@ class LipschitzLibrary:
         with _told():
             admit(data, self._policy, self._achieved)
             return asdict(inspect(data))
+
+    def graph(self, data: bytes, request: dict[str, Any]) -> dict[str, Any]:
+        """The captured graph as JSON."""
+        with _told():
+            admit(data, self._policy, self._achieved)
+            return graph(data, request["inputs"])
 
     def analyze(
         self, data: bytes, request: dict[str, object], progress: Progress, dataset: bytes | None

@@ -52,7 +52,7 @@ def test_a_stopping_service_takes_no_work_and_answers_the_rest(start_service: St
     data = fake_model(test="late")
     for method, url in (
         ("POST", "/v1/jobs"), ("POST", "/v1/models"), ("POST", "/v1/datasets"), ("POST", "/v1/analyze"),
-        ("PUT", f"/v1/models/{model}"),
+        ("PUT", f"/v1/models/{model}"), ("GET", f"/v1/models/{model}/graph"),
     ):  # fmt: skip
         answer = client.request(method, url, content=data)
         assert (answer.status_code, answer.json()["type"]) == (503, "urn:lipserve:problem:draining"), url

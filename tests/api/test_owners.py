@@ -35,6 +35,7 @@ LISTS = {
 CREATIONS = {"POST /v1/models", "PUT /v1/models/{model_id}", "POST /v1/datasets", "POST /v1/jobs", "POST /v1/analyze"}
 THINGS = {
     "GET /v1/models/{model_id}", "HEAD /v1/models/{model_id}", "DELETE /v1/models/{model_id}",
+    "GET /v1/models/{model_id}/graph",
     "GET /v1/datasets/{dataset_id}", "HEAD /v1/datasets/{dataset_id}", "DELETE /v1/datasets/{dataset_id}",
     "GET /v1/jobs/{job_id}", "DELETE /v1/jobs/{job_id}", "POST /v1/jobs/{job_id}/cancel",
     "GET /v1/jobs/{job_id}/events", "GET /v1/jobs/{job_id}/witness", "GET /v1/jobs/{job_id}/certificate",

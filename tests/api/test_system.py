@@ -20,7 +20,8 @@ def test_health(service: RunningService, path: str) -> None:
 
 def test_readiness_tells_its_checks(service: RunningService) -> None:
     checks = service.client.get("/readyz").json()["checks"]
-    assert checks == dict.fromkeys(("service", "database", "files", "workers_inspect", "workers_analyze"), "ok")
+    names = ("service", "database", "files", "workers_inspect", "workers_graph", "workers_analyze")
+    assert checks == dict.fromkeys(names, "ok")
 
 
 def test_version_names_what_computes(service: RunningService) -> None:
@@ -39,7 +40,7 @@ def test_methods_and_operators_are_those_of_the_catalog(service: RunningService)
 
 def test_workers_show_device_state_and_job(service: RunningService) -> None:
     workers = service.client.get("/v1/workers").json()["workers"]
-    assert [worker["kinds"] for worker in workers] == [["analyze"], ["inspect"]]
+    assert [worker["kinds"] for worker in workers] == [["analyze"], ["inspect", "graph"]]
     assert {worker["device"] for worker in workers} == {"cpu"}
     job = service.analyze(fake_model(analyze={"do": "sleep", "seconds": 65}), wait=None).json()
 

@@ -113,6 +113,10 @@ class FakeLibrary:
             "warnings": [],
         }
 
+    def graph(self, data: bytes, request: dict[str, Any]) -> dict[str, Any]:
+        perform(instructions(data).get("graph"), lambda _: None)
+        return {"nodes": [], "inputs": [], "outputs": [], "node_count": 0, "truncated": False}
+
     def analyze(
         self, data: bytes, request: dict[str, object], progress: Progress, dataset: bytes | None
     ) -> dict[str, Any]:

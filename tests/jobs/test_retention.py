@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import func, select, update
 
 from app.errors import JobExpired, UnknownJob
-from app.jobs.housekeeping import INSPECTION_KEPT_S, Housekeeping
-from app.jobs.record import Kind
+from app.jobs.housekeeping import READING_KEPT_S, Housekeeping
+from app.jobs.record import READINGS, Kind
 from app.jobs.service import JobService, Submission
 from app.jobs.states import FAIL, SUCCEED, Status
 from app.jobs.watch import Watch
@@ -101,17 +101,18 @@ def test_what_is_not_over_never_expires(
     assert [repository.get("", job)["status"] for job in (waiting, running)] == ["queued", "running"]  # type: ignore[index]
 
 
-def test_inspections_go_after_a_minute(
-    repository: JobRepository, housekeeping: Housekeeping, database: Database
+@pytest.mark.parametrize("kind", READINGS)
+def test_inspections_and_graphs_go_after_a_minute(
+    repository: JobRepository, housekeeping: Housekeeping, database: Database, kind: Kind
 ) -> None:
-    inspection, analysis = queued(repository, kind=Kind.INSPECT), queued(repository)
-    for job in (inspection, analysis):
+    reading, analysis = queued(repository, kind=kind), queued(repository)
+    for job in (reading, analysis):
         repository.finish(claimed(repository, job), SUCCEED, result={})
     housekeeping.run()
-    assert repository.get("", inspection) is not None
-    pass_time(database, INSPECTION_KEPT_S + 1)
+    assert repository.get("", reading) is not None
+    pass_time(database, READING_KEPT_S + 1)
     housekeeping.run()
-    assert repository.get("", inspection) is None
+    assert repository.get("", reading) is None
     assert repository.get("", analysis) is not None
 
 

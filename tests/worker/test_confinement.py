@@ -57,7 +57,7 @@ def refused(warm: WarmChild, kind: str) -> str:
 def test_without_confinement_programs_are_refused(tmp_path: Path) -> None:
     with started("app.worker", tmp_path, confinement="none") as warm:
         assert warm.confinement == "none"
-        for kind in ("inspect", "analyze"):
+        for kind in ("inspect", "graph", "analyze"):
             detail = refused(warm, kind)
             assert "LIPSERVE_CONFINEMENT is none" in detail
             assert "LIPSERVE_UNTRUSTED_TORCHSCRIPT=trust" in detail

@@ -1,0 +1,103 @@
+"""The captured graph as JSON: what is analysed, node by node, and by which rule."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from torch import Tensor
+from torch.fx import Node
+
+from app.lipschitz.catalog import OPERATORS
+from app.lipschitz.ingest import capture
+from app.lipschitz.ingest.captured import InputShapes, Origin, TensorSpec
+from app.lipschitz.ingest.dependence import dependent_nodes
+from app.lipschitz.ingest.dtypes import from_torch
+from app.lipschitz.ingest.labels import short_name
+
+MAX_SIZE = 30_000
+"""Nodes and edges that are told; what comes after them is cut off."""
+MAX_NAME = 256
+"""Characters of a name from the file."""
+
+RULES = {info.operator: info.rule for info in OPERATORS}
+NOT_CALLED = {"placeholder": "input", "get_attr": "stored"}
+
+
+def graph(data: bytes, shapes: InputShapes | None = None) -> dict[str, Any]:
+    """The graph that the model in `data` is captured as, with `shapes` for what the file leaves open.
+
+    An operator without a rule is no error here. Raises the refusals of `capture`.
+    """
+    captured = capture(data, shapes)
+    *nodes, end = captured.graph.graph.nodes
+    index = {node: position for position, node in enumerate(_first(nodes))}
+    dependent = dependent_nodes(captured.graph)
+    placeholders = [node for node in nodes if node.op == "placeholder"]
+    return {
+        "nodes": [_record(node, index) | {"constant": node not in dependent} for node in index],
+        "inputs": _ends(captured.inputs, placeholders, index),
+        "outputs": _ends(captured.outputs, end.args[0], index),
+        "node_count": len(nodes),
+        "truncated": len(index) < len(nodes),
+    }
+
+
+def _first(nodes: Sequence[Node]) -> list[Node]:
+    """As many as may be told; no node reads a later one, so what they read is among them."""
+    kept, size = [], 0
+    for node in nodes:
+        size += 1 + len(node.all_input_nodes)
+        if size > MAX_SIZE:
+            break
+        kept.append(node)
+    return kept
+
+
+def _record(node: Node, index: Mapping[Node, int]) -> dict[str, Any]:
+    value, shape = node.meta.get("val"), node.meta.get("shape")
+    return {
+        "index": index[node],
+        "name": node.name,
+        "op": _operator(node),
+        "inputs": [index[source] for source in node.all_input_nodes],
+        "shape": None if shape is None else list(shape),
+        "datatype": from_torch(value.dtype) if isinstance(value, Tensor) else None,
+        "parameters": math.prod(shape) if node.op == "get_attr" and shape is not None else 0,
+        "rule": _rule(node),
+        "origin": _origin(node),
+    }
+
+
+def _operator(node: Node) -> str:
+    """'aten.addmm.default'; `getitem` is one result of an operator with several."""
+    return "getitem" if _is_item(node) else NOT_CALLED.get(node.op, str(node.target))
+
+
+def _is_item(node: Node) -> bool:
+    return node.target is operator.getitem
+
+
+def _rule(node: Node) -> str | None:
+    """The operator's in the catalogue; a result's is that of its operator."""
+    called = node.all_input_nodes[0] if _is_item(node) else node
+    return RULES.get(str(called.target))
+
+
+def _origin(node: Node) -> dict[str, str] | None:
+    """Place and operator in the file; None where tracing found none and named the node after itself."""
+    origin = node.meta.get("origin")
+    if not isinstance(origin, Origin) or origin == Origin(node.name, short_name(node)):
+        return None
+    return {key: text[:MAX_NAME] for key, text in asdict(origin).items()}
+
+
+def _ends(specs: Sequence[TensorSpec], nodes: Any, index: Mapping[Node, int]) -> list[dict[str, Any]]:
+    """Inputs or outputs with their nodes; None for a node that was cut off."""
+    return [
+        {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape), "node": index.get(node)}
+        for spec, node in zip(specs, nodes, strict=True)
+    ]
