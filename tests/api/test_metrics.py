@@ -12,7 +12,7 @@ from app.api.job_metrics import EndingMetrics
 from app.store.database import Database
 from app.store.endings import EndingRepository
 from app.store.tables import events, jobs
-from tests.conftest import RunningService, fake_model
+from tests.conftest import RunningService, eventually, fake_model
 
 
 def value(service: RunningService, pattern: str) -> float:
@@ -45,7 +45,8 @@ def test_jobs_are_counted_when_they_end(start_service: Callable[..., RunningServ
     assert statuses == [202, 429]
     assert value(service, r'lipserve_problems_total\{problem="quota-exceeded"\}') == 1
     assert value(service, "lipserve_queue_depth") == 1
-    assert value(service, r'lipserve_worker_up\{device="cpu",state="busy",worker="[^"]+"\}') == 1
+    busy = r'lipserve_worker_up\{device="cpu",state="busy",worker="[^"]+"\}'
+    eventually(lambda: value(service, busy), lambda seen: seen == 1)
 
 
 def insert(database: Database, event: int, status: str) -> None:
