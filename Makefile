@@ -34,6 +34,9 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks.record exact
 	$(BIN)/python -m benchmarks.record lipsdp --peers-to 250
 	$(BIN)/python -m benchmarks.record fourier
+	$(BIN)/python -m benchmarks.record load
+	$(BIN)/python -m benchmarks.faults --write
+	$(BIN)/python -m benchmarks.engine --write
 	$(BIN)/python -m benchmarks.paper mlp --write
 	$(BIN)/python -m benchmarks.paper cnn --write
 	$(BIN)/python -m benchmarks.paper alexnet --budget 600 --write

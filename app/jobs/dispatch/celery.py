@@ -1,6 +1,6 @@
 """Jobs rung by Celery, through Redis, Valkey or RabbitMQ. A message carries a job's id and nothing else.
 
-A ring is acknowledged early and may be lost with its broker; the slots find the job in the table all the same.
+A ring may be lost with its broker, or with who took it; the slots find the job in the table all the same.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Any
 
 from celery import Celery
 from celery.worker import WorkController, state
+from celery.worker.request import Request
+from kombu.entity import Queue
 
 from app.jobs.dispatch.desks import Desks
 from app.jobs.dispatcher import Slot
@@ -31,9 +33,7 @@ OUTAGE_S = 5.0
 """How long a broker that failed is left alone."""
 END_S = 3.0
 
-LOGGERS = {"celery": logging.WARNING, "kombu": logging.WARNING, "celery.worker.request": logging.CRITICAL + 1}
-"""Requests complain, at length, that they cannot be acknowledged while the broker is gone: such a ring comes again."""
-SOCKETS = {"socket_timeout": 5.0, "socket_connect_timeout": 2.0}
+LOGGERS = {"celery": logging.WARNING, "kombu": logging.WARNING}
 CONFIGURATION: dict[str, Any] = {
     "task_default_queue": QUEUE,
     "task_serializer": "json",
@@ -49,6 +49,15 @@ CONFIGURATION: dict[str, Any] = {
     "broker_connection_max_retries": None,
     "broker_connection_timeout": 2.0,
 }
+REDIS: dict[str, Any] = {
+    "broker_transport_options": {"socket_timeout": 5.0, "socket_connect_timeout": 2.0},
+    "task_queues": [Queue(QUEUE, no_ack=True)],  # type: ignore[no-untyped-call]
+    "worker_disable_prefetch": True,
+    "task_acks_late": True,
+}
+"""Redis knows no acknowledgements, Kombu imitates them: those that fail in an outage fill its window, and it listens no
+more. So a ring is gone once it is taken, and is taken when a thread is free.
+"""
 
 
 class CeleryDispatcher:
@@ -58,11 +67,14 @@ class CeleryDispatcher:
         for name, level in LOGGERS.items():
             logging.getLogger(name).setLevel(level)
         self._app = _celery(broker_url)
-        self._app.task(self._ring, name=TASK, shared=False)
+        request = _Unacknowledged if _is_redis(broker_url) else Request
+        self._app.task(self._ring, name=TASK, shared=False, Request=request, wake=self._wake)
         self._repository = repository
         self._desks = Desks(poll_s)
         self._rings = _Rings(self._app)
-        self._worker: threading.Thread | None = None
+        self._worker: WorkController | None = None
+        self._thread: threading.Thread | None = None
+        self._closed = threading.Event()
 
     def notify(self, job_id: str, priority: int) -> None:  # noqa: ARG002 (the table knows it)
         """Hand the ring to the sending thread."""
@@ -73,20 +85,22 @@ class CeleryDispatcher:
         self._desks.ring(Kind.INSPECT)
 
     def serve(self, slots: Sequence[Slot]) -> None:
-        """Start one thread a slot, and a Celery worker with as many for the rings."""
+        """Start one thread a slot, and a Celery worker that takes as many rings at once as analyses can run."""
         self._desks.open(slots)
         self._app.set_default()  # where the worker's threads look their tasks up
         state.should_stop = None
-        self._worker = threading.Thread(target=self._consume, args=(len(slots),), name="celery", daemon=True)
-        self._worker.start()
+        busy = max(1, sum(Kind.ANALYZE in slot.kinds for slot in slots))
+        self._thread = threading.Thread(target=self._consume, args=(busy,), name="celery", daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
         """Let slots and rings end. A worker that waits for its broker does not hold us up."""
+        self._closed.set()
         state.should_stop = 0
         self._desks.close()
         self._rings.close()
-        if self._worker is not None:
-            self._worker.join(END_S)
+        if self._thread is not None:
+            self._thread.join(END_S)
 
     def _ring(self, job_id: str) -> None:  # noqa: ARG002 (whichever job it was for, the table knows which is next)
         """What the Celery task does: return when a slot has seen to a job, so that a busy host takes no more rings."""
@@ -94,16 +108,31 @@ class CeleryDispatcher:
         if self._repository.next_in(Status.QUEUED, (Kind.ANALYZE,)) is not None:
             self._desks.ring_one(Kind.ANALYZE)
 
-    def _consume(self, slots: int) -> None:
-        worker = WorkController(
-            app=self._app,
-            pool="threads",
-            concurrency=slots,
-            without_heartbeat=True,
-            without_mingle=True,
-            without_gossip=True,
-        )
-        worker.start()
+    def _consume(self, rings: int) -> None:
+        """Let a Celery worker listen. It bears the loss of its connection itself; should it end, another takes over."""
+        while not self._closed.is_set():
+            self._worker = WorkController(
+                app=self._app,
+                pool="threads",
+                concurrency=rings,
+                without_heartbeat=True,
+                without_mingle=True,
+                without_gossip=True,
+            )
+            self._worker.start()  # logs what it dies of
+            self._closed.wait(OUTAGE_S)
+
+    def _wake(self) -> None:
+        if self._worker is not None and self._worker.hub is not None:
+            self._worker.hub.call_soon(lambda: None)
+
+
+class _Unacknowledged(Request):  # type: ignore[misc]
+    """A ring that came through Redis. When it is over, the worker has to be told to look for the next."""
+
+    def acknowledge(self) -> None:
+        """Send nothing: an acknowledgement on a connection that was lost ends Celery's worker."""
+        self.task.wake()
 
 
 class _Rings:
@@ -147,6 +176,10 @@ class _Rings:
 def _celery(broker_url: str) -> Celery:
     app = Celery("lipserve", broker=broker_url, backend=None, set_as_current=False)
     app.conf.update(CONFIGURATION)
-    if broker_url.startswith("redis"):
-        app.conf.update(broker_transport_options=SOCKETS)
+    if _is_redis(broker_url):
+        app.conf.update(REDIS)
     return app
+
+
+def _is_redis(broker_url: str) -> bool:
+    return broker_url.startswith("redis")
