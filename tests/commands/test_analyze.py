@@ -2,9 +2,11 @@
 
 import json
 import os
+import pty
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -75,6 +77,26 @@ def test_what_goes_wrong_is_said(analyze: Run, arguments: tuple[str, ...], words
     assert done.returncode == 3
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def all_of(terminal: int) -> bytes:
+    """What programs write to the terminal until the last of them has closed it."""
+    shown = b""
+    with os.fdopen(terminal, "rb", buffering=0) as screen, suppress(OSError):
+        while piece := screen.read(4096):
+            shown += piece
+    return shown
+
+
+def test_progress_is_for_terminals_and_the_result_for_pipes(tmp_path: Path) -> None:
+    terminal, end = pty.openpty()
+    command = [sys.executable, "-m", "app", "analyze", str(IRIS), *QUICK, "--json"]
+    running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=end, text=True)
+    os.close(end)
+    shown = all_of(terminal)
+    assert b"gradient" in shown
+    assert json.loads(running.communicate()[0])["upper"]["method"] == "autolip"
+    assert lipserve("analyze", str(IRIS), *QUICK).stderr == ""
 
 
 def test_a_command_line_without_sense_is_an_error_and_not_inconclusive() -> None:
