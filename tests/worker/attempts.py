@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 from app.worker.confinement import Achieved, Policy, after_torch, before_torch
@@ -72,6 +73,49 @@ def map_uncounted() -> None:
     mmap.mmap(-1, 2**20, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS).close()
 
 
+MAP_GROWSDOWN, MAP_NORESERVE = 0x0100, 0x4000
+MREMAP_MAYMOVE = 1
+
+
+def anonymous(size: int, protection: int, flags: int = 0) -> int:
+    """The address of a private mapping."""
+    LIBC.mmap.restype = ctypes.c_void_p
+    arguments = (protection, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | flags, -1, ctypes.c_long(0))
+    address = LIBC.mmap(None, ctypes.c_size_t(size), *arguments)
+    if address == ctypes.c_void_p(-1).value:
+        raise OSError(ctypes.get_errno(), "mmap")
+    return int(address)
+
+
+def map_page_tables() -> None:
+    """One page in 2 MiB of 64 GiB is read: 128 MiB of page tables, and not a byte that RLIMIT_DATA counts."""
+    size = 2**36
+    address = anonymous(size, mmap.PROT_READ, MAP_NORESERVE)
+    for offset in range(0, size, 2**21):
+        ctypes.string_at(address + offset, 1)
+    LIBC.munmap(ctypes.c_void_p(address), ctypes.c_size_t(size))
+
+
+def stretch_stack() -> None:
+    """The first thread's stack made larger by 1 MiB: it counts as stack, which has no limit once it is moved."""
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    ranges = (line.split()[0] for line in maps if line.endswith("[stack]"))
+    start, end = (int(text, 16) for text in next(ranges).split("-"))
+    LIBC.mremap.restype = ctypes.c_void_p
+    page = ctypes.c_size_t(4096)
+    address = LIBC.mremap(ctypes.c_void_p(start), page, ctypes.c_size_t(2**20), MREMAP_MAYMOVE)
+    if address == ctypes.c_void_p(-1).value:
+        raise OSError(ctypes.get_errno(), f"mremap of {end - start}")
+
+
+def call_as_i386() -> None:
+    """`mov eax, 20; int 0x80; ret`: getpid by another architecture's number."""
+    code = bytes.fromhex("b814000000cd80c3")
+    address = anonymous(4096, mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    ctypes.memmove(address, code, len(code))
+    ctypes.CFUNCTYPE(ctypes.c_int)(address)()
+
+
 def raise_limit() -> None:
     hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
     resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
@@ -104,6 +148,11 @@ ATTEMPTS = {
     "raise its limits": lambda _: raise_limit(),
     "map shared memory": lambda _: map_uncounted(),
     "make a memory file": lambda _: os.close(os.memfd_create("m")),
+    "map memory that grows downwards": lambda _: anonymous(4096, mmap.PROT_READ | mmap.PROT_WRITE, MAP_GROWSDOWN),
+    "fill page tables": lambda _: map_page_tables(),
+    "stretch the stack": lambda _: stretch_stack(),
+    "call by x32": lambda _: syscall(0x4000_0000 | 39),
+    "call by i386": lambda _: call_as_i386(),
     "use io_uring": lambda _: syscall(425, 1, ctypes.create_string_buffer(256)),
     "watch files": lambda _: call("inotify_init1", 0),
     "start a thread": lambda _: threading.Thread(target=len, args=("",)).start(),

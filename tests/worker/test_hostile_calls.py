@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from app.jobs.child import ChildDied
 from app.jobs.nursery import WarmChild
 from tests.worker.children import ask, started
 
@@ -27,6 +29,8 @@ CALLS = (
     "outlive its parent",
     "raise its limits",
     "map shared memory",
+    "map memory that grows downwards",
+    "stretch the stack",
     "make a memory file",
     "use io_uring",
     "watch files",
@@ -42,9 +46,13 @@ FREE_TO_ALL = (
     "outlive its parent",
     "raise its limits",
     "map shared memory",
+    "map memory that grows downwards",
+    "stretch the stack",
+    "fill page tables",
     "make a memory file",
     "watch files",
 )
+FATAL = ("call by x32", "call by i386")
 
 
 @pytest.fixture(scope="module", params=["root", "ordinary"])
@@ -74,6 +82,18 @@ def met(warm: WarmChild, attempt: str, argument: object = "") -> int:
 @pytest.mark.parametrize("attempt", CALLS)
 def test_system_calls_are_refused(warm: WarmChild, attempt: str) -> None:
     assert met(warm, attempt) in DENIED
+
+
+def test_page_tables_count_towards_the_limit(warm: WarmChild) -> None:
+    assert met(warm, "fill page tables") == errno.ENOMEM
+
+
+@pytest.mark.parametrize("attempt", FATAL)
+def test_calls_by_foreign_numbers_kill_the_process(tmp_path: Path, attempt: str) -> None:
+    if os.uname().machine != "x86_64":
+        pytest.skip("this machine has one table of system calls")
+    with started("tests.worker.attempts", tmp_path) as warm, pytest.raises(ChildDied, match="SIGSYS"):
+        met(warm, attempt)
 
 
 @pytest.mark.parametrize("attempt", CHANGES)
@@ -111,7 +131,7 @@ def test_root_is_gone(warm: WarmChild) -> None:
 
 def test_the_same_attempts_work_where_nothing_confines(target: Path, tmp_path: Path) -> None:
     """So that the tests above could fail."""
-    with started("tests.worker.attempts", tmp_path, confinement="none") as free:
+    with started("tests.worker.attempts", tmp_path, confinement="none", job_memory_bytes=2**40) as free:
         assert [met(free, attempt) for attempt in FREE_TO_ALL] == [0] * len(FREE_TO_ALL)
         assert [met(free, "read", path) for path in (target, "/etc/passwd")] == [0, 0]
         assert met(free, "list", "/") == 0
