@@ -55,6 +55,8 @@ class JobRecord:
     tenant: str
     start_by: float | None
     expired: bool
+    quick: bool
+    program: bool
 
     @classmethod
     def of(cls, row: RowMapping) -> JobRecord:

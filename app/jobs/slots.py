@@ -25,6 +25,7 @@ from app.jobs.watch import Watch
 from app.settings import Settings
 from app.store.blobs import Blobs
 from app.store.jobs import JobRepository
+from app.store.line import Wanted
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +126,7 @@ class WorkerSlot:
         around = self._around
         since = time.monotonic()
         lease_s, where = around.settings.lease_s, {"worker": self._name, "device": self._device_name}
-        row = around.repository.claim(CLAIM, self._kinds, around.owner, lease_s, **where)
+        row = around.repository.claim(CLAIM, Wanted(self._kinds), around.owner, lease_s, **where)
         if row is None:
             return False
         job = JobRecord.of(row)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     RowMapping,
-    Select,
     delete,
     func,
     insert,
@@ -21,7 +20,9 @@ from sqlalchemy import (
 
 from app.store.admission import QueueTerms, bind, check_room, has_files, made_for
 from app.store.clock import now
+from app.store.crowds import ahead
 from app.store.database import Database
+from app.store.line import Wanted, crowds_in_line, is_line, next_in_line, own_line, take_turn
 from app.store.tables import events, jobs, models, results
 from app.store.transitions import Fence, Move, insert_job, move_job, record_event
 
@@ -132,23 +133,32 @@ class JobRepository:
         with self._database.read() as connection:
             return connection.scalar(query.order_by(jobs.c.created_at.desc()).limit(1))
 
-    def next_in(self, status: str, kinds: Sequence[str]) -> str | None:
-        """The job to run next: highest priority, then oldest."""
+    def is_waiting(self, move: Move, wanted: Wanted) -> bool:
+        """Whether a job waits for the move that a slot could take, soon if not now."""
         with self._database.read() as connection:
-            return connection.scalar(_next_in((status,), kinds))
+            return bool(connection.scalar(is_line(move, wanted)))
 
-    def claim(self, move: Move, kinds: Sequence[str], owner: str, lease_s: float, **where: str) -> RowMapping | None:
+    def claim(self, move: Move, wanted: Wanted, owner: str, lease_s: float, **where: str) -> RowMapping | None:
         """Take the job to run next under a lease; None when none waits. `where`: worker and device.
 
         On PostgreSQL claims pass over rows that others are about to take, so that no two wait for each other.
         """
-        best = _next_in(move.sources, kinds)
-        with self._database.read() as connection:
-            if connection.scalar(best) is None:
-                return None
-        free = best.with_for_update(skip_locked=True).scalar_subquery()
+        if not self.is_waiting(move, wanted):
+            return None
+        free = next_in_line(move, wanted, owner).scalar_subquery()
         with self._database.write() as connection:
-            return move_job(connection, move, jobs.c.id == free, _hold(owner, lease_s) | where)
+            row = move_job(connection, move, jobs.c.id == free, _hold(owner, lease_s) | where)
+            if row is not None:
+                take_turn(connection, row["tenant"], row["kind"])
+            return row
+
+    def ahead(self, move: Move, tenant: str, kind: str, ids: Collection[str]) -> dict[str, int]:
+        """For each of the tenant's waiting jobs among `ids`, how many others start before it."""
+        with self._database.read() as connection:
+            own = own_line(connection, move, tenant, kind)
+            places = {job: place for place, job in enumerate(own) if job in ids}
+            crowds = crowds_in_line(connection, move, kind) if places else []
+        return {job: ahead(crowds, tenant, place) for job, place in places.items()}
 
     def beat(self, fence: Fence, lease_s: float) -> bool:
         """Prolong the lease; False when it is lost."""
@@ -177,12 +187,12 @@ class JobRepository:
         with self._database.write() as connection:
             return move_job(connection, move, jobs.c.id == job_id, self._ended)
 
-    def release(self, fence: Fence, move: Move, losses: int) -> RowMapping | None:
-        """Put a job back into the queue when its supervisor goes or is gone; the time it ran is no wait."""
+    def release(self, fence: Fence, move: Move, losses: int, **changes: bool) -> RowMapping | None:
+        """Put a job back into the queue; the time it ran is no wait. `changes`: whether it is still `quick`."""
         free = {"owner": None, "lease_until": None, "worker": None, "device": None, "started_at": None}
         again = {"losses": jobs.c.losses + losses, "start_by": jobs.c.start_by + (now() - jobs.c.started_at)}
         with self._database.write() as connection:
-            return move_job(connection, move, fence.holds(), free | again)
+            return move_job(connection, move, fence.holds(), free | again | changes)
 
     def finish(
         self,
@@ -233,11 +243,6 @@ class JobRepository:
         query = select(events).where(events.c.job == job_id, events.c.id > after)
         with self._database.read() as connection:
             return list(connection.execute(query.order_by(events.c.id).limit(limit)).mappings())
-
-
-def _next_in(statuses: Sequence[str], kinds: Sequence[str]) -> Select[str]:
-    query = select(jobs.c.id).where(jobs.c.status.in_(statuses), jobs.c.kind.in_(kinds))
-    return query.order_by(jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id).limit(1)
 
 
 def _hold(owner: str, lease_s: float) -> dict[str, Any]:

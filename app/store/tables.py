@@ -82,8 +82,21 @@ jobs = Table(
     Column("start_by", Float, comment="end of the wait in the queue"),
     Column("expired", Boolean, nullable=False, server_default=false(), comment="result and events are gone"),
     Column("webhook_url", String(2048)),
+    Column("quick", Boolean, nullable=False, server_default=false(), comment="expected to be over soon"),
+    Column("program", Boolean, nullable=False, server_default=false(), comment="its file is a program"),
 )
-Index("jobs_queue", jobs.c.status, jobs.c.kind, jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id)
+Index(
+    "jobs_queue",
+    *(jobs.c.status, jobs.c.kind, jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id, jobs.c.tenant, jobs.c.quick),
+)
+
+turns = Table(
+    "turns",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    Column("served_at", Float, nullable=False, comment="when a job of that kind was last taken"),
+)
 Index("jobs_by_start", jobs.c.status, jobs.c.start_by)
 Index("jobs_by_model", jobs.c.model, jobs.c.status)
 Index("jobs_by_dataset", jobs.c.dataset, jobs.c.status)
@@ -139,6 +152,7 @@ keys = Table(
     Column("scopes", String(64), nullable=False, comment="a list with commas"),
     Column("created_at", Float, nullable=False),
     Column("revoked_at", Float),
+    Column("max_priority", Integer, nullable=False, server_default="5"),
 )
 
 idempotency = Table(

@@ -21,6 +21,7 @@ from app.jobs.watch import Watch
 from app.settings import Settings
 from app.store.database import Database
 from app.store.jobs import JobRepository
+from app.store.line import Wanted
 from app.worker.warmup import tiny_model
 from tests.conftest import RunningService, eventually, fake_model
 from tests.jobs.rows import MODEL, add_model
@@ -142,5 +143,5 @@ def test_uploads_go_first(database: Database) -> None:
     add_model(database)
     jobs.submit_graph("", MODEL, {"inputs": None}, 1)
     jobs.submit_inspection("", MODEL, "b", 1)
-    claims = [repository.claim(CLAIM, READINGS, "me", 30, worker="w", device="d") for _ in READINGS]
+    claims = [repository.claim(CLAIM, Wanted(READINGS), "me", 30, worker="w", device="d") for _ in READINGS]
     assert [row and row["kind"] for row in claims] == [Kind.INSPECT, Kind.GRAPH]

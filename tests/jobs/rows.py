@@ -10,11 +10,13 @@ from app.jobs.states import CLAIM, Status
 from app.store.admission import QueueTerms
 from app.store.database import Database
 from app.store.jobs import JobRepository
+from app.store.line import Wanted
 from app.store.transitions import Fence
 from app.store.uploads import model_repository
 
 ROOMY = QueueTerms(max_queued=10_000, max_per_tenant=10_000, wait_s=60)
 MODEL = "a" * 64
+ANALYSES = Wanted((Kind.ANALYZE,))
 
 numbers = itertools.count()
 
@@ -35,7 +37,7 @@ def queued(repository: JobRepository, **given: Any) -> str:
 
 def claimed(repository: JobRepository, job: str, owner: str = "me", lease_s: float = 30) -> Fence:
     """The hold on a queued job, which is the next of all."""
-    row = repository.claim(CLAIM, list(Kind), owner, lease_s, worker="w", device="d")
+    row = repository.claim(CLAIM, Wanted(tuple(Kind)), owner, lease_s, worker="w", device="d")
     assert row is not None
     assert row["id"] == job
     return JobRecord.of(row).fence

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from sqlalchemy import delete
 
-from app.jobs.record import JobRecord, Kind
+from app.jobs.record import JobRecord
 from app.jobs.recovery import Recovery
 from app.jobs.states import (
     CANCEL_QUEUED,
@@ -32,7 +32,7 @@ from app.store.retention import RetentionRepository
 from app.store.tables import jobs
 from app.store.transitions import Fence
 from app.store.workers import WorkerRepository
-from tests.jobs.rows import queued
+from tests.jobs.rows import ANALYSES, queued
 
 MAX_LOSSES = 1
 OVER = -1.0
@@ -64,7 +64,7 @@ class JobMachine(RuleBasedStateMachine):
     @rule(owner=st.sampled_from("abc"), lease_s=st.sampled_from([30.0, OVER]))
     def claim(self, owner: str, lease_s: float) -> None:
         waiting = [self.row(job) for job in self.jobs if self.row(job)["status"] == Status.QUEUED]
-        row = self.repository.claim(CLAIM, [Kind.ANALYZE], owner, lease_s, worker="w", device="d")
+        row = self.repository.claim(CLAIM, ANALYSES, owner, lease_s, worker="w", device="d")
         assert (row is None) == (not waiting)
         if row is not None:
             best = min(waiting, key=lambda row: (-row["priority"], row["created_at"], row["id"]))

@@ -22,10 +22,11 @@ from app.store.admission import QueueTerms
 from app.store.clock import now
 from app.store.database import Database
 from app.store.jobs import JobRepository
+from app.store.line import Wanted
 from app.store.retention import RetentionRepository
 from app.store.tables import idempotency, jobs
 from app.store.workers import WorkerRepository
-from tests.jobs.rows import MODEL, ROOMY, add_model, claimed, queued, status_of, values_of
+from tests.jobs.rows import ANALYSES, MODEL, ROOMY, add_model, claimed, queued, status_of, values_of
 from tests.jobs.test_tenants import REQUEST, Nobody
 
 THREADS = 16
@@ -65,7 +66,7 @@ def test_many_slots_take_each_job_once(repository: JobRepository) -> None:
 
     def take_all() -> list[str]:
         taken = []
-        while row := repository.claim(CLAIM, [Kind.ANALYZE], threading.current_thread().name, 30, worker="w"):
+        while row := repository.claim(CLAIM, ANALYSES, threading.current_thread().name, 30, worker="w"):
             taken.append(row["id"])
         return taken
 
@@ -79,11 +80,11 @@ def test_the_most_urgent_is_next_then_the_oldest(repository: JobRepository) -> N
     low, first, second, high = (queued(repository, priority=priority) for priority in (1, 5, 5, 9))
     queued(repository, kind=Kind.INSPECT, priority=9)
     order = []
-    while row := repository.claim(CLAIM, [Kind.ANALYZE], "me", 30):
+    while row := repository.claim(CLAIM, ANALYSES, "me", 30):
         order.append(row["id"])
     assert order == [high, first, second, low]
-    assert repository.next_in(Status.QUEUED, [Kind.ANALYZE]) is None
-    assert repository.next_in(Status.QUEUED, [Kind.ANALYZE, Kind.INSPECT]) is not None
+    assert not repository.is_waiting(CLAIM, ANALYSES)
+    assert repository.is_waiting(CLAIM, Wanted((Kind.ANALYZE, Kind.INSPECT)))
 
 
 def test_the_limits_hold_exactly_with_many_at_once(repository: JobRepository, database: Database) -> None:
@@ -103,7 +104,7 @@ def test_what_runs_does_not_wait(repository: JobRepository) -> None:
     one = QueueTerms(max_queued=1, max_per_tenant=1, wait_s=60)
     assert outcome(repository, one) == "queued"
     assert outcome(repository, one) == QUOTA_EXCEEDED
-    row = repository.claim(CLAIM, [Kind.ANALYZE], "me", 30)
+    row = repository.claim(CLAIM, ANALYSES, "me", 30)
     assert row is not None
     assert outcome(repository, one) == "queued"
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from app.jobs import states
-from app.jobs.record import Kind
 from app.jobs.states import (
     ACTIVE,
     CLAIM,
@@ -23,7 +22,7 @@ from app.store.jobs import JobRepository
 from app.store.transitions import Move
 from app.store.uploads import model_repository
 from tests.conftest import ROOT
-from tests.jobs.rows import claimed, queued
+from tests.jobs.rows import ANALYSES, claimed, queued
 
 MOVES = [move for move in vars(states).values() if isinstance(move, Move)]
 
@@ -74,7 +73,7 @@ def test_what_has_an_end_never_moves_again(repository: JobRepository) -> None:
 
 def test_only_one_of_many_claims_wins(repository: JobRepository) -> None:
     job = queued(repository)
-    claims = [repository.claim(CLAIM, [Kind.ANALYZE], owner, 30, worker="w", device="d") for owner in "abc"]
+    claims = [repository.claim(CLAIM, ANALYSES, owner, 30, worker="w", device="d") for owner in "abc"]
     assert [row and row["id"] for row in claims] == [job, None, None]
 
 

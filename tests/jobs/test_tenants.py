@@ -12,7 +12,7 @@ from app.errors import JobActive, ModelInUse, Problem, UnknownDataset, UnknownJo
 from app.jobs.admission import ModelService
 from app.jobs.datasets import DatasetService
 from app.jobs.dispatcher import Slot
-from app.jobs.record import JobRecord, Kind
+from app.jobs.record import JobRecord
 from app.jobs.service import JobService, Submission
 from app.jobs.states import ACTIVE, CLAIM, SUCCEED, Status
 from app.jobs.watch import Watch
@@ -20,7 +20,7 @@ from app.settings import Settings
 from app.store.database import Database
 from app.store.jobs import Filter, JobRepository
 from app.store.uploads import dataset_repository, model_repository
-from tests.jobs.rows import MODEL, add_model
+from tests.jobs.rows import ANALYSES, MODEL, add_model
 
 REQUEST = {"methods": "auto", "seed": 0}
 
@@ -50,7 +50,7 @@ def submitted(service: JobService, tenant: str, **given: object) -> JobRecord:
 
 def succeed(repository: JobRepository) -> None:
     """Do the job that is next."""
-    row = repository.claim(CLAIM, [Kind.ANALYZE], "me", 30)
+    row = repository.claim(CLAIM, ANALYSES, "me", 30)
     assert row is not None
     repository.finish(JobRecord.of(row).fence, SUCCEED, result={"upper": 2.0}, witness=b"npz", certificate={"a": 1})
 

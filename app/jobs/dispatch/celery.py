@@ -20,8 +20,9 @@ from kombu.entity import Queue
 from app.jobs.dispatch.desks import Desks
 from app.jobs.dispatcher import Slot
 from app.jobs.record import Kind
-from app.jobs.states import Status
+from app.jobs.states import CLAIM
 from app.store.jobs import JobRepository
+from app.store.line import Wanted
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +106,7 @@ class CeleryDispatcher:
     def _ring(self, job_id: str) -> None:  # noqa: ARG002 (whichever job it was for, the table knows which is next)
         """What the Celery task does: return when a slot has seen to a job, so that a busy host takes no more rings."""
         self._desks.ring(Kind.INSPECT)
-        if self._repository.next_in(Status.QUEUED, (Kind.ANALYZE,)) is not None:
+        if self._repository.is_waiting(CLAIM, Wanted((Kind.ANALYZE,))):
             self._desks.ring_one(Kind.ANALYZE)
 
     def _consume(self, rings: int) -> None:
