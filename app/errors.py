@@ -88,6 +88,12 @@ class Forbidden(Problem):
     status, slug, title = 403, "forbidden", "The API key does not allow this"
 
 
+class CrossSite(Problem):
+    """A web page of another origin had the browser send the request."""
+
+    status, slug, title = 403, "cross-site", "Pages of other origins may not do this"
+
+
 class NotFound(Problem):
     """No such path."""
 
@@ -194,6 +200,12 @@ class NotADataset(Problem):
     """The bytes are neither an npy nor an npz file."""
 
     status, slug, title = 415, "not-a-dataset", "The file is not a data set of a supported format"
+
+
+class ForeignHost(Problem):
+    """The request is for a host name that is not the service's own, and no keys are configured."""
+
+    status, slug, title = 421, "foreign-host", "The service does not answer under this name"
 
 
 class RequestRefused(Problem):

@@ -13,7 +13,9 @@ from prometheus_client import CollectorRegistry
 import app
 from app import observability
 from app.api import datasets, documents, hooks, jobs, models, problems, requests, session, sources, system, webhooks
+from app.api.cross_site import CrossSiteProtection
 from app.api.drain import Drain
+from app.api.hosts import Hosts
 from app.api.house import House
 from app.api.idempotency import STALE_S
 from app.api.intake import Intake
@@ -35,6 +37,14 @@ from app.store.uploads import dataset_repository, model_repository
 from app.store.workers import WorkerRepository
 
 THREADS = 64
+READ_BY_HAND = (
+    requests.AnalysisFields,
+    requests.JobRequest,
+    sources.SourceRequest,
+    session.SignIn,
+    documents.ProblemView,
+)
+"""Schemas that the framework does not see."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -63,6 +73,8 @@ def create_app(settings: Settings) -> FastAPI:
     )
     service.state.registry, service.state.drain = registry, Drain()
     service.state.http_metrics = HttpMetrics(registry)
+    hosts = Hosts.of(settings)
+    service.add_middleware(CrossSiteProtection, hosts=hosts, metrics=service.state.http_metrics)
     service.add_middleware(Envelope, metrics=service.state.http_metrics)
     problems.register(service)
     closed = (
@@ -119,7 +131,13 @@ class Service(FastAPI):
         if self.openapi_schema is None:
             document = super().openapi()
             schemas = document["components"]["schemas"]
-            for schema in (requests.AnalysisFields, requests.JobRequest, sources.SourceRequest, documents.ProblemView):
+            for schema in (
+                requests.AnalysisFields,
+                requests.JobRequest,
+                sources.SourceRequest,
+                session.SignIn,
+                documents.ProblemView,
+            ):
                 own = schema.model_json_schema(ref_template="#/components/schemas/{model}")
                 schemas |= own.pop("$defs", {}) | {schema.__name__: own}
             schemas.pop("HTTPValidationError", None)

@@ -86,6 +86,12 @@ class Settings(BaseSettings):
     anonymous: bool = Field(
         default=False, description="Whether to serve without keys on an address that is not this host's loopback."
     )
+    allowed_hosts: str = Field(
+        default="",
+        description="Host names, beside localhost and that of `LIPSERVE_PUBLIC_URL`, under which a service without "
+        "keys answers, and from whose pages a service behind a proxy takes requests; each with or without a port, e.g. "
+        "`lip.lan,10.1.0.0/16,lip.example:8443`.",
+    )
     idempotency_s: float = Field(
         default=86_400, gt=0, description="How long the answer to an Idempotency-Key is kept, in seconds."
     )

@@ -19,7 +19,9 @@ import pytest
 from hypothesis import settings
 from sqlalchemy import create_engine
 
+from app.settings import Settings
 from app.store.database import Database
+from app.store.keys import KeyRepository, Scope
 from tests.object_store import ObjectStore, running_object_store
 
 # `make test` draws the same examples every time; `make test-all` draws new ones.
@@ -156,6 +158,18 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService
     running.start()
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="session")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningService, str]]:
+    """A service with one key, and the key."""
+    service = RunningService(tmp_path_factory.mktemp("keyed") / "data")
+    service.start()
+    database = Database(Settings(data_dir=service.data_dir).sqlalchemy_url())
+    _, secret = KeyRepository(database).create("ada", {Scope.READ, Scope.WRITE})
+    database.close()
+    yield service, secret
+    service.stop()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
+from app.api.bodies import small_body
 from app.api.documents import answers
 from app.api.house import House, InHouse, TakingWork
 from app.api.problems import parse_json
@@ -37,7 +38,7 @@ class Taken(BaseModel):
 @router.post("/mlflow", status_code=202, openapi_extra=BODY, responses=answers(*PROBLEMS))
 async def mlflow_hook(request: Request, house: InHouse) -> Taken:
     """A webhook of an MLflow 3 model registry: new versions and aliases are analysed, and tagged with what is found."""
-    body, settings = await _body(request), house.settings
+    body, settings = await small_body(request, MAX_BYTES), house.settings
     secret = _configured(settings.mlflow_webhook_secret if house.outbound.server is not None else "")
     try:
         delivery = check_mlflow(secret, request.headers, body, time.time(), settings.hook_tolerance_s)
@@ -49,7 +50,7 @@ async def mlflow_hook(request: Request, house: InHouse) -> Taken:
 @router.post("/huggingface", status_code=202, openapi_extra=BODY, responses=answers(*PROBLEMS))
 async def huggingface_hook(request: Request, house: InHouse) -> Taken:
     """A webhook of the Hugging Face hub: the model at the pushed commit is analysed."""
-    body = await _body(request)
+    body = await small_body(request, MAX_BYTES)
     secret = _configured(house.settings.huggingface_webhook_secret)
     if not same(request.headers.get("x-webhook-secret", ""), secret):
         raise BadSignature("The header X-Webhook-Secret is missing or wrong.", headers=CHALLENGE)
@@ -73,12 +74,3 @@ def _configured(secret: str) -> str:
     if not secret:
         raise HookDisabled("The operator has configured no such registry.")
     return secret
-
-
-async def _body(request: Request) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BYTES:
-            raise TooLarge(f"A hook's message may take {MAX_BYTES} bytes.")
-    return bytes(body)

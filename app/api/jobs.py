@@ -11,6 +11,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 
+from app.api.bodies import small_body
 from app.api.callers import InCaller, allowed
 from app.api.documents import answers, file_body, json_body, query_fields
 from app.api.events import event_stream, wants_stream
@@ -84,7 +85,7 @@ async def analyze(request: Request, house: InHouse, caller: InCaller, key: InKey
 )
 async def submit_job(request: Request, house: InHouse, caller: InCaller, key: InKey = None) -> Response:
     """Analyze an uploaded model."""
-    body = await _small_body(request)
+    body = await small_body(request, MAX_REQUEST_BYTES)
 
     async def act() -> Response:
         fields = parse_fields(JobRequest, parse_json(body))
@@ -185,15 +186,6 @@ def get_certificate(job_id: JobId, house: InHouse, caller: InCaller) -> Response
     """The proof behind the upper bound, which `lipserve verify MODEL CERTIFICATE` checks again."""
     headers = {"Content-Disposition": f'attachment; filename="{job_id}.json"'}
     return JSONResponse(house.jobs.certificate(caller.tenant, job_id), headers=headers)
-
-
-async def _small_body(request: Request) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_REQUEST_BYTES:
-            raise TooLarge(f"A request may take {MAX_REQUEST_BYTES} bytes.")
-    return bytes(body)
 
 
 def _seconds(time: datetime | None) -> float | None:

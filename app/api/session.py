@@ -3,69 +3,77 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl
 
 from anyio import to_thread
-from fastapi import APIRouter, Form, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
+from pydantic import BaseModel, Field, ValidationError
 
+from app.api.bodies import small_body
 from app.api.documents import answers
 from app.api.house import InHouse
-from app.errors import Forbidden, Unauthorized
+from app.api.problems import invalid
+from app.errors import CrossSite, InvalidRequest, TooLarge, Unauthorized
 
 router = APIRouter(tags=["Pages"])
 
 COOKIE = "lipserve_key"
-READING = ("GET", "HEAD")
 RETURN = re.compile(r"/v1/jobs/[0-9a-zA-Z-]{1,36}/report")
 START = "/"
+MAX_BYTES = 4096
 
 
 def session_key(request: Request) -> str | None:
-    """The key in the browser's cookie; None for a write that a page of another origin has caused.
-
+    """The key in the browser's cookie. What pages of other origins caused has been refused before (cross_site.py):
     `SameSite=Strict` keeps other sites away, but other ports of one host are the same site.
     """
-    is_reading = request.method in READING
-    return request.cookies.get(COOKIE) if is_reading or is_own(request) else None
+    return request.cookies.get(COOKIE)
 
 
-def is_own(request: Request) -> bool:
-    """Whether no page of another origin sent the request, as far as the browser tells."""
-    told = request.headers.get("sec-fetch-site")
-    if told is not None:
-        return told in ("same-origin", "none")
-    origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+class SignIn(BaseModel):
+    """The form of the start page."""
+
+    key: str = Field(max_length=256, description="The API key.")
+    page: str = Field(default=START, max_length=100, description="The report to go to; the start page otherwise.")
 
 
-@router.post("/session", status_code=303, response_class=Response, responses=answers(Unauthorized, Forbidden))
-async def sign_in(
-    request: Request,
-    house: InHouse,
-    key: Annotated[str, Form(max_length=256, description="The API key.")],
-    page: Annotated[str, Form(max_length=100, description="The report to go to; the start page otherwise.")] = START,
-) -> Response:
+FORM = "application/x-www-form-urlencoded"
+BODY = {"requestBody": {"required": True, "content": {FORM: {"schema": {"$ref": "#/components/schemas/SignIn"}}}}}
+
+
+@router.post(
+    "/session",
+    status_code=303,
+    response_class=Response,
+    openapi_extra=BODY,
+    responses=answers(InvalidRequest, Unauthorized, CrossSite, TooLarge),
+)
+async def sign_in(request: Request, house: InHouse) -> Response:
     """Keep an API key in a cookie of the browser, until it closes."""
-    _refuse_others(request)
-    holder = await to_thread.run_sync(house.keys.holder, key.strip())
+    asked = await _asked(request)
+    key, page = asked.key.strip(), asked.page
+    holder = await to_thread.run_sync(house.keys.holder, key)
     if holder is None:
         raise Unauthorized("The API key is unknown or revoked.")
     answer = RedirectResponse(page if RETURN.fullmatch(page) else START, 303)
-    answer.set_cookie(COOKIE, key.strip(), httponly=True, samesite="strict", secure=request.url.scheme == "https")
+    answer.set_cookie(COOKIE, key, httponly=True, samesite="strict", secure=request.url.scheme == "https")
     return answer
 
 
-@router.delete("/session", status_code=204, responses=answers(Forbidden))
+@router.delete("/session", status_code=204, responses=answers(CrossSite))
 async def sign_out(request: Request) -> Response:
     """Have the browser forget the key."""
-    _refuse_others(request)
     answer = Response(status_code=204)
     answer.delete_cookie(COOKIE, httponly=True, samesite="strict", secure=request.url.scheme == "https")
     return answer
 
 
-def _refuse_others(request: Request) -> None:
-    if not is_own(request):
-        raise Forbidden("A page of another origin must not sign in or out here.")
+async def _asked(request: Request) -> SignIn:
+    """The form's fields; they come from anybody, so they are few and short, and no file is kept."""
+    text = (await small_body(request, MAX_BYTES)).decode("utf-8", "replace")
+    fields = dict(parse_qsl(text, keep_blank_values=True))
+    try:
+        return SignIn.model_validate(fields)
+    except ValidationError as error:
+        raise invalid(error.errors(include_url=False, include_input=False), fields) from error

@@ -10,12 +10,13 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import Request
 from pydantic import Field, ValidationError, model_validator
 
+from app.api.bodies import small_body
 from app.api.callers import Caller
 from app.api.house import House
 from app.api.problems import invalid, parse_json
 from app.api.requests import Digest, Strict
 from app.api.uploads import Upload, clean_name
-from app.errors import DigestMismatch, TooLarge
+from app.errors import DigestMismatch
 from app.registries.sources import Found, Source, Url, told, whole
 from app.store.blobs import Staged
 
@@ -77,12 +78,7 @@ def names_source(request: Request) -> bool:
 
 async def source_request(request: Request) -> SourceRequest:
     """The body; InvalidRequest points at what is wrong."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BYTES:
-            raise TooLarge(f"A request for a source may take {MAX_BYTES} bytes.")
-    data = parse_json(bytes(body))
+    data = parse_json(await small_body(request, MAX_BYTES))
     try:
         return SourceRequest.model_validate(data, strict=True)
     except ValidationError as error:

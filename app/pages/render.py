@@ -21,7 +21,7 @@ from app.pages import palette, text, words
 STATIC = Path(__file__).parent / "static"
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Vary": "Accept",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",

@@ -19,7 +19,9 @@ from tests.conftest import ROOT, RunningService, fake_model
 IN_JOBS_ONLY = {
     "discontinuous-operator", "not-globally-lipschitz", "method-skipped", "bracket-violation",
 }  # fmt: skip
-ANYWHERE = {"internal-error", "database-unavailable", "not-found", "method-not-allowed", "request-refused"}
+ANYWHERE = {
+    "internal-error", "database-unavailable", "not-found", "method-not-allowed", "request-refused", "foreign-host",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

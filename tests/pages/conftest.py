@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from app.settings import Settings
-from app.store.database import Database
-from app.store.keys import KeyRepository, Scope
 from tests.conftest import RunningService, fake_model
 
 
@@ -22,18 +18,6 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     running.start()
     yield running
     running.stop()
-
-
-@pytest.fixture(scope="session")
-def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningService, str]]:
-    """A service with one key, and the key."""
-    service = RunningService(tmp_path_factory.mktemp("keyed") / "data")
-    service.start()
-    database = Database(Settings(data_dir=Path(service.data_dir)).sqlalchemy_url())
-    _, secret = KeyRepository(database).create("ada", {Scope.READ, Scope.WRITE})
-    database.close()
-    yield service, secret
-    service.stop()
 
 
 def answered(service: RunningService, result: dict[str, Any], name: str = "m.onnx", **request: Any) -> dict[str, Any]:
