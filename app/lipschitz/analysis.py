@@ -14,9 +14,11 @@ import numpy as np
 import torch
 
 from app.lipschitz.certificate.export import certificate as certified
+from app.lipschitz.certificate.record import Certificate
 from app.lipschitz.dataset import Dataset
 from app.lipschitz.domain import Ball, Box, Domain, WholeSpace
-from app.lipschitz.errors import InvalidRequest, MethodSkipped
+from app.lipschitz.errors import InvalidRequest, LipschitzError, MethodSkipped
+from app.lipschitz.failures import failure
 from app.lipschitz.ingest import capture
 from app.lipschitz.ingest.captured import Captured
 from app.lipschitz.methods.autolip import autolip
@@ -89,14 +91,34 @@ def analyze(
         rows = Dataset.read(dataset, captured.inputs) if dataset is not None else None
         problem = make_problem(captured, request, started, progress, rows)
         estimates, records = run_methods(problem, request)
-        radii = certificates(problem, estimates) if request.certify else Certificates()
+        radii = _radii(problem, estimates) if request.certify else Certificates()
         result = result_record(request, problem, estimates, records, radii)
-        certificate = certified(problem, request, hashlib.sha256(data).hexdigest(), estimates)
+        certificate = _certified(problem, request, hashlib.sha256(data).hexdigest(), estimates, result["warnings"])
     return {
         "result": result,
         "witness": _best_witness(captured, estimates),
         "certificate": None if certificate is None else certificate.fields(),
     }
+
+
+def _radii(problem: Problem, estimates: list[Estimate]) -> Certificates:
+    """The rows' radii; where that fails unexpectedly, a warning in their place."""
+    try:
+        return certificates(problem, estimates)
+    except Exception as error:
+        rows = 0 if problem.dataset is None else len(problem.dataset)
+        return Certificates(rows, warnings=[f"no radii are certified: {failure(error)}"])
+
+
+def _certified(
+    problem: Problem, request: Request, sha256: str, estimates: list[Estimate], warnings: list[str]
+) -> Certificate | None:
+    """The certificate; where writing it fails unexpectedly, a warning in its place: the bracket stands without it."""
+    try:
+        return certified(problem, request, sha256, estimates)
+    except Exception as error:
+        warnings.append(f"no certificate could be written: {failure(error)}")
+        return None
 
 
 def _on_device() -> AbstractContextManager[object]:
@@ -171,17 +193,23 @@ def run_methods(problem: Problem, request: Request) -> tuple[list[Estimate], lis
         records.append(estimate_record(estimate, time.monotonic() - begun))
     if all(estimate.status != "ok" for estimate in estimates):
         reasons = "; ".join(f"{e.method}: {e.reason}" for e in estimates)
-        raise MethodSkipped(f"no requested method could answer. {reasons}")
+        refusal = LipschitzError if any(e.status == "failed" for e in estimates) else MethodSkipped
+        raise refusal(f"no requested method could answer. {reasons}")
     return estimates, records
 
 
 def run_method(problem: Problem, request: Request, name: str) -> Estimate:
-    """One method's answer, or the reason why it cannot serve this request."""
+    """One method's answer, or the reason why it cannot serve this request, or why it failed: the others still answer.
+
+    Refusals of the request itself and failed allocations end the whole job.
+    """
     try:
         methods = FOR_MARGINS if request.target["kind"] == "margins" else IMPLEMENTATIONS
         return methods[name](problem, request.options[name])
     except MethodSkipped as reason:
         return Estimate(name, None, "skipped", reason.detail)
+    except Exception as error:
+        return Estimate(name, None, "failed", failure(error))
 
 
 def _best_witness(captured: Captured, estimates: list[Estimate]) -> str | None:

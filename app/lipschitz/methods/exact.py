@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 
 from app.lipschitz.domain import Box, Domain
@@ -45,7 +46,7 @@ def exact(problem: Problem, options: dict[str, Any]) -> Estimate:
     deadline = time.monotonic() + allowed * (1.0 - RESERVE)
     _require_interior(problem.domain)
     incumbent, upper, gap = Incumbent(problem), math.inf, float(options["gap"])
-    with _on_cpu():
+    with _on_cpu(), np.errstate(all="ignore"):
         model = stacked(problem.network)
         incumbent.start(model)
         for search, until in _searches(problem, model, incumbent, gap, deadline):

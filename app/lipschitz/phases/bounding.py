@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from app.lipschitz.operators.norm import Norm
-from app.lipschitz.phases.bounds import enclose, jacobian_bounds, lost, slopes
+from app.lipschitz.phases.bounds import enclose, jacobian_bounds, lost, norms, slopes
 from app.lipschitz.phases.model import Model
 from app.lipschitz.phases.node import Node, first_free, piece_ranges
 from app.lipschitz.sdp.chain import slope_bounds
@@ -53,14 +53,18 @@ class Bounding:
         return found.tolist()
 
     def _semidefinite(self, depth: int, inner: Tensor, lowest: Tensor, highest: Tensor) -> Tensor:
-        """The bound of the layers from `depth` on; `inner` is the fixed map into it, `(P, n_k, n)`, to rounding."""
+        """The bound of the layers from `depth` on; `inner` is the fixed map into it, `(P, n_k, n)`, to rounding.
+
+        Where only the output's own slopes are free there is nothing between: the fixed map's norm is the bound.
+        """
         assert self._chain is not None
         begun, ends = time.monotonic(), []
         for layer, start in zip(self._model.layers[depth:-1], self._ends[depth:], strict=False):
             own = slice(int(start), int(start) + layer.size)
             low, high = slopes(layer.pieces.slopes, lowest[:, own], highest[:, own])
             ends.append((low.squeeze(2), high.squeeze(2)))
-        found = slope_bounds([inner, *self._chain[depth + 1 :]], [low for low, _ in ends], [high for _, high in ends])
+        lower, upper = [low for low, _ in ends], [high for _, high in ends]
+        found = slope_bounds([inner, *self._chain[depth + 1 :]], lower, upper) if ends else norms(inner, "2")
         self._seconds[depth] = (time.monotonic() - begun) / len(lowest)
         return (found + self._rounding) * (1.0 + 2.0**-50)
 

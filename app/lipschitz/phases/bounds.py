@@ -93,7 +93,8 @@ def norms(matrices: Tensor, p: Norm) -> Tensor:
     finite = torch.isfinite(matrices).all(2).all(1)
     if not bool(finite.all()):
         found = torch.full_like(matrices[:, 0, 0], torch.inf)
-        found[finite] = norms(matrices[finite], p)
+        if bool(finite.any()):
+            found[finite] = norms(matrices[finite], p)
         return found
     if p != "2":
         return simple_norms(matrices, p) * (1.0 + 2.0 * gamma(max(matrices.shape[1:]) + 2))

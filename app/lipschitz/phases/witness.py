@@ -36,10 +36,10 @@ def pattern(model: Model, points: Tensor) -> Tensor:
 
 
 def jacobians(model: Model, points: Tensor) -> Tensor:
-    """The Jacobians at points, `(B, o, n)`."""
+    """The Jacobians at points, `(B, o, n)`, with zeros for what exceeds float64: they guide the search only."""
     pieces = pattern(model, points)
     enclosure: Enclosure = enclose(model, pieces, pieces)
-    return enclosure.centre
+    return torch.nan_to_num(enclosure.centre, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def attained_norms(matrices: Tensor, p: Norm) -> Tensor:
