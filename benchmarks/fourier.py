@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from app.lipschitz.analysis import make_problem
+from app.lipschitz.deadline import NEVER
 from app.lipschitz.ingest import capture
 from app.lipschitz.methods.fourier import fourier_bound
 from app.lipschitz.methods.lower.gradient import gradient
@@ -80,7 +81,7 @@ def _problem(chain: nn.Sequential, channels: int, side: int) -> Problem:
     shape = (1, channels, side, side)
     request = Request.parse({"methods": ["gradient"], "budget_s": 3600})
     captured = capture(exported(chain.requires_grad_(False), shape), request.inputs, seed=0)
-    return make_problem(captured, request, time.monotonic(), lambda _: None)
+    return make_problem(captured, request, NEVER, lambda _: None)
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from app.lipschitz.analysis import analyze, make_problem
+from app.lipschitz.deadline import NEVER
 from app.lipschitz.ingest import capture
 from app.lipschitz.network.nodes import Affine, Concat
 from app.lipschitz.operators import LinearOperator, norm, power_method
@@ -70,7 +71,7 @@ def end_to_end(data: bytes) -> None:
 def blocks(data: bytes) -> list[LinearOperator]:
     """The affine blocks of the network, in order."""
     fields = {"methods": ["autolip"], "budget_s": 600.0}
-    problem = make_problem(capture(data), Request.parse(fields), time.monotonic(), lambda _: None)
+    problem = make_problem(capture(data), Request.parse(fields), NEVER, lambda _: None)
     affine = (node for node in problem.network.nodes if isinstance(node, Affine | Concat))
     return [term.operator for node in affine for term in node.terms]
 

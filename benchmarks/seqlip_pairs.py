@@ -13,6 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from app.lipschitz.deadline import Deadline
 from app.lipschitz.pairs.ascent import ascend, best, starts
 from app.lipschitz.pairs.bounds import semidefinite_bounds
 from app.lipschitz.pairs.enumeration import enumerate_vertices
@@ -51,7 +52,7 @@ def attained(find: Callable[[Pair], Tensor]) -> Callable[[Pair], float]:
 COLUMNS: dict[str, Callable[[Pair], float]] = {
     "greedy": attained(greedy),
     "sign ascent": attained(ascended),
-    "both": attained(lambda pair: search(pair, 32, time.monotonic() + 60.0)),
+    "both": attained(lambda pair: search(pair, 32, Deadline.after(60.0))),
     "semidefinite": semidefinite,
     "multiplier": multiplier_bound,
     "product of norms": product,

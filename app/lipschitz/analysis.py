@@ -16,6 +16,7 @@ import torch
 from app.lipschitz.certificate.export import certificate as certified
 from app.lipschitz.certificate.record import Certificate
 from app.lipschitz.dataset import Dataset
+from app.lipschitz.deadline import Deadline
 from app.lipschitz.domain import Ball, Box, Domain, WholeSpace
 from app.lipschitz.errors import InvalidRequest, LipschitzError, MethodSkipped
 from app.lipschitz.failures import failure
@@ -84,12 +85,12 @@ def analyze(
     Raises a LipschitzError naming the cause when no bound can be given.
     """
     request = Request.parse(fields)
-    started = time.monotonic()
+    deadline = Deadline.after(request.budget_s)
     progress({"phase": "reading"})
     captured = with_input(capture(data, request.inputs, seed=request.seed), request.input)
     with _on_device():
         rows = Dataset.read(dataset, captured.inputs) if dataset is not None else None
-        problem = make_problem(captured, request, started, progress, rows)
+        problem = make_problem(captured, request, deadline, progress, rows)
         estimates, records = run_methods(problem, request)
         radii = _radii(problem, estimates) if request.certify else Certificates()
         result = result_record(request, problem, estimates, records, radii)
@@ -127,7 +128,7 @@ def _on_device() -> AbstractContextManager[object]:
 
 
 def make_problem(
-    captured: Captured, request: Request, started: float, progress: Progress, dataset: Dataset | None = None
+    captured: Captured, request: Request, deadline: Deadline, progress: Progress, dataset: Dataset | None = None
 ) -> Problem:
     """The checked network of a captured graph, with the request's norm and domain."""
     outputs = output_positions(captured, request.output)
@@ -136,7 +137,7 @@ def make_problem(
     domain = make_domain(request.domain, whole.input.size, p, dataset)
     check_agreement(whole, captured, outputs, request.seed, domain)
     network = with_target(whole, request.target)
-    return Problem(captured, network, p, domain, request.seed, started + request.budget_s, progress, dataset)
+    return Problem(captured, network, p, domain, request.seed, deadline, progress, dataset)
 
 
 def make_domain(fields: dict[str, Any], size: int, p: Norm, dataset: Dataset | None = None) -> Domain:

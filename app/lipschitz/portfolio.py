@@ -26,7 +26,7 @@ def reason_to_stop(problem: Problem, name: str, before: Sequence[Estimate]) -> s
         return None
     if _is_closed(before):
         return f"the bracket is closed to {CLOSED:g} already"
-    if problem.seconds_left() <= 0.0:
+    if problem.deadline.passed:
         return "the time budget is spent"
     if name == "seqlip":
         return _after_lipsdp(problem, before)

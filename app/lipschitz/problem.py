@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from app.lipschitz.certificate.claims import Claim
 from app.lipschitz.dataset import Dataset
+from app.lipschitz.deadline import Deadline
 from app.lipschitz.domain import Domain
 from app.lipschitz.ingest.captured import Captured
 from app.lipschitz.methods.local import Local
@@ -31,7 +31,7 @@ class Problem:
     p: Norm
     domain: Domain
     seed: int
-    deadline: float
+    deadline: Deadline
     progress: Progress
     dataset: Dataset | None = None
     _norms: dict[LinearOperator, NormBound] = field(default_factory=dict)
@@ -46,10 +46,6 @@ class Problem:
         if operator not in self._norms:
             self._norms[operator] = norm(operator, self.p)
         return self._norms[operator]
-
-    def seconds_left(self) -> float:
-        """Time until the budget is spent; negative afterwards."""
-        return self.deadline - time.monotonic()
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,6 @@ on a bounded domain the statement is about the inputs in the domain.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from app.lipschitz.catalog import MethodInfo, method_named
 from app.lipschitz.dataset import Dataset
+from app.lipschitz.deadline import Deadline
 from app.lipschitz.domain import Box
 from app.lipschitz.errors import LipschitzError, MethodSkipped
 from app.lipschitz.methods.lipsdp import side
@@ -128,7 +128,7 @@ def _info(name: str) -> MethodInfo:
 
 def _by_lipsdp(problem: Problem) -> list[Tensor]:
     options = {name: option.default for name, option in _info("lipsdp").options.items()}
-    limits = {"gap": GAP, "seconds": max(LIPSDP_SHARE * problem.seconds_left(), 0.0)}
+    limits = {"gap": GAP, "seconds": LIPSDP_SHARE * problem.deadline.left}
     try:
         return [_as_matrix(lipsdp_margins(problem, options | limits), problem.network.output.size)]
     except MethodSkipped:
@@ -148,9 +148,9 @@ def evaluated(problem: Problem, inputs: Tensor) -> tuple[Samples, list[str]]:
     inside = (problem.domain.project(rows) == rows).all(1).nonzero()[:, 0].tolist()
     index: list[int] = []
     found: list[tuple[int, Tensor]] = []
-    deadline = max(problem.deadline, time.monotonic() + GRACE_S)
+    deadline = max(problem.deadline, Deadline.after(GRACE_S), key=lambda one: one.end)
     for row in inside:
-        if time.monotonic() >= deadline:
+        if deadline.passed:
             break
         index.append(row)
         found.append(_margins(problem.network, rows[row]))

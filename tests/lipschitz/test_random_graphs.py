@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from app.lipschitz.deadline import NEVER
 from app.lipschitz.domain import Box, Domain, WholeSpace
 from app.lipschitz.errors import LipschitzError
 from app.lipschitz.methods.autolip import autolip
@@ -51,7 +52,7 @@ def problem_of(function: Callable[..., object], program: Program, p: Norm, domai
     positions = range(len(graph.outputs))
     network = build(graph, positions)
     check_agreement(network, graph, positions, seed=1)
-    return Problem(graph, network, p, domain, 0, float("inf"), lambda _: None)
+    return Problem(graph, network, p, domain, 0, NEVER, lambda _: None)
 
 
 def jacobians(network: Network, points: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ def certificate(problem: Problem, request: Request, sha256: str, estimates: Sequ
     """
     best: Certificate | None = None
     for estimate in sorted(filter(_is_claimed, estimates), key=_value):
-        if problem.seconds_left() <= 0.0 or (best is not None and best.bound <= _value(estimate)):
+        if problem.deadline.passed or (best is not None and best.bound <= _value(estimate)):
             break
         found = _certificate(problem, request, sha256, estimate)
         if math.isfinite(found.bound) and (best is None or found.bound < best.bound):

@@ -22,13 +22,12 @@ from app.lipschitz.certificate.export import node_records
 from app.lipschitz.certificate.fields import InvalidCertificate
 from app.lipschitz.certificate.reading import read
 from app.lipschitz.certificate.record import Certificate, PieceRecord
+from app.lipschitz.deadline import NEVER
 from app.lipschitz.errors import LipschitzError
 from app.lipschitz.ingest import capture
 from app.lipschitz.network.inputs import with_input
 from app.lipschitz.problem import Problem
 from app.lipschitz.request import Request
-
-BUDGET_S = 1e9
 
 
 def verify(model: bytes, certificate: bytes) -> dict[str, Any]:
@@ -62,10 +61,10 @@ def _problem(model: bytes, found: Certificate) -> Problem:
     """The network, from the model's bytes."""
     if hashlib.sha256(model).hexdigest() != found.sha256:
         raise InvalidCertificate("the certificate is for another model: the hashes differ")
-    request = Request.parse(found.function | {"methods": ["autolip"], "budget_s": BUDGET_S})
+    request = Request.parse(found.function | {"methods": ["autolip"]})
     try:
         captured = with_input(capture(model, request.inputs, seed=request.seed), request.input)
-        return make_problem(captured, request, time.monotonic(), lambda _: None)
+        return make_problem(captured, request, NEVER, lambda _: None)
     except (LookupError, RuntimeError, TypeError, ValueError) as error:
         raise InvalidCertificate(f"the certificate's function cannot be built from the model: {error}") from error
 

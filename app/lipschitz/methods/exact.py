@@ -12,7 +12,6 @@ networks, and those with too many regions, are searched by branch and bound (`ph
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from app.lipschitz.deadline import Deadline
 from app.lipschitz.domain import Box, Domain
 from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.phases.anytime import Anytime
@@ -42,15 +42,14 @@ def exact(problem: Problem, options: dict[str, Any]) -> Estimate:
     MethodSkipped names the node that is not piecewise linear, or whose weights were folded in floating point.
     """
     trail = Trail(problem.progress)
-    allowed = min(float(options["seconds"]), max(problem.seconds_left(), 0.0))
-    deadline = time.monotonic() + allowed * (1.0 - RESERVE)
+    deadline = problem.deadline.within(float(options["seconds"])).share(1.0 - RESERVE)
     _require_interior(problem.domain)
     incumbent, upper, gap = Incumbent(problem), math.inf, float(options["gap"])
     with _on_cpu(), np.errstate(all="ignore"):
         model = stacked(problem.network)
         incumbent.start(model)
         for search, until in _searches(problem, model, incumbent, gap, deadline):
-            while not search.finished and time.monotonic() < until:
+            while not search.finished and not until.passed:
                 trail.record(min(upper, search.upper), incumbent.value)
                 search.step()
             upper = min(upper, search.upper)
@@ -66,11 +65,11 @@ def exact(problem: Problem, options: dict[str, Any]) -> Estimate:
 
 
 def _searches(
-    problem: Problem, model: Model, incumbent: Incumbent, gap: float, deadline: float
-) -> Iterator[tuple[Anytime, float]]:
+    problem: Problem, model: Model, incumbent: Incumbent, gap: float, deadline: Deadline
+) -> Iterator[tuple[Anytime, Deadline]]:
     """The searches that are worth a try, and until when."""
     if model.size <= MOST_INPUTS:
-        middle = (time.monotonic() + deadline) / 2
+        middle = deadline.share(0.5)
         yield Enumeration(incumbent, gap, model, problem.domain, problem.p, middle), middle
     proofs, bounding = Proofs(model, box_rows(problem.domain, model.size)), Bounding(model, problem.p)
     yield Search(incumbent, gap, model, bounding, proofs, deadline), deadline

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from app.lipschitz.certificate.claims import FourierClaim, Multipliers, WalkClaim
+from app.lipschitz.deadline import Deadline
 from app.lipschitz.methods.claims import walk_claim
 from app.lipschitz.methods.pieces import Piece, joined
 from app.lipschitz.methods.semidefinite import Bound
@@ -57,21 +57,23 @@ def longest_chain(pieces: Sequence[Piece], split_size: int) -> int:
     return longest
 
 
-def fourier_bound(problem: Problem, piece: Piece, by_layer: bool, gap: float, deadline: float) -> FourierBound | None:
+def fourier_bound(
+    problem: Problem, piece: Piece, by_layer: bool, gap: float, deadline: Deadline
+) -> FourierBound | None:
     """The piece's constant, as far as the deadline allows; None where it is no chain that fits, or no time is left."""
     layers = chain_of(piece.nodes)
-    begun = time.monotonic()
-    if layers is None or matrix_side(layers) > LARGEST_SIDE or begun > deadline:
+    if layers is None or matrix_side(layers) > LARGEST_SIDE or deadline.passed:
         return None
     norms = [problem.norm_of(layer.convolution).upper for layer in layers]
     if not all(1.0 / MODERATE < norm < MODERATE for norm in norms):
         return None
+    solving = deadline.share(SOLVING)
     slopes = {node: problem.local.slopes(node) for node in piece.activations}
     chain = Chain.of(layers, slopes, norms, by_layer=by_layer)
 
     def watch(now: Iterate) -> bool:
         problem.progress({"method": "lipsdp", "phase": "solving frequencies", "gap": float(now.gap)})
-        return time.monotonic() > begun + SOLVING * (deadline - begun)
+        return solving.passed
 
     found = least_rho(chain, max(gap, FINEST_GAP), watch)
     value = up_ldexp(up_sqrt(float(found.rho)), chain.exponents[-1])

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from app.lipschitz.deadline import Deadline
 from app.lipschitz.methods.seqlip import contracted_walk, pair_contractions
 from app.lipschitz.pairs.ascent import ascend, best, starts
 from app.lipschitz.pairs.greedy import greedy
@@ -24,7 +25,7 @@ def greedy_seqlip(problem: Problem, options: dict[str, Any]) -> Estimate:
     """
     search, restarts = str(options["search"]), int(options["restarts"])
 
-    def solve(pair: Pair, deadline: float) -> Enclosure:
+    def solve(pair: Pair, deadline: Deadline) -> Enclosure:
         if search == "ascent":
             generator = torch.Generator().manual_seed(problem.seed)
             slopes = best(pair, ascend(pair, starts(pair, restarts, generator), deadline=deadline))

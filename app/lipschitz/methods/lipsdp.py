@@ -7,13 +7,13 @@ factors multiplied. The form `network` of [F19] is no bound (Pauli et al., IEEE 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from app.lipschitz.certificate.claims import Claim
+from app.lipschitz.deadline import Deadline
 from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.methods.claims import walk_claim
 from app.lipschitz.methods.fourier import FourierBound, fourier_bound, longest_chain
@@ -38,7 +38,7 @@ class Factor:
 def lipsdp(problem: Problem, options: dict[str, Any]) -> Estimate:
     """The certified bound of the form and splitting asked for; never above the product of AutoLip's factors."""
     check(problem, options)
-    deadline = time.monotonic() + min(float(options["seconds"]), max(problem.seconds_left(), 0.0))
+    deadline = problem.deadline.within(float(options["seconds"]))
     pieces = planned(cuts(problem.network), int(options["split_size"]), partial(_is_curved, problem))
     if not any(_is_worthwhile(piece) for piece in pieces):
         raise MethodSkipped("no elementwise activation stands between two affine layers: autolip says all there is")
@@ -119,7 +119,7 @@ def _is_worthwhile(piece: Piece) -> bool:
     return piece.is_elementwise and bool(piece.activations) and _is_affine(piece)
 
 
-def _factor(problem: Problem, piece: Piece, options: dict[str, Any], deadline: float) -> Factor:
+def _factor(problem: Problem, piece: Piece, options: dict[str, Any], deadline: Deadline) -> Factor:
     constants = constants_within(problem, piece)
     autolip = constants[piece.end]
     if not _is_worthwhile(piece) or not 0.0 < autolip < math.inf:

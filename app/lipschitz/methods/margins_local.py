@@ -60,7 +60,7 @@ class ByWalk(LocalMargins):
         """As the base class says."""
         found = torch.full(asked.shape, math.inf, dtype=torch.float64)
         for row, (point, radius) in enumerate(zip(points, radii.tolist(), strict=True)):
-            if self.problem.seconds_left() <= 0.0:
+            if self.problem.deadline.passed:
                 break
             found[row] = self._on(point, radius)[predicted[row]]
         return torch.where(asked, found, math.inf)
@@ -83,7 +83,7 @@ class BySemidefinite(LocalMargins):
         lower, upper = (torch.stack(end) for end in zip(*ends, strict=True))
         found = torch.full(asked.shape, math.inf, dtype=torch.float64)
         for part in asked.nonzero().split(batch_of(self.region.system)):
-            if self.problem.seconds_left() <= 0.0:
+            if self.problem.deadline.passed:
                 break
             sample, other = part.unbind(1)
             pairs = between(self.region.system, predicted[sample], other)
@@ -92,7 +92,7 @@ class BySemidefinite(LocalMargins):
         return found
 
     def _is_late(self, now: Iterate) -> bool:  # noqa: ARG002 - whatever the iterate
-        return self.problem.seconds_left() <= 0.0
+        return self.problem.deadline.passed
 
     def _slopes(self, point: Tensor, radius: float) -> tuple[Tensor, Tensor]:
         """The neurons' slopes on one ball, within those on the domain, `(M,)` each; never a single number."""

@@ -7,7 +7,6 @@ first; what no time is left for keeps AutoLip's constant.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from app.lipschitz.deadline import Deadline
 from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.methods.autolip import autolip
 from app.lipschitz.methods.lipsdp import check, lipsdp, planned, side
@@ -49,7 +49,7 @@ OUTWARD = 1.0 + 2.0**-48
 def lipsdp_margins(problem: Problem, options: dict[str, Any]) -> Estimate:
     """The largest of the pairs' certified constants; options as for `lipsdp`."""
     check(problem, options)
-    deadline = time.monotonic() + min(float(options["seconds"]), max(problem.seconds_left(), 0.0))
+    deadline = problem.deadline.within(float(options["seconds"]))
     last = last_piece(problem, int(options["split_size"]))
     of_whole = _of_whole(problem, options, deadline) if side(last) > SMALL_SIDE else uniform(last.end.size, math.inf)
     constants = constants_within(problem, last)
@@ -64,10 +64,9 @@ def lipsdp_margins(problem: Problem, options: dict[str, Any]) -> Estimate:
     return estimate("lipsdp", found, details)
 
 
-def _of_whole(problem: Problem, options: dict[str, Any], deadline: float) -> Tensor:
+def _of_whole(problem: Problem, options: dict[str, Any], deadline: Deadline) -> Tensor:
     """sqrt(2) times the constant of all outputs together: one problem in place of many, `(m, m)`."""
-    seconds = max(deadline - time.monotonic(), 0.0) / 2.0
-    found = lipsdp(problem, options | {"seconds": seconds}).value
+    found = lipsdp(problem, options | {"seconds": deadline.left / 2.0}).value
     return uniform(problem.network.output.size, math.inf if found is None else up_mul(PAIR_LENGTH["2"], found))
 
 
@@ -85,14 +84,14 @@ def is_semidefinite(piece: Piece) -> bool:
     return piece.is_elementwise and bool(piece.activations) and side(piece) <= LARGEST_SIDE
 
 
-def _before(problem: Problem, start: Node, options: dict[str, Any], deadline: float) -> float:
+def _before(problem: Problem, start: Node, options: dict[str, Any], deadline: Deadline) -> float:
     """The constant of everything before the last piece."""
     nodes = problem.network.nodes
     head = replace(problem, network=Network(nodes[: nodes.index(start) + 1]))
     if start is head.network.input:
         return 1.0
     try:
-        found = lipsdp(head, options | {"seconds": max(deadline - time.monotonic(), 0.0)})
+        found = lipsdp(head, options | {"seconds": deadline.left})
     except MethodSkipped:
         found = autolip(head, {})
     return math.inf if found.value is None else found.value
@@ -104,7 +103,7 @@ def _solved(
     constants: Mapping[Node, float],
     known: Tensor,
     options: dict[str, Any],
-    deadline: float,
+    deadline: Deadline,
 ) -> Tensor:
     """The pairs' constants from the piece's start, `(m, m)`; infinite for those without time."""
     slopes = {node: problem.local.slopes(node) for node in piece.activations}
@@ -116,7 +115,7 @@ def _solved(
     worst = known[first, second].argsort(descending=True)
     found = torch.full_like(known, math.inf).fill_diagonal_(0.0)
     for part in worst.split(batch_of(region.system)):
-        if time.monotonic() >= deadline:
+        if deadline.passed:
             break
         i, j = first[part], second[part]
         found[i, j] = found[j, i] = _of_pairs(problem, region, i, j, float(options["gap"]), deadline)
@@ -128,12 +127,12 @@ def batch_of(system: System) -> int:
     return max(1, MEMORY // (MATRICES * system.size**2))
 
 
-def _of_pairs(problem: Problem, region: Region, i: Tensor, j: Tensor, gap: float, deadline: float) -> Tensor:
+def _of_pairs(problem: Problem, region: Region, i: Tensor, j: Tensor, gap: float, deadline: Deadline) -> Tensor:
     """The constants of some pairs, `(P,)`."""
 
     def watch(now: Iterate) -> bool:
         problem.progress({"method": "lipsdp", "phase": "solving pairs", "gap": float(now.gap.max())})
-        return time.monotonic() > deadline
+        return deadline.passed
 
     return least_constants(between(region.system, i, j), region, gap, watch)
 

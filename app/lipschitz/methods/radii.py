@@ -8,12 +8,12 @@ well, as far as the ball reaches: the radius R for which min_j (f_c - f_j)(x) / 
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from app.lipschitz.deadline import Deadline
 from app.lipschitz.methods.margins_local import LocalMargins, local_margins
 from app.lipschitz.operators.rounding import UNIT
 from app.lipschitz.problem import Problem
@@ -63,7 +63,7 @@ def grown(problem: Problem, samples: Samples, constants: Tensor, radii: Radii) -
     rows = ((radii.radius > 0.0) & torch.isfinite(radii.radius)).nonzero()[:, 0]
     local = local_margins(problem) if len(rows) else None
     for done, part in enumerate(rows.split(BATCH)):
-        if local is None or problem.seconds_left() <= 0.0:
+        if local is None or problem.deadline.passed:
             break
         problem.progress({"phase": "certifying", "done": done * BATCH, "total": len(rows)})
         some = Samples([], samples.points[part], samples.predicted[part], samples.margins[part])
@@ -72,13 +72,13 @@ def grown(problem: Problem, samples: Samples, constants: Tensor, radii: Radii) -
     return radii
 
 
-def _grown(local: LocalMargins, samples: Samples, constants: Tensor, start: Radii, deadline: float) -> Radii:
+def _grown(local: LocalMargins, samples: Samples, constants: Tensor, start: Radii, deadline: Deadline) -> Radii:
     """Bisection for the largest R with min_j margin_j / L_j(ball of radius R) >= R: L_j only grows with the ball."""
     everywhere = (samples.margins / constants).clamp(min=0.0)
     best, out_of_reach = start, torch.full_like(start.radius, math.inf)
     for _ in range(STEPS):
         active = (out_of_reach > CLOSE * best.radius).nonzero()[:, 0]
-        if not len(active) or time.monotonic() >= deadline:
+        if not len(active) or deadline.passed:
             break
         trial = torch.minimum(GROWTH * best.radius, 0.5 * (best.radius + out_of_reach))[active]
         asked = everywhere[active] < trial[:, None]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from app.lipschitz.certificate.claims import Multipliers, SemidefiniteClaim
+from app.lipschitz.deadline import Deadline
 from app.lipschitz.methods.claims import walk_claim
 from app.lipschitz.methods.pieces import Piece, is_large
 from app.lipschitz.network.nodes import Activation, Node
@@ -47,7 +47,7 @@ class Bound:
 
 
 def bound(
-    problem: Problem, piece: Piece, constants: Mapping[Node, float], by_layer: bool, gap: float, deadline: float
+    problem: Problem, piece: Piece, constants: Mapping[Node, float], by_layer: bool, gap: float, deadline: Deadline
 ) -> Bound | None:
     """The piece's constant; after the deadline the best iterate so far, which is as certified as the last.
 
@@ -55,7 +55,7 @@ def bound(
     """
     slopes = {node: problem.local.slopes(node) for node in piece.activations}
     wide = is_large(piece)
-    if wide and time.monotonic() > deadline:
+    if wide and deadline.passed:
         return None
     region = region_of(piece.start, piece.end, piece.nodes, slopes, constants, by_layer=by_layer, narrow=not wide)
     if not isinstance(region, Region):
@@ -68,7 +68,7 @@ def bound(
     def watch(now: Progress) -> bool:
         value = math.ldexp(math.sqrt(float(now.rho)), region.exponent)
         problem.progress({"method": "lipsdp", "phase": "solving", name: value, "gap": float(now.gap)})
-        return time.monotonic() > deadline
+        return deadline.passed
 
     if wide:
         solved = _wide(region, gap, watch, deadline)
@@ -114,9 +114,9 @@ def _deep(chain: PlainChain, start: Point, gap: float, watch: Watch) -> _Solved:
     return _Solved(found, proved_chain(chain, *_point(found.rho, found.t), start), start)
 
 
-def _wide(region: Region, gap: float, watch: Watch, deadline: float) -> _Solved | None:
+def _wide(region: Region, gap: float, watch: Watch, deadline: Deadline) -> _Solved | None:
     """As long as the start took is left for the proof, which alone needs the chain as it is."""
-    system, begun = region.system, time.monotonic()
+    system, begun = region.system, deadline.clock()
     chain = PlainChain.of(system, region.layers)
     if chain is None:
         return None
@@ -124,11 +124,9 @@ def _wide(region: Region, gap: float, watch: Watch, deadline: float) -> _Solved 
     start = wide_start(narrow)
     if start is None:
         return None
-    last = deadline - (time.monotonic() - begun)
+    last = deadline.before(deadline.clock() - begun)
     best = start[0] / ROOM, start[1] / ROOM
-    found = minimise_wide(
-        narrow, *best, gap=gap, groups=system.groups, watch=lambda now: watch(now) or time.monotonic() > last
-    )
+    found = minimise_wide(narrow, *best, gap=gap, groups=system.groups, watch=lambda now: watch(now) or last.passed)
     proof = proved_chain(chain, *_point(found.rho, found.t), _point(*start), COARSE_SHARES)
     return _Solved(found, _of_groups(system, proof), _of_groups(system, _point(*start)))
 

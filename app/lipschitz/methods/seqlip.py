@@ -6,13 +6,13 @@ result is never above AutoLip's.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
 from app.lipschitz.certificate.claims import Claim
 from app.lipschitz.certificate.walk import RULED
+from app.lipschitz.deadline import Deadline
 from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.methods.claims import chain_claims, walk_claim
 from app.lipschitz.methods.pieces import cuts, joined
@@ -35,7 +35,7 @@ def seqlip(problem: Problem, options: dict[str, Any]) -> Estimate:
     """
     gap = float(options["gap"])
 
-    def solve(pair: Pair, deadline: float) -> Enclosure:
+    def solve(pair: Pair, deadline: Deadline) -> Enclosure:
         problem.progress({"method": "seqlip", "phase": f"pair of width {pair.width}"})
         return enclose_maximum(pair, gap, deadline, problem.seed)
 
@@ -63,7 +63,7 @@ def pair_contractions(problem: Problem, solve: Solve, seconds: float) -> list[Co
     """Every chain's constant; MethodSkipped where SeqLip does not apply."""
     if problem.p != "2":
         raise MethodSkipped(f"SeqLip bounds the 2-norm, not the {problem.p}-norm: ask for autolip")
-    deadline = time.monotonic() + min(seconds, max(_SHARE * problem.seconds_left(), 0.0))
+    deadline = problem.deadline.share(_SHARE).within(seconds)
     found = contractions(problem, solve, deadline)
     if not any(contraction.rows for contraction in found):
         raise MethodSkipped(_no_pairs(found))

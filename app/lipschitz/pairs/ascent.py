@@ -6,12 +6,10 @@ and y take a step of the power method. No step lowers the value, and all starts 
 
 from __future__ import annotations
 
-import math
-import time
-
 import torch
 from torch import Tensor
 
+from app.lipschitz.deadline import NEVER, Deadline
 from app.lipschitz.pairs.pair import Pair
 
 STEPS = 200
@@ -26,7 +24,7 @@ def starts(pair: Pair, count: int, generator: torch.Generator) -> Tensor:
     return slopes
 
 
-def ascend(pair: Pair, slopes: Tensor, steps: int = STEPS, deadline: float = math.inf) -> Tensor:
+def ascend(pair: Pair, slopes: Tensor, steps: int = STEPS, deadline: Deadline = NEVER) -> Tensor:
     """The vertices `(b, n)` that the ascents from slopes `(b, n)` end at, or have reached at the deadline."""
     y = _top_right(pair, slopes)[0]
     for _ in range(steps):
@@ -35,7 +33,7 @@ def ascend(pair: Pair, slopes: Tensor, steps: int = STEPS, deadline: float = mat
         chosen = torch.where(pulled * (y @ pair.inner.mT) > 0, pair.upper, pair.lower)
         still, slopes = bool((chosen == slopes).all()), chosen
         following = _unit((slopes * pulled) @ pair.inner)[0]
-        if (still and bool(((following - y).abs() < 1e-6).all())) or time.monotonic() > deadline:
+        if (still and bool(((following - y).abs() < 1e-6).all())) or deadline.passed:
             break
         y = following
     return slopes

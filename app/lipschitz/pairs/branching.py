@@ -6,12 +6,12 @@ of a round are bounded in one batch; the largest go first, so the certified valu
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from app.lipschitz.deadline import Deadline
 from app.lipschitz.pairs.ascent import ascend
 from app.lipschitz.pairs.bounds import BoxBounds, Boxes
 from app.lipschitz.pairs.pair import Pair
@@ -35,13 +35,13 @@ class Search:
     leaves: Boxes
 
 
-def branch(pair: Pair, bound: BoxBounds, slopes: Tensor, root: float, gap: float, deadline: float) -> Search:
+def branch(pair: Pair, bound: BoxBounds, slopes: Tensor, root: float, gap: float, deadline: Deadline) -> Search:
     """Close the box from its certified bound `root` to within `gap` of the best vertex, or until the deadline."""
     batch = max(1, _ENTRIES // (pair.width * sum(pair.inner.shape) + 1))
     value = float(pair.values(slopes[None])[0])
     boxes = replace(bound.whole, bounds=bound.whole.bounds.clamp(max=root))
     closed, done = boxes[:0], 0
-    while len(boxes.bounds) and len(boxes.bounds) < _BOXES and time.monotonic() < deadline:
+    while len(boxes.bounds) and len(boxes.bounds) < _BOXES and not deadline.passed:
         first, rest = boxes[:batch], boxes[batch:]
         children = _children(pair, first, bound)
         slopes, value = _improved(pair, children, slopes, value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from app.lipschitz.deadline import Deadline
 from app.lipschitz.network.nodes import Node
 from app.lipschitz.operators.base import LinearOperator
 from app.lipschitz.operators.rounding import up_product
@@ -21,8 +21,8 @@ from app.lipschitz.pairs.product import PairFactor, Stage, seqlip_product
 from app.lipschitz.pairs.solve import Enclosure
 from app.lipschitz.problem import Problem
 
-Solve = Callable[[Pair, float], Enclosure]
-"""(pair, deadline of `time.monotonic`) -> its enclosure."""
+Solve = Callable[[Pair, Deadline], Enclosure]
+"""(pair, deadline) -> its enclosure."""
 _SIZES = (1e-60, 1e60)
 """Norms between which no product of a pair can underflow or overflow."""
 
@@ -48,21 +48,22 @@ class Contraction:
 class Clock:
     """Shares the time that is left evenly among the pairs that are left."""
 
-    def __init__(self, deadline: float, pairs: int) -> None:
+    def __init__(self, deadline: Deadline, pairs: int) -> None:
         self._deadline, self._left = deadline, pairs
 
-    def seconds_left(self) -> float:
-        """All that is left."""
-        return self._deadline - time.monotonic()
+    @property
+    def deadline(self) -> Deadline:
+        """The end of all."""
+        return self._deadline
 
-    def share(self) -> float:
+    def share(self) -> Deadline:
         """The next pair's deadline."""
-        now, left = time.monotonic(), max(self._left, 1)
+        left = max(self._left, 1)
         self._left -= 1
-        return now + (self._deadline - now) / left
+        return self._deadline.share(1.0 / left)
 
 
-def contractions(problem: Problem, solve: Solve, deadline: float) -> list[Contraction]:
+def contractions(problem: Problem, solve: Solve, deadline: Deadline) -> list[Contraction]:
     """Every chain of the network with its constant on the domain."""
     found = chains(problem.network)
     clock = Clock(deadline, sum(len(chain.activations) for chain in found))
@@ -73,7 +74,7 @@ def _contracted(problem: Problem, chain: Chain, clock: Clock, solve: Callable[[P
     """Runs of layers with explicit matrices by SeqLip; the others, and the activations between, by AutoLip."""
     operators = _operators(problem, chain)
     norms = [problem.norm_of(operator).upper for operator in operators]
-    stages = [_stage(operator, norm, clock.seconds_left()) for operator, norm in zip(operators, norms, strict=True)]
+    stages = [_stage(operator, norm, clock.deadline.left) for operator, norm in zip(operators, norms, strict=True)]
     slopes = [problem.local.slopes(activation) for activation in chain.activations]
     reaches = [_reach(ends) for ends in slopes]
     parts: list[float] = []

@@ -14,12 +14,12 @@ flip is left finds the best one: one eigendecomposition a flip taken, in place o
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from app.lipschitz.deadline import NEVER, Deadline
 from app.lipschitz.pairs.pair import Pair
 
 _RISE = 1e-12
@@ -49,11 +49,11 @@ class Flips:
         return Flips(self.positions[chosen], self.eigenvalues, *(entry[chosen] for entry in per_flip))
 
 
-def greedy(pair: Pair, start: Tensor | None = None, deadline: float = math.inf) -> Tensor:
+def greedy(pair: Pair, start: Tensor | None = None, deadline: Deadline = NEVER) -> Tensor:
     """The vertex `(n,)` that greedy ends at from `start` (the steepest slopes, as published), or at the deadline."""
     narrow = pair.narrow()
     slopes = pair.steepest() if start is None else start.clone()
-    while time.monotonic() < deadline:
+    while not deadline.passed:
         flip = best_flip(flips(narrow, slopes))
         if flip is None:
             break

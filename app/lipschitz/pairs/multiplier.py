@@ -13,11 +13,11 @@ the largest eigenvalues, which come from a subspace that is carried from step to
 from __future__ import annotations
 
 import math
-import time
 
 import torch
 from torch import Tensor
 
+from app.lipschitz.deadline import NEVER, Deadline
 from app.lipschitz.operators.gram import MARGIN, deterministic_start, proved_eigenvalue, top_pair, verified_level
 from app.lipschitz.operators.rounding import UNIT, gamma, up_add, up_mul, widened
 from app.lipschitz.pairs.pair import Pair
@@ -32,12 +32,12 @@ _SOFTNESS = 3e-3
 """Eigenvalues within this share of the largest count in the gradient."""
 
 
-def multiplier_bound(pair: Pair, deadline: float = math.inf) -> float:
+def multiplier_bound(pair: Pair, deadline: Deadline = NEVER) -> float:
     """Certified bound of the maximum, for the best weights met by the deadline; infinite where nothing is proved."""
     return weighted_bound(pair, deadline)[0]
 
 
-def weighted_bound(pair: Pair, deadline: float = math.inf) -> tuple[float, Tensor]:
+def weighted_bound(pair: Pair, deadline: Deadline = NEVER) -> tuple[float, Tensor]:
     """The same with the multipliers e^2 / r that it rests on, `(n,)`."""
     centre = 0.5 * pair.lower + 0.5 * pair.upper
     radius = torch.maximum(pair.upper - centre, centre - pair.lower) * _ABOVE
@@ -57,7 +57,7 @@ def _proved(pair: Pair, matrix: Tensor, spread: Tensor, weights: Tensor) -> floa
     return proved_eigenvalue(level, len(whole), up_add(lost, pair.rounding), hermitian=False)
 
 
-def _minimised(pair: Pair, matrix: Tensor, spread: Tensor, deadline: float) -> Tensor:
+def _minimised(pair: Pair, matrix: Tensor, spread: Tensor, deadline: Deadline) -> Tensor:
     """Weights e `(n,)` by Adam on log e, from those that balance ||Z_j / e_j|| and ||e_j B_j||."""
     tiny = torch.finfo(torch.float64).tiny ** 0.25
     columns, rows = torch.linalg.vector_norm(spread, dim=0), torch.linalg.vector_norm(pair.inner, dim=1)
@@ -70,7 +70,7 @@ def _minimised(pair: Pair, matrix: Tensor, spread: Tensor, deadline: float) -> T
         since = 0 if top < least * (1.0 - _PROGRESS) else since + 1
         if top < least:
             best, least = logs.clone(), top
-        if since > _PATIENCE or time.monotonic() > deadline:
+        if since > _PATIENCE or deadline.passed:
             break
         adam.step()
     return best.exp()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from app.lipschitz.deadline import Deadline
 from app.lipschitz.pairs.ascent import ascend, best, starts
 from app.lipschitz.pairs.bounds import BoxBounds, semidefinite_bounds, semidefinite_seconds
 from app.lipschitz.pairs.branching import branch
@@ -38,8 +38,8 @@ class Enclosure:
     proof: Proof | None = None
 
 
-def enclose_maximum(pair: Pair, gap: float, deadline: float, seed: int = 0) -> Enclosure:
-    """The pair's maximum, to a relative `gap` if that is reached by the deadline (of `time.monotonic`)."""
+def enclose_maximum(pair: Pair, gap: float, deadline: Deadline, seed: int = 0) -> Enclosure:
+    """The pair's maximum, to a relative `gap` if that is reached by the deadline."""
     living = alive(pair)
     if living.width == 0:
         return Enclosure(0.0, 0.0, "no slope")
@@ -47,14 +47,13 @@ def enclose_maximum(pair: Pair, gap: float, deadline: float, seed: int = 0) -> E
     return found if found.proof is None else replace(found, proof=of_alive(pair, found.proof))
 
 
-def _enclosed(pair: Pair, gap: float, deadline: float, seed: int) -> Enclosure:
-    begun = time.monotonic()
-    slopes = search(pair, STARTS, begun + _SEARCH * (deadline - begun), seed)
+def _enclosed(pair: Pair, gap: float, deadline: Deadline, seed: int) -> Enclosure:
+    slopes = search(pair, STARTS, deadline.share(_SEARCH), seed)
     if len(pair.free) <= LARGEST:
         upper, lower = enumerate_vertices(pair)
         return Enclosure(max(lower, pair.bracket(slopes[None]).lower), upper, "enumeration", of_vertices(upper))
     bound = semidefinite_bounds(pair, 0.5 * gap)
-    if semidefinite_seconds(pair) < _SEMIDEFINITE * (deadline - time.monotonic()):
+    if semidefinite_seconds(pair) < _SEMIDEFINITE * deadline.left:
         root = float(bound.whole.bounds[0])
         if math.isfinite(root):
             return _branched(pair, bound, slopes, root, gap, deadline)
@@ -63,14 +62,14 @@ def _enclosed(pair: Pair, gap: float, deadline: float, seed: int) -> Enclosure:
     return Enclosure(attained, upper, "multiplier", of_multipliers(upper, pair, multipliers))
 
 
-def _branched(pair: Pair, bound: BoxBounds, slopes: Tensor, root: float, gap: float, deadline: float) -> Enclosure:
+def _branched(pair: Pair, bound: BoxBounds, slopes: Tensor, root: float, gap: float, deadline: Deadline) -> Enclosure:
     found = branch(pair, bound, slopes, root, gap, deadline)
     method = "branch and bound" if found.boxes else "semidefinite"
     proof = of_boxes(pair, bound.whole, found.leaves)
     return Enclosure(pair.bracket(found.slopes[None]).lower, found.upper, method, proof)
 
 
-def search(pair: Pair, count: int, deadline: float, seed: int = 0) -> Tensor:
+def search(pair: Pair, count: int, deadline: Deadline, seed: int = 0) -> Tensor:
     """The best vertex `(n,)` of greedy and of `count` sign ascents, the best of these ended by greedy flips.
 
     At the deadline each of the three stops where it is.

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from app.lipschitz.deadline import Deadline
 from app.lipschitz.operators.norm import Norm
 from app.lipschitz.phases.bounds import enclose, jacobian_bounds, lost, norms, slopes
 from app.lipschitz.phases.model import Model
@@ -35,7 +36,7 @@ class Bounding:
         side = self._model.layers[-1].weight.shape[1]
         return max(1, min(most, ENTRIES // side**2))
 
-    def __call__(self, nodes: Sequence[Node], target: float, deadline: float) -> list[float]:
+    def __call__(self, nodes: Sequence[Node], target: float, deadline: Deadline) -> list[float]:
         """Upper bounds in the nodes' order; sharp only for those above `target`, and while there is time."""
         lowest, highest = piece_ranges(nodes)
         enclosure = enclose(self._model, lowest, highest)
@@ -46,7 +47,7 @@ class Bounding:
         for depth in range(len(self._model.layers)):
             chosen = (depths == depth) & (found > target)
             count = int(chosen.sum())
-            if count and time.monotonic() + 1.5 * count * self._seconds[depth] < deadline:
+            if count and 1.5 * count * self._seconds[depth] < deadline.left:
                 inner = enclosure.pre[depth][chosen, :, :-1]
                 sharp = self._semidefinite(depth, inner, lowest[chosen], highest[chosen])
                 found[chosen] = torch.minimum(found[chosen], sharp)

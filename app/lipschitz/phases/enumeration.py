@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from app.lipschitz.deadline import Deadline
 from app.lipschitz.domain import Domain, WholeSpace
 from app.lipschitz.operators.norm import Norm
 from app.lipschitz.phases.anytime import Anytime
@@ -62,7 +63,7 @@ class Enumeration(Anytime):
     model: Model
     domain: Domain
     p: Norm
-    deadline: float
+    deadline: Deadline
     counts: Counts = field(default_factory=Counts)
 
     def __post_init__(self) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from app.lipschitz.deadline import Deadline
 from app.lipschitz.phases.anytime import Anytime
 from app.lipschitz.phases.bounding import Bounding
 from app.lipschitz.phases.bounds import enclose
@@ -47,7 +48,7 @@ class Search(Anytime):
     model: Model
     bounding: Bounding
     proofs: Proofs
-    deadline: float
+    deadline: Deadline
     counts: Counts = field(default_factory=Counts)
 
     def __post_init__(self) -> None:

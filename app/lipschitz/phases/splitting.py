@@ -9,7 +9,6 @@ corners.
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from app.lipschitz.deadline import Deadline
 from app.lipschitz.phases.cells import Cells, activated, preactivations
 from app.lipschitz.phases.emptiness import Proofs, slack
 from app.lipschitz.phases.model import Layer, Model, read_columns
@@ -32,7 +32,7 @@ class Layers:
 
     model: Model
     proofs: Proofs
-    deadline: float
+    deadline: Deadline
     proved: int = 0
 
     def __post_init__(self) -> None:
@@ -52,7 +52,7 @@ class Layers:
         blurs = errors[:, :, None].expand_as(lines) + lines.abs() * 2.0**-52
         parts = Parts(cells, depth, *scaled(lines.flatten(1, 2), blurs.flatten(1, 2)))
         for line in range(lines.shape[1] * lines.shape[2]):
-            if time.monotonic() > self.deadline:
+            if self.deadline.passed:
                 return None
             self._decide(parts, line)
         signs = parts.signs.unflatten(1, lines.shape[1:3])

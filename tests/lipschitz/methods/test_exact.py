@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 from torch import Tensor, nn
 
+from app.lipschitz.deadline import Deadline
 from app.lipschitz.domain import Ball, Box, Domain, WholeSpace, vector_norm
 from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.methods.exact import exact
@@ -42,7 +43,7 @@ PHASES: dict[str, tuple[Callable[[Tensor], Tensor], list[tuple[float, float, flo
 def problem_of(function: Callable[..., object], size: int, p: str, domain: Domain | None = None, seconds: float = 60):
     graph = captured(function, (1, size))
     where = domain or WholeSpace()
-    deadline = time.monotonic() + seconds
+    deadline = Deadline.after(seconds)
     return Problem(graph, build(graph, [0]), p, where, seed=1, deadline=deadline, progress=lambda _: None)
 
 

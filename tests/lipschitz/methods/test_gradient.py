@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from app.lipschitz.deadline import Deadline
 from app.lipschitz.domain import Ball, Box, Domain, WholeSpace, vector_norm
 from app.lipschitz.methods.lower.gradient import gradient
 from app.lipschitz.network.build import build
@@ -22,7 +22,7 @@ def ascend(function: Callable[..., object], size: int, p: str = "2", domain: Dom
     graph = captured(function, (1, size))
     network = build(graph, [0])
     problem = Problem(
-        graph, network, p, domain or WholeSpace(), seed=1, deadline=time.monotonic() + 60, progress=lambda _: None
+        graph, network, p, domain or WholeSpace(), seed=1, deadline=Deadline.after(60), progress=lambda _: None
     )
     return problem, gradient(problem, OPTIONS)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from app.lipschitz.analysis import IMPLEMENTATIONS
+from app.lipschitz.deadline import NEVER, Deadline
 from app.lipschitz.domain import Ball, Box, Domain
 from app.lipschitz.errors import NotGloballyLipschitz
 from app.lipschitz.ingest.captured import Captured
@@ -174,7 +174,7 @@ def test_a_transformer_block_on_a_ball(p: Any) -> None:
 
 
 def problem_of(graph: Captured, network: Network, domain: Domain) -> Problem:
-    return Problem(graph, network, "2", domain, 0, math.inf, lambda _: None)
+    return Problem(graph, network, "2", domain, 0, NEVER, lambda _: None)
 
 
 @pytest.mark.parametrize("radius", [0.01, 0.1, 1.0])
@@ -288,7 +288,7 @@ def test_attention_stays_near_the_closed_form(tokens: int, width: int, radius: f
 
     ball = Ball(torch.zeros(tokens * width, dtype=torch.float64), radius, "2")
     graph = captured(attention, (1, tokens, width))
-    problem = Problem(graph, build(graph, [0]), "2", ball, 0, time.monotonic() + 60, lambda _: None)
+    problem = Problem(graph, build(graph, [0]), "2", ball, 0, Deadline.after(60), lambda _: None)
     upper = autolip(problem, {}).value
     lower = gradient(problem, {"restarts": 4, "steps": 20, "scale": 1.0, "seconds": 10.0}).value
     mixing = float(torch.linalg.matrix_norm(query @ key.mT / math.sqrt(width), 2))

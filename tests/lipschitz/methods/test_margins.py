@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from itertools import combinations, pairwise
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 from torch import nn
 
 from app.lipschitz.analysis import IMPLEMENTATIONS, analyze
+from app.lipschitz.deadline import Deadline
 from app.lipschitz.domain import Ball, Box, Domain, WholeSpace
 from app.lipschitz.errors import InvalidRequest
 from app.lipschitz.methods.lipsdp import lipsdp
@@ -37,7 +37,7 @@ def weights(*sizes: int, seed: int = 0) -> list[np.ndarray]:
 
 def problem_of(module: nn.Module, size: int, p: Norm, domain: Domain | None = None) -> Problem:
     graph, network = captured(module, (1, size)), network_of(module, (1, size))
-    return Problem(graph, network, p, domain or WholeSpace(), 0, time.monotonic() + 60.0, lambda _: None)
+    return Problem(graph, network, p, domain or WholeSpace(), 0, Deadline.after(60.0), lambda _: None)
 
 
 def pairs_of(data: bytes, method: str, **fields: Any) -> dict[tuple[int, int], float]:

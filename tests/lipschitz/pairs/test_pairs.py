@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
 
 import pytest
 import torch
@@ -12,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from app.lipschitz.deadline import SPENT, Deadline
 from app.lipschitz.pairs.ascent import ascend, best, starts
 from app.lipschitz.pairs.bounds import semidefinite_bounds
 from app.lipschitz.pairs.branching import branch
@@ -69,7 +69,7 @@ slopes_of = st.sampled_from(["relu", "gelu", "own"])
 def test_enumeration_is_the_maximum(size: tuple[int, int, int], seed: int, ends: str) -> None:
     pair = random_pair(*size, seed, ends)
     truth = brute_force(pair)
-    found = enclose_maximum(pair, 1e-6, time.monotonic() + SOON)
+    found = enclose_maximum(pair, 1e-6, Deadline.after(SOON))
     assert found.attained <= truth * (1 + 1e-12) + 1e-14
     assert truth * (1 - 1e-12) <= found.certified <= truth * (1 + 1e-9) + 1e-12
 
@@ -113,7 +113,7 @@ def test_ascent_never_falls_and_search_is_no_worse_than_greedy(seed: int) -> Non
     end = ascend(pair, begin)
     assert bool((pair.values(end) >= pair.values(begin) * (1 - 1e-9)).all())
     assert bool(((end == pair.lower) | (end == pair.upper)).all())
-    found = search(pair, 16, time.monotonic() + SOON)
+    found = search(pair, 16, Deadline.after(SOON))
     both = pair.values(torch.stack([found, best(pair, end), greedy(pair)]))
     assert float(both[0]) >= float(both.max()) * (1 - 1e-14)
 
@@ -125,7 +125,7 @@ def test_branch_and_bound_closes_to_the_gap(ends: str) -> None:
     bound = semidefinite_bounds(pair, 1e-4)
     root = float(bound(pair.lower[None], pair.upper[None])[0])
     worst = pair.flipped(pair.steepest())
-    found = branch(pair, bound, worst, root, 1e-4, time.monotonic() + SOON)
+    found = branch(pair, bound, worst, root, 1e-4, Deadline.after(SOON))
     value = float(pair.values(found.slopes[None])[0])
     assert value <= exact.upper <= found.upper * (1 + 1e-12)
     assert found.upper <= value * (1 + 1e-4)
@@ -135,13 +135,13 @@ def test_branch_and_bound_stays_certified_when_there_is_no_time() -> None:
     pair = random_pair(8, 40, 8, 2)
     bound = semidefinite_bounds(pair, 1e-3)
     root = float(bound(pair.lower[None], pair.upper[None])[0])
-    found = branch(pair, bound, pair.steepest(), root, 1e-9, time.monotonic() + 0.5)
-    assert float(pair.values(search(pair, 32, time.monotonic() + SOON)[None])[0]) <= found.upper <= root
+    found = branch(pair, bound, pair.steepest(), root, 1e-9, Deadline.after(0.5))
+    assert float(pair.values(search(pair, 32, Deadline.after(SOON))[None])[0]) <= found.upper <= root
 
 
 def test_no_time_at_all_still_gives_a_bound() -> None:
     pair = random_pair(8, 40, 8, 2)
-    found = enclose_maximum(pair, 1e-3, time.monotonic() - 1.0)
+    found = enclose_maximum(pair, 1e-3, SPENT)
     assert found.method == "multiplier"
     assert 0 < found.attained <= found.certified < math.inf
 
@@ -149,4 +149,4 @@ def test_no_time_at_all_still_gives_a_bound() -> None:
 def test_all_slopes_zero() -> None:
     pair = random_pair(3, 4, 3, 0)
     still = Pair(pair.outer, pair.inner, pair.lower, pair.lower)
-    assert enclose_maximum(still, 1e-3, time.monotonic() + SOON).certified == 0.0
+    assert enclose_maximum(still, 1e-3, Deadline.after(SOON)).certified == 0.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from fractions import Fraction
 
 import numpy as np
@@ -14,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from app.lipschitz.deadline import Deadline
 from app.lipschitz.domain import Box, Domain, WholeSpace
 from app.lipschitz.network.build import build
 from app.lipschitz.phases.cells import Cells, preactivations
@@ -63,13 +63,13 @@ def model_of(sizes: tuple[int, ...], act: str, kind: str, seed: int) -> tuple[Pr
         return F.linear(x, *layers[-1])
 
     graph = captured(function, (1, sizes[0]))
-    deadline = time.monotonic() + 60
+    deadline = Deadline.after(60)
     problem = Problem(graph, build(graph, [0]), "2", WholeSpace(), 1, deadline, lambda _: None)
     return problem, stacked(problem.network)
 
 
 def all_cells(problem: Problem, model: Model, domain: Domain) -> list[Cells]:
-    search = All(NoPoint(problem), 0.0, model, domain, "2", time.monotonic() + 60)
+    search = All(NoPoint(problem), 0.0, model, domain, "2", Deadline.after(60))
     while not search.finished:
         search.step()
     return search.found

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 import torch
 from torch import nn
 
+from app.lipschitz.deadline import SPENT, Deadline
 from app.lipschitz.domain import Box, Domain, WholeSpace
 from app.lipschitz.methods import fourier, lipsdp
 from app.lipschitz.methods.fourier import fourier_bound, longest_chain
@@ -22,7 +21,7 @@ OPTIONS = {"form": "neuron", "split_size": 0, "gap": 1e-5, "seconds": 60.0}
 
 def problem_of(module: nn.Module, *shape: int, domain: Domain | None = None) -> Problem:
     graph = captured(module, shape)
-    return Problem(graph, build(graph, [0]), "2", domain or WholeSpace(), 1, time.monotonic() + 600, lambda _: None)
+    return Problem(graph, build(graph, [0]), "2", domain or WholeSpace(), 1, Deadline.after(600), lambda _: None)
 
 
 def cnn(channels: int = 4) -> nn.Sequential:
@@ -84,7 +83,7 @@ def test_out_of_time_the_product_remains(monkeypatch: pytest.MonkeyPatch) -> Non
     problem = problem_of(cnn(), 1, 1, 8, 8)
     assert lipsdp.lipsdp(problem, {**OPTIONS, "seconds": -1.0}).value <= autolip_of(problem.network, "2") * (1 + 1e-12)
     piece = joined(cuts(problem.network)[:5])
-    assert fourier_bound(problem, piece, False, 1e-5, time.monotonic() - 1.0) is None
+    assert fourier_bound(problem, piece, False, 1e-5, SPENT) is None
 
 
 def test_slopes_on_a_box_narrow_the_channels(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,12 +7,12 @@ fall geometrically, so the chains roam at first and climb in the end.
 from __future__ import annotations
 
 import math
-import time
 from typing import Any
 
 import torch
 from torch import Generator
 
+from app.lipschitz.deadline import Deadline
 from app.lipschitz.methods.lower.pairs import TINY, Best
 from app.lipschitz.methods.lower.search import (
     Population,
@@ -37,13 +37,11 @@ START_SHARE = 0.1
 
 def annealing(problem: Problem, options: dict[str, Any]) -> Estimate:
     """The best pair around the points of largest norm that any of `chains` chains met, within `seconds`."""
-    begun = time.monotonic()
-    seconds = min(float(options["seconds"]), max(problem.seconds_left(), 0.0))
+    deadline = problem.deadline.within(float(options["seconds"]))
     scale, random = float(options["scale"]), generator(problem)
     points = spread_points(problem, int(options["chains"]), scale, random)
-    state, chains = scouted(problem, points, begun + START_SHARE * seconds, len(points))
-    steps, deadline = int(options["steps"]), begun + seconds
-    found, done = _annealed(problem, state, steps, deadline, scale, random)
+    state, chains = scouted(problem, points, deadline.share(START_SHARE), len(points))
+    found, done = _annealed(problem, state, int(options["steps"]), deadline, scale, random)
     best = Best(problem, "annealing")
     offer_best(problem, best, found, scale, deadline)
     witness = best.witness()
@@ -51,19 +49,19 @@ def annealing(problem: Problem, options: dict[str, Any]) -> Estimate:
 
 
 def _annealed(
-    problem: Problem, state: Population, steps: int, deadline: float, scale: float, random: Generator
+    problem: Problem, state: Population, steps: int, deadline: Deadline, scale: float, random: Generator
 ) -> tuple[Population, int]:
     """Every chain's best member, and the number of moves; they cool faster where not all fit the time."""
-    begun, best, done = time.monotonic(), state, 0
+    begun, best, done = deadline.clock(), state, 0
     affordable = steps
-    while done < affordable and time.monotonic() < deadline:
+    while done < affordable and not deadline.passed:
         progress = done / max(affordable - 1, 1)
         lengths = _between(LENGTHS, progress) * reach(problem, state.points, scale)
         candidates = moved(problem, state, lengths, random)
         state = state.where(_accepted(state, candidates, _between(TEMPERATURES, progress), random), candidates)
         best = best.where(state.norms > best.norms, state)
         done += 1
-        affordable = min(steps, max(done, int(done * (deadline - begun) / (time.monotonic() - begun))))
+        affordable = min(steps, done + int(min(done * deadline.left / (deadline.clock() - begun + 1e-9), steps)))
     return best, done
 
 

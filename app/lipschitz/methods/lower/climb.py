@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import torch
 from torch import Generator
 
+from app.lipschitz.deadline import Deadline
 from app.lipschitz.methods.lower.search import Population, moved, reach
 from app.lipschitz.problem import Problem
 
@@ -23,20 +22,22 @@ PROGRESS = 1e-4
 """Relative growth of the best norm that counts as progress."""
 
 
-def climbed(problem: Problem, population: Population, deadline: float, scale: float, random: Generator) -> Population:
+def climbed(
+    problem: Problem, population: Population, deadline: Deadline, scale: float, random: Generator
+) -> Population:
     """The population after rounds of moves, until PATIENCE of them bring no progress or time is up."""
     idle = 0
-    while idle < PATIENCE and time.monotonic() < deadline:
+    while idle < PATIENCE and not deadline.passed:
         before = float(population.norms.max())
         population = _round(problem, population, deadline, scale, random)
         idle = 0 if float(population.norms.max()) > before * (1.0 + PROGRESS) else idle + 1
     return population
 
 
-def _round(problem: Problem, population: Population, deadline: float, scale: float, random: Generator) -> Population:
+def _round(problem: Problem, population: Population, deadline: Deadline, scale: float, random: Generator) -> Population:
     low, high = LENGTHS
     for _ in range(ROUND):
-        if time.monotonic() >= deadline:
+        if deadline.passed:
             break
         exponent = low + (high - low) * torch.rand(len(population), 1, dtype=torch.float64, generator=random)
         lengths = 10.0**exponent * reach(problem, population.points, scale)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from app.lipschitz.deadline import Deadline
 from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.methods.lower.jacobian import batches
 from app.lipschitz.methods.lower.pairs import Best
@@ -27,7 +27,7 @@ KEPT = 64
 def dataset(problem: Problem, options: dict[str, Any]) -> Estimate:
     """The best pair of data points, or around one, among the points that lie in the domain."""
     points, outside = _inside(problem)
-    deadline = time.monotonic() + min(float(options["seconds"]), max(problem.seconds_left(), 0.0))
+    deadline = problem.deadline.within(float(options["seconds"]))
     best = Best(problem, "dataset")
     found, done = scouted(problem, points, deadline, KEPT)
     offer_best(problem, best, found, 1.0, deadline, KEPT)
@@ -48,12 +48,12 @@ def _inside(problem: Problem) -> tuple[Tensor, int]:
     return rows[inside], int((~inside).sum())
 
 
-def _offer_pairs(problem: Problem, best: Best, points: Tensor, deadline: float) -> int:
+def _offer_pairs(problem: Problem, best: Best, points: Tensor, deadline: Deadline) -> int:
     """Offer the steepest pair of each block of data points; how many points were compared with the others."""
     values = _values(problem, points, deadline)
     points, done = points[: len(values)], 0
     for start in range(0, len(points), BLOCK):
-        if time.monotonic() >= deadline:
+        if deadline.passed:
             break
         block = slice(start, start + BLOCK)
         slopes = _distances(values[block], values, problem.p) / _distances(points[block], points, problem.p)
@@ -64,12 +64,12 @@ def _offer_pairs(problem: Problem, best: Best, points: Tensor, deadline: float) 
     return done
 
 
-def _values(problem: Problem, points: Tensor, deadline: float) -> Tensor:
+def _values(problem: Problem, points: Tensor, deadline: Deadline) -> Tensor:
     """The network at the points, or at as many of the first as time allows, `(S, m)`."""
     values: list[Tensor] = []
     with torch.no_grad():
         for part in batches(problem.network, len(points)):
-            if values and time.monotonic() >= deadline:
+            if values and deadline.passed:
                 break
             values.append(problem.network(points[part]))
     return torch.cat(values)

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from app.lipschitz.deadline import Deadline
 from app.lipschitz.domain import vector_norm
 from app.lipschitz.methods.lower.climb import climbed
 from app.lipschitz.methods.lower.jacobian import batch_size, products, steepest, unit
@@ -45,17 +46,16 @@ def gradient(problem: Problem, options: dict[str, Any]) -> Estimate:
 
     `scouts` points are scattered before, and `climbers` move on afterwards; none where those options are left out.
     """
-    begun = time.monotonic()
-    seconds = min(float(options["seconds"]), max(problem.seconds_left(), 0.0))
-    deadline, scale, random = begun + seconds, float(options["scale"]), generator(problem)
+    deadline = problem.deadline.within(float(options["seconds"]))
+    scouting, scale, random = deadline.share(SCOUTING_SHARE), float(options["scale"]), generator(problem)
     best, restarts, steps = Best(problem, "gradient"), int(options["restarts"]), int(options["steps"])
     step_s = _step_seconds(problem, spread_points(problem, 1, scale, random))
     scouts: Population | None = None
-    if options.get("scouts") and products(problem.network) * step_s < SCOUTING_SHARE * seconds:
+    if options.get("scouts") and products(problem.network) * step_s < scouting.left:
         points = spread_points(problem, int(options["scouts"]), scale, random)
-        scouts, _ = scouted(problem, points, begun + SCOUTING_SHARE * seconds, _climbers(problem, options))
+        scouts, _ = scouted(problem, points, scouting, _climbers(problem, options))
     middle, direction = _starts(problem, scouts, restarts, scale, random)
-    affordable = max(1, min(restarts, int((deadline - time.monotonic()) / (steps * step_s + 1e-9))))
+    affordable = max(1, min(restarts, int(min(deadline.left / (steps * step_s + 1e-9), restarts))))
     middle, done = _ascended(problem, best, middle[:affordable], direction[:affordable], steps, deadline, scale)
     if scouts is not None:
         found = scouts.joined(evaluated(problem, middle)).top(len(scouts))
@@ -90,11 +90,11 @@ def _starts(
 
 
 def _ascended(
-    problem: Problem, best: Best, middle: Tensor, direction: Tensor, steps: int, deadline: float, scale: float
+    problem: Problem, best: Best, middle: Tensor, direction: Tensor, steps: int, deadline: Deadline, scale: float
 ) -> tuple[Tensor, int]:
     """The midpoints after up to `steps` steps, and how many were taken; every pair met is offered to `best`."""
     spread, done = float(vector_norm(middle - middle.mean(0), problem.p).mean()) or scale, 0
-    while done < steps and (done == 0 or time.monotonic() < deadline):
+    while done < steps and (done == 0 or not deadline.passed):
         distance = spread * SHRINK ** (done / max(steps - 1, 1))
         x, y = ends(problem, middle, direction, distance)
         slope, pull_x, pull_y = _pulls(problem.network, x, y, problem.p)

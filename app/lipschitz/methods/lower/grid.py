@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import time
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from app.lipschitz.deadline import Deadline
 from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.methods.lower.jacobian import batch_size
 from app.lipschitz.methods.lower.pairs import Best
@@ -31,7 +31,7 @@ def grid(problem: Problem, options: dict[str, Any]) -> Estimate:
     if not 1 <= len(varying) <= DIMENSIONS:
         raise MethodSkipped(f"a grid serves 1 to {DIMENSIONS} input dimensions that vary, not {len(varying)}")
     side = max(1, int(int(options["points"]) ** (1.0 / len(varying)) + 1e-9))
-    deadline = time.monotonic() + min(float(options["seconds"]), max(problem.seconds_left(), 0.0))
+    deadline = problem.deadline.within(float(options["seconds"]))
     found, done = _searched(problem, lower, upper, varying, side, deadline)
     best = Best(problem, "grid")
     offer_best(problem, best, found, scale, deadline, KEPT)
@@ -48,13 +48,13 @@ def _cube(problem: Problem, scale: float) -> tuple[Tensor, Tensor]:
 
 
 def _searched(
-    problem: Problem, lower: Tensor, upper: Tensor, varying: Tensor, side: int, deadline: float
+    problem: Problem, lower: Tensor, upper: Tensor, varying: Tensor, side: int, deadline: Deadline
 ) -> tuple[Population, int]:
     """The best grid points, and how many were evaluated: in a random order, so that an early end leaves a sample."""
     total, size, done = side ** len(varying), batch_size(problem.network), 0
     best: Population | None = None
     stride = _coprime(total)
-    while done < total and (best is None or time.monotonic() < deadline):
+    while done < total and (best is None or not deadline.passed):
         numbers = torch.arange(done, min(done + size, total), device=lower.device) * stride % total
         found = evaluated(problem, problem.domain.project(_points(numbers, lower, upper, varying, side)))
         best = (found if best is None else best.joined(found)).top(KEPT)

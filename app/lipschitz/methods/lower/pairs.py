@@ -7,11 +7,11 @@ at a kink. What its evaluation in float64 may lose is taken off: a share of the 
 from __future__ import annotations
 
 import math
-import time
 
 import torch
 from torch import Tensor
 
+from app.lipschitz.deadline import Deadline
 from app.lipschitz.domain import vector_norm
 from app.lipschitz.methods.lower.jacobian import Function, batches
 from app.lipschitz.operators.norm import Norm
@@ -71,13 +71,13 @@ class Best:
             self._pair = (x[position].detach().clone(), y[position].detach().clone())
             self._problem.progress({"method": self._method, "lower": self._slope})
 
-    def offer_around(self, points: Tensor, directions: Tensor, reach: Tensor, deadline: float) -> None:
+    def offer_around(self, points: Tensor, directions: Tensor, reach: Tensor, deadline: Deadline) -> None:
         """Consider pairs around `points` along `directions`, `(B, n)`, at distances up to `reach`, `(B, 1)`.
 
         The first point's are considered in any case, the others' until the deadline.
         """
         for part in batches(self._problem.network, len(points)):
-            if part.start and time.monotonic() >= deadline:
+            if part.start and deadline.passed:
                 break
             for step in LADDER:
                 middle = _inward(self._problem, points[part], step)

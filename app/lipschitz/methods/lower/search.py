@@ -8,12 +8,12 @@ magnitude, and so do the lengths of moves.
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
+from app.lipschitz.deadline import Deadline
 from app.lipschitz.domain import vector_norm
 from app.lipschitz.methods.lower.jacobian import batch_size, batches, steepest_at
 from app.lipschitz.methods.lower.pairs import Best
@@ -73,12 +73,12 @@ def evaluated(problem: Problem, points: Tensor, directions: Tensor | None = None
     return Population(points, *(torch.cat(column) for column in zip(*found, strict=True)))
 
 
-def scouted(problem: Problem, points: Tensor, deadline: float, keep: int) -> tuple[Population, int]:
+def scouted(problem: Problem, points: Tensor, deadline: Deadline, keep: int) -> tuple[Population, int]:
     """The `keep` best of `points`, and how many were evaluated before the deadline (some always are)."""
     best = evaluated(problem, points[:1])
     done = 1
     for part in batches(problem.network, len(points) - 1):
-        if time.monotonic() >= deadline:
+        if deadline.passed:
             break
         found = evaluated(problem, points[1:][part])
         best, done = best.joined(found).top(keep), done + len(found)
@@ -108,7 +108,7 @@ def moved(problem: Problem, population: Population, lengths: Tensor, random: Gen
 
 
 def offer_best(
-    problem: Problem, best: Best, population: Population, scale: float, deadline: float, count: int = 16
+    problem: Problem, best: Best, population: Population, scale: float, deadline: Deadline, count: int = 16
 ) -> None:
     """Pairs around the population's best points."""
     top = population.top(count)

@@ -14,6 +14,7 @@ from torch import Tensor
 from app.lipschitz.analysis import analyze
 from app.lipschitz.catalog import method_named
 from app.lipschitz.dataset import Dataset
+from app.lipschitz.deadline import Deadline
 from app.lipschitz.domain import Ball, Box, Domain, WholeSpace
 from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.methods.lower.annealing import annealing
@@ -39,7 +40,7 @@ def problem(
 ) -> Problem:
     graph = captured(function, (1, size))
     data = None if rows is None else Dataset(rows, None)
-    deadline = time.monotonic() + 60
+    deadline = Deadline.after(60)
     return Problem(graph, build(graph, [0]), p, domain or WholeSpace(), 1, deadline, lambda _: None, data)
 
 
