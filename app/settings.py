@@ -66,7 +66,9 @@ class Settings(BaseSettings):
         default=300, ge=0, description="How long a GPU slot rests after a fault of its device, in seconds."
     )
     worker_start_s: float = Field(default=180, gt=0, description="Time that a child has to become ready, in seconds.")
-    max_message_bytes: int = Field(default=256 * MIB, ge=1024, description="Longest message accepted from a child.")
+    max_message_bytes: int = Field(
+        default=64 * MIB, ge=1024, description="Largest witness or certificate that is accepted from a child."
+    )
     inspect_timeout_s: float = Field(
         default=120, gt=0, description="Time limit for reading an uploaded file, in seconds."
     )

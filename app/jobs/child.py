@@ -1,28 +1,45 @@
-"""One child process as its supervisor sees it: requests in, JSON lines out, and a kill that always works."""
+"""One child process as its supervisor sees it: questions in, checked messages out, and a kill that always works.
+
+A child may be under the control of a program that it ran. So every message names the turn that it belongs to, and a
+child that speaks when it was not asked, or goes on after its answer, has broken the protocol.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import json
 import os
+import secrets
 import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 import app
+from app.contract.frames import Header
+from app.jobs.pace import Pace
+from app.jobs.reader import Message, ProtocolBroken, Reader, Sink
 from app.jobs.remarks import Remarks
 
+__all__ = ["Child", "ChildDied", "Message", "ProtocolBroken", "Sink", "describe_exit"]
+
 SOURCE_ROOT = Path(app.__file__).resolve().parent.parent
-READ_BYTES = 2**20
+READ_BYTES = 2**18
 PIPE_BYTES = 2**20
 STALL_S = 60.0
 """How long a child may leave what is sent to it unread; an idle child reads at once."""
+END_S = 1.0
+"""How long a child that closed its pipe may take to end."""
+REMARKS_S = 0.1
+"""How often a child that says too much on its standard error is listened to."""
+
+FIRST_TURN = "0"
+"""The turn in which a child says that it is ready."""
 
 ALLOCATION_FAILED = "std::bad_alloc"
 
@@ -36,19 +53,12 @@ class ChildDied(Exception):
         self.is_exhausted = code == -signal.SIGABRT and ALLOCATION_FAILED in last_words
 
 
-class ProtocolBroken(Exception):
-    """The child sent something that is not a message, or did not read what it was sent."""
-
-
 class Child:
-    """A process in a session of its own; `send`, `receive` and `kill` belong to one thread."""
+    """A process in a session of its own; `ask`, `receive` and `kill` belong to one thread."""
 
-    def __init__(
-        self, module: str, environment: dict[str, str], max_message_bytes: int, arguments: Sequence[str] = ()
-    ) -> None:
-        self._max_message_bytes = max_message_bytes
-        self._buffer = bytearray()
-        self._scanned = 0
+    def __init__(self, module: str, environment: dict[str, str], arguments: Sequence[str] = ()) -> None:
+        self._reader = Reader(FIRST_TURN, {"ready"}, {})
+        self._pace = Pace()
         self._outgoing: Iterator[bytes] = iter(())
         self._chunk = memoryview(b"")
         self._stalls_at = 0.0
@@ -68,6 +78,7 @@ class Child:
         with suppress(OSError):  # fewer, larger pieces, where this user may still have so large a pipe
             fcntl.fcntl(self._stdin, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._remarks = Remarks(stderr, self.pid)
+        self._listens_at = 0.0
         self._poll = select.poll()
         self._poll.register(self._stdout, select.POLLIN)
         self._poll.register(stderr, select.POLLIN)
@@ -82,23 +93,56 @@ class Child:
         """Whether the process runs."""
         return self._process.poll() is None
 
-    def send(self, message: dict[str, Any], files: Sequence[BinaryIO] = ()) -> None:
-        """Have one message and the rest of `files` written while `receive` waits; the files stay open until then."""
+    def is_quiet(self) -> bool:
+        """Whether nothing of what the child said is unread."""
+        pipe = select.poll()
+        pipe.register(self._stdout, select.POLLIN)
+        return self._reader.is_empty and not any(event & select.POLLIN for _, event in pipe.poll(0))
+
+    def ask(
+        self,
+        kind: str,
+        request: Mapping[str, Any],
+        files: Mapping[str, BinaryIO],
+        answers: Collection[str],
+        sinks: Mapping[str, Sink] | None = None,
+    ) -> None:
+        """Have a question written, and the whole of `files`, which stay open until then, while `receive` waits.
+
+        `answers` are the kinds of messages that may come, `sinks` take the files that come with them. ProtocolBroken
+        where the child spoke before it was asked; OSError when a file cannot be read.
+        """
+        if not self.is_quiet():
+            raise ProtocolBroken("it spoke before it was asked")
+        turn, body = secrets.token_hex(16), json.dumps(request, allow_nan=False).encode()
+        header = Header(kind, turn, len(body), {name: _size(file) for name, file in files.items()})
+        self._reader = Reader(turn, frozenset(answers), sinks or {})
         self._remarks.renew()
-        self._outgoing = _pieces(message, files)
+        self._outgoing = _pieces(header.encode() + body, files.values())
         self._stalls_at = time.monotonic() + STALL_S
         self._next_chunk()
 
-    def receive(self, timeout_s: float) -> dict[str, Any] | None:
+    def receive(self, timeout_s: float) -> Message | None:
         """The next message, None when none came in time; ChildDied or ProtocolBroken when none will.
 
-        Waits once, for whatever can be read or written first. OSError when a file that is sent cannot be read.
+        Waits once, for whatever can be read or written first. OSError when a file that is sent cannot be read, and
+        whatever a sink raises.
         """
-        line = self._line()
-        if line is None:
+        if rest_s := self._pace.rest_s():
+            time.sleep(min(rest_s, timeout_s))
+            return None
+        message = self._reader.take()
+        if message is None:
             self._wait(timeout_s)
-            line = self._line()
-        return None if line is None else _decode(line)
+            message = self._reader.take()
+        if message is not None:
+            self._pace.note()
+        return message
+
+    def end_turn(self) -> None:
+        """The answer has come; ProtocolBroken where the child goes on speaking."""
+        if not self.is_quiet():
+            raise ProtocolBroken("it went on after its answer")
 
     def kill(self) -> None:
         """End the process and all that it started, also inside a native call."""
@@ -110,16 +154,25 @@ class Child:
             stream.close()
 
     def _wait(self, timeout_s: float) -> None:
+        if self._listens_at and time.monotonic() >= self._listens_at:
+            self._poll.register(self._stderr, select.POLLIN)
+            self._listens_at = 0.0
         ready = dict(self._poll.poll(timeout_s * 1000))
-        if self._stderr in ready and not self._remarks.read():
-            self._poll.unregister(self._stderr)
+        if self._stderr in ready:
+            self._listen()
         if self._stdout in ready:
             data = os.read(self._stdout, READ_BYTES)
             if not data:
                 self._died()
-            self._buffer += data
+            self._reader.feed(data)
         if self._chunk:
             self._write(self._stdin in ready)
+
+    def _listen(self) -> None:
+        goes_on = self._remarks.read()
+        if not goes_on or self._remarks.is_too_much:
+            self._poll.unregister(self._stderr)
+            self._listens_at = time.monotonic() + REMARKS_S if goes_on else 0.0
 
     def _write(self, is_ready: bool) -> None:
         now = time.monotonic()
@@ -145,49 +198,29 @@ class Child:
             with suppress(KeyError):
                 self._poll.unregister(self._stdin)
 
-    def _line(self) -> bytes | None:
-        end = self._buffer.find(b"\n", self._scanned)
-        if end < 0:
-            self._scanned = len(self._buffer)
-            if self._scanned > self._max_message_bytes:
-                raise ProtocolBroken(f"a message is longer than {self._max_message_bytes} bytes")
-            return None
-        line = bytes(self._buffer[:end])
-        del self._buffer[: end + 1]
-        self._scanned = 0
-        return line
-
     def _died(self) -> NoReturn:
         try:
-            code = self._process.wait(timeout=5)
+            code = self._process.wait(timeout=END_S)
         except subprocess.TimeoutExpired:
             raise ProtocolBroken("the child closed its pipe and went on") from None
         self._remarks.read()
         raise ChildDied(code, self._remarks.tail) from None
 
 
-def _pieces(message: dict[str, Any], files: Sequence[BinaryIO]) -> Iterator[bytes]:
-    """The message's line and the files, a piece at a time."""
-    yield json.dumps(message, allow_nan=False).encode() + b"\n"
+def _size(file: BinaryIO) -> int:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    return size
+
+
+def _pieces(beginning: bytes, files: Collection[BinaryIO]) -> Iterator[bytes]:
+    """The question and the files, a piece at a time."""
+    yield beginning
     for file in files:
-        while piece := file.read(READ_BYTES):
+        while piece := file.read(PIPE_BYTES):
             yield piece
 
 
 def describe_exit(code: int) -> str:
     """How a process ended, in words: `was killed by SIGSEGV`, `exited with status 1`."""
     return f"exited with status {code}" if code >= 0 else f"was killed by {signal.Signals(-code).name}"
-
-
-def _decode(line: bytes) -> dict[str, Any]:
-    try:
-        message = json.loads(line, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise ProtocolBroken(f"a line is not JSON: {error}") from error
-    if not isinstance(message, dict):
-        raise ProtocolBroken("a message is not an object")
-    return message
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")

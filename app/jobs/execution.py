@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from app.contract.messages import NoMessage, read_certificate
 from app.errors import OutOfMemory, Problem, StorageUnavailable, TimeLimit, WorkerCrashed, WorkerProtocol, from_slug
 from app.jobs import memory
-from app.jobs.child import Child, ChildDied, ProtocolBroken
+from app.jobs.child import Child, ChildDied, Message, ProtocolBroken, Sink
 from app.jobs.hold import Hold, Lost
-from app.jobs.record import JobRecord
+from app.jobs.record import JobRecord, Kind
 from app.jobs.states import CANCELED, FAIL, REQUEUE, SUCCEED, TIME_OUT, Status
+from app.settings import Settings
 from app.store.transitions import Move
 
 ATTENTION_S = 0.1
 """How often a running job's row is looked at for a cancel request."""
+SLOWER_AFTER = 500
+"""Stored reports of one job after which the least time between two doubles, so that no job fills the database."""
+
+ANSWERS: Mapping[Kind, Collection[str]] = {
+    Kind.INSPECT: ("inspection", "error"),
+    Kind.GRAPH: ("graph", "error"),
+    Kind.ANALYZE: ("progress", "result", "error"),
+}
+"""What a child may say to each kind of job."""
 
 
 @dataclass(frozen=True)
@@ -43,61 +51,61 @@ class Execution:
         job: JobRecord,
         child: Child,
         hold: Hold,
-        progress_s: float,
+        settings: Settings,
         is_stopping: Callable[[], bool],
         on_progress: Callable[[str], None],
     ) -> None:
         self._job = job
         self._child = child
         self._hold = hold
-        self._progress_s = progress_s
+        self._max_file_bytes = settings.max_message_bytes
+        self._files = {"witness": bytearray(), "certificate": bytearray()}
+        self._progress_s = settings.progress_s
+        self._reports = 0
         self._is_stopping = is_stopping
         self._on_progress = on_progress
         start = time.monotonic()
         self._deadline = start + job.timeout_s
         self._look_at = start + ATTENTION_S
-        self._report_at = start + progress_s
+        self._report_at = start + self._progress_s
         self._progress: dict[str, Any] | None = None
         self._kills = memory.kills()
 
     def run(self, model: BinaryIO, dataset: BinaryIO | None = None) -> Ending:
         """Have the child work on the model's file and the data set's; returns when the job is over for us."""
-        files = {"model": model, "dataset": dataset}
-        sizes = {name: None if file is None else _size(file) for name, file in files.items()}
-        message = {"kind": self._job.kind, "request": self._job.request, "sizes": sizes}
+        files = {"model": model} | ({} if dataset is None else {"dataset": dataset})
         try:
-            self._child.send(message, [file for file in files.values() if file is not None])
+            self._child.ask(self._job.kind, self._job.request, files, ANSWERS[self._job.kind], self._sinks())
             while True:
-                told = self._child.receive(ATTENTION_S)
-                ending = self._heed(told) if told else None
+                message = self._child.receive(ATTENTION_S)
+                ending = self._heed(message) if message else None
                 ending = ending or self._tend()
                 if ending is not None:
                     return ending
         except ChildDied as death:
             return Ending(FAIL, error=self._problem(death))
-        except ProtocolBroken as breach:
+        except (ProtocolBroken, NoMessage) as breach:
             return Ending(FAIL, error=WorkerProtocol(f"The process that ran the job was stopped: {breach}."))
         except Lost:
             return Ending(None)
         except OSError as error:
             return Ending(FAIL, error=unreadable(error))
 
-    def _heed(self, message: dict[str, Any]) -> Ending | None:
-        match message:
-            case {"type": "progress", "progress": dict(progress)}:
-                self._progress = progress
-                return None
-            case {
-                "type": "result",
-                "result": dict(result),
-                "witness": str() | None as witness,
-                "certificate": dict() | None as certificate,
-            }:
-                npz = _decoded(witness)
-                return Ending(SUCCEED, child_is_idle=True, result=result, witness=npz, certificate=certificate)
-            case {"type": "error", "slug": str(slug), "detail": str(detail)}:
-                return Ending(FAIL, child_is_idle=True, error=from_slug(slug, detail))
-        raise ProtocolBroken("a message of an unknown kind")
+    def _sinks(self) -> dict[str, Sink]:
+        return {name: Sink(file.extend, self._max_file_bytes) for name, file in self._files.items()}
+
+    def _heed(self, message: Message) -> Ending | None:
+        if message.kind == "progress":
+            self._progress = message.body
+            return None
+        self._child.end_turn()
+        if message.kind == "error":
+            return Ending(FAIL, child_is_idle=True, error=from_slug(**message.body))
+        files = {name: bytes(self._files[name]) for name in message.files}
+        certificate = read_certificate(files["certificate"]) if "certificate" in files else None
+        return Ending(
+            SUCCEED, child_is_idle=True, result=message.body, witness=files.get("witness"), certificate=certificate
+        )
 
     def _tend(self) -> Ending | None:
         """What has to be done now and then, whether the child speaks or not."""
@@ -124,7 +132,8 @@ class Execution:
         if self._hold.report(self._progress):
             self._on_progress(self._job.id)
             self._progress = None
-        self._report_at = time.monotonic() + self._progress_s
+            self._reports += 1
+        self._report_at = time.monotonic() + self._progress_s * 2.0 ** (self._reports // SLOWER_AFTER)
 
     def _problem(self, death: ChildDied) -> Problem:
         """What the child died of, as far as that can be known."""
@@ -137,18 +146,3 @@ class Execution:
 def unreadable(error: OSError) -> Problem:
     """The job's files cannot be read."""
     return StorageUnavailable(f"The job's files cannot be read ({type(error).__name__}).")
-
-
-def _size(file: BinaryIO) -> int:
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    return size
-
-
-def _decoded(witness: str | None) -> bytes | None:
-    if witness is None:
-        return None
-    try:
-        return base64.b64decode(witness, validate=True)
-    except binascii.Error as error:
-        raise ProtocolBroken(f"the witness is not base64: {error}") from error

@@ -53,7 +53,7 @@ class Nursery:
         """A child that is ready; StartFailed when it dies, talks nonsense, takes too long, or `gives_up()`."""
         settings = self._settings
         policy = self._policy(device).to_json()
-        child = Child(settings.worker_module, device.environment, settings.max_message_bytes, [policy])
+        child = Child(settings.worker_module, device.environment, [policy])
         try:
             return self._when_ready(child, device, gives_up)
         except (ChildDied, ProtocolBroken, TimeoutError) as error:
@@ -79,18 +79,10 @@ class Nursery:
     def _when_ready(self, child: Child, device: Device, gives_up: Callable[[], bool]) -> WarmChild:
         deadline = time.monotonic() + self._settings.worker_start_s
         while time.monotonic() < deadline and not gives_up():
-            match child.receive(START_POLL_S):
-                case {
-                    "type": "ready",
-                    "device": str(kind),
-                    "confinement": str(confinement),
-                    "torch": str(torch),
-                    "details": dict(details),
-                }:
-                    name = device.name if kind == "cuda" else kind
-                    return WarmChild(child, name, confinement, details | {"torch": torch})
-                case None:
-                    continue
-                case _:
-                    raise ProtocolBroken("the first message is not `ready`")
+            if (message := child.receive(START_POLL_S)) is not None:
+                child.end_turn()
+                told = message.body
+                name = device.name if told["device"] == "cuda" else "cpu"
+                details = told["details"] | {"torch": told["torch"]}
+                return WarmChild(child, name, told["confinement"], details)
         raise TimeoutError("the child was not ready in time")

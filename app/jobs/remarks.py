@@ -28,6 +28,11 @@ class Remarks:
         """The last few thousand characters."""
         return self._tail.decode("utf-8", "replace")
 
+    @property
+    def is_too_much(self) -> bool:
+        """Whether more was said than the log hears."""
+        return self._heard >= MAX_BYTES
+
     def renew(self) -> None:
         """A new job begins: what was said before is forgotten."""
         self._tail, self._heard = b"", 0

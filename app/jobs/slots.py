@@ -188,7 +188,7 @@ class WorkerSlot:
                 return Ending(None)
             assert self._seat.warm is not None
             child, settings = self._seat.warm.child, around.settings
-            execution = Execution(job, child, hold, settings.progress_s, around.is_stopping, around.watch.changed)
+            execution = Execution(job, child, hold, settings, around.is_stopping, around.watch.changed)
             ending = execution.run(model, dataset)
         # A program that failed may have left threads behind, which would be the next job's.
         return replace(ending, child_is_idle=False) if is_program and ending.error else ending

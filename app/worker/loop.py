@@ -1,81 +1,101 @@
-"""What the child does all day: read a request, run it, answer.
+"""What the child does all day: read a question, work on it, answer; `app.contract.frames` says how both look.
 
-A request is one JSON object on a line, then the bytes of its files, as many as `sizes` says. An answer is one JSON
-object on a line.
+A capture child is asked to look into a model's file and to capture it; a bounding child gets captured graphs only.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, BinaryIO, Protocol
 
+from app.contract.frames import Header
+from app.contract.messages import MAX_DETAIL, max_bytes
+from app.contract.plain import cleaned
 from app.lipschitz.errors import LipschitzError
 from app.worker.parent import die_with_parent, take_standard_output
 
 Progress = Callable[[dict[str, object]], None]
-Message = dict[str, Any]
+Document = dict[str, Any]
+
+FIRST_TURN = "0"
+PROGRESS_S = 0.05
+"""Least time between two reports of progress on the same thing."""
+
+
+class Voice:
+    """Writes messages, each with the turn that it belongs to."""
+
+    def __init__(self, pipe: BinaryIO) -> None:
+        self.turn = FIRST_TURN
+        self._pipe = pipe
+        self._told: tuple[float, object] = (0.0, None)
+
+    def tell(self, kind: str, body: Mapping[str, Any], **files: bytes) -> None:
+        """One message with its files; ValueError for numbers that JSON cannot carry, or a body that is too long."""
+        data = json.dumps(cleaned(dict(body)), allow_nan=False).encode()
+        if len(data) > max_bytes(kind):
+            raise ValueError(f"a message of kind {kind} of {len(data)} bytes is too long")
+        header = Header(kind, self.turn, len(data), {name: len(file) for name, file in files.items()})
+        for piece in (header.encode() + data, *files.values()):
+            self._pipe.write(piece)
+        self._pipe.flush()
+
+    def report(self, progress: Mapping[str, object]) -> None:
+        """How far the work has come, unless that was told a moment ago."""
+        now, about = time.monotonic(), (progress.get("method"), progress.get("phase"))
+        if now - self._told[0] >= PROGRESS_S or about != self._told[1]:
+            self._told = now, about
+            self.tell("progress", progress)
+
+    def fail(self, slug: str, detail: str) -> None:
+        """The question has no answer."""
+        self.tell("error", {"slug": slug, "detail": detail[:MAX_DETAIL] or "no reason was given"})
 
 
 class Library(Protocol):
     """What the child can run; loaded after the ties to the supervisor are in place."""
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Document:
         """Warm up; the device that jobs will run on, the version of torch, how far the process is confined."""
 
-    def inspect(self, data: bytes) -> dict[str, Any]:
-        """What the file is, as JSON."""
-
-    def graph(self, data: bytes, request: dict[str, Any]) -> dict[str, Any]:
-        """The model's captured graph, as JSON; `request` gives `inputs`."""
-
-    def analyze(
-        self, data: bytes, request: dict[str, object], progress: Progress, dataset: bytes | None
-    ) -> dict[str, Any]:
-        """The model file `data`, with a data set's file.
-
-        Returns `{"result": ..., "witness": base64 or None, "certificate": ... or None}`.
-        """
+    def answer(self, kind: str, request: Document, files: Mapping[str, bytes], voice: Voice) -> None:
+        """Say what answers the question; raises what keeps it from being answered."""
 
 
 def serve(load: Callable[[], Library]) -> None:
     """Run until the supervisor closes the pipe."""
     die_with_parent()
-    pipe = take_standard_output()
+    voice = Voice(take_standard_output())
     library = load()
-    _send(pipe, _encoded({"type": "ready", **library.describe()}))
+    voice.tell("ready", library.describe())
     for line in sys.stdin.buffer:
-        _send(pipe, _answer(library, json.loads(line), pipe))
+        header = Header.decode(line.rstrip(b"\n"))
+        voice.turn = header.turn
+        _answer(library, header, voice)
 
 
-def _answer(library: Library, message: Message, pipe: BinaryIO) -> bytes:
-    def report(progress: dict[str, object]) -> None:
-        _send(pipe, _encoded({"type": "progress", "progress": progress}))
-
+def _answer(library: Library, header: Header, voice: Voice) -> None:
     try:
-        model, dataset = _files(message["sizes"])
+        request = json.loads(_received(header.size))
+        files = {name: _received(size) for name, size in header.files.items()}
     except MemoryError:
-        _send(pipe, _error("out-of-memory", "The files are larger than the memory that a job may take."))
+        voice.fail("out-of-memory", "The files are larger than the memory that a job may take.")
         sys.exit("the rest of the request is not read")
     try:
-        return _encoded(_run(library, message, model, dataset, report))
+        library.answer(header.kind, request, files, voice)
     except LipschitzError as refusal:
-        return _error(refusal.slug, refusal.detail)
+        voice.fail(refusal.slug, refusal.detail)
     except MemoryError as error:
-        return _error("out-of-memory", f"The analysis needed more memory than there is. {error}".strip())
+        voice.fail("out-of-memory", f"The analysis needed more memory than there is. {error}".strip())
     except Exception as error:
         with suppress(OSError):
             traceback.print_exc()
-        return _error("analysis-failed", f"{type(error).__name__}: {error}")
-
-
-def _files(sizes: dict[str, int | None]) -> tuple[bytes, bytes | None]:
-    """The model's bytes and the data set's."""
-    assert sizes["model"] is not None
-    return _received(sizes["model"]), None if sizes["dataset"] is None else _received(sizes["dataset"])
+        voice.fail("analysis-failed", f"{type(error).__name__}: {error}")
 
 
 def _received(size: int) -> bytes:
@@ -83,23 +103,3 @@ def _received(size: int) -> bytes:
     if len(data) < size:
         sys.exit("the supervisor is gone")
     return data
-
-
-def _run(library: Library, message: Message, model: bytes, dataset: bytes | None, progress: Progress) -> Message:
-    if message["kind"] == "analyze":
-        return {"type": "result"} | library.analyze(model, message["request"], progress, dataset)
-    result = library.inspect(model) if message["kind"] == "inspect" else library.graph(model, message["request"])
-    return {"type": "result", "result": result, "witness": None, "certificate": None}
-
-
-def _error(slug: str, detail: str) -> bytes:
-    return _encoded({"type": "error", "slug": slug, "detail": detail})
-
-
-def _encoded(message: Message) -> bytes:
-    return json.dumps(message, allow_nan=False).encode() + b"\n"
-
-
-def _send(pipe: BinaryIO, line: bytes) -> None:
-    pipe.write(line)
-    pipe.flush()

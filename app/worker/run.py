@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import base64
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -17,7 +19,7 @@ from app.worker import warmup
 from app.worker.admission import admit
 from app.worker.causes import forbidden_attempt, is_exhaustion
 from app.worker.confinement import Achieved, Policy, after_torch
-from app.worker.loop import Progress
+from app.worker.loop import Voice
 
 
 class LipschitzLibrary:
@@ -41,25 +43,26 @@ class LipschitzLibrary:
             "details": self._achieved.details(),
         }
 
-    def inspect(self, data: bytes) -> dict[str, Any]:
-        """The model's inspection as JSON."""
+    def answer(self, kind: str, request: dict[str, Any], files: Mapping[str, bytes], voice: Voice) -> None:
+        """Inspect, draw or analyse the model."""
         with _told():
-            admit(data, self._policy, self._achieved)
-            return asdict(inspect(data))
+            model = files["model"]
+            admit(model, self._policy, self._achieved)
+            match kind:
+                case "inspect":
+                    voice.tell("inspection", asdict(inspect(model)))
+                case "graph":
+                    voice.tell("graph", graph(model, request["inputs"]))
+                case _:
+                    found = analyze(model, request, voice.report, files.get("dataset"))
+                    voice.tell("result", found["result"], **_files(found))
 
-    def graph(self, data: bytes, request: dict[str, Any]) -> dict[str, Any]:
-        """The captured graph as JSON."""
-        with _told():
-            admit(data, self._policy, self._achieved)
-            return graph(data, request["inputs"])
 
-    def analyze(
-        self, data: bytes, request: dict[str, object], progress: Progress, dataset: bytes | None
-    ) -> dict[str, Any]:
-        """The contract's result, the witness and the certificate."""
-        with _told():
-            admit(data, self._policy, self._achieved)
-            return analyze(data, request, progress, dataset)
+def _files(found: dict[str, Any]) -> dict[str, bytes]:
+    """What goes beside the result."""
+    witness, certificate = found["witness"], found["certificate"]
+    files = {} if witness is None else {"witness": base64.b64decode(witness)}
+    return files if certificate is None else files | {"certificate": json.dumps(certificate, allow_nan=False).encode()}
 
 
 @contextmanager

@@ -111,7 +111,7 @@ def test_a_witness_is_a_file_of_its_own(service: RunningService) -> None:
 
 
 def test_a_certificate_is_a_file_of_its_own(service: RunningService) -> None:
-    told = {"format": "fake", "bound": 0.1 + 0.2}
+    told = {"format": "fake", "bound": 0.1 + 0.2, "method": "fake", "pieces": []}
     model = service.upload(fake_model(test="certificate", certificate=told))
     for _ in ("computed", "from the store"):
         job = service.finished(submit(service, model).json()["id"])

@@ -61,8 +61,11 @@ class World:
         return method, template.format(**self.ids)
 
 
+CERTIFICATE = {"bound": 1.0, "method": "fake", "pieces": []}
+
+
 def model_of(name: str) -> bytes:
-    return fake_model(name=name, witness=base64.b64encode(b"npz").decode(), certificate={"bound": 1})
+    return fake_model(name=name, witness=base64.b64encode(b"npz").decode(), certificate=CERTIFICATE)
 
 
 def dataset() -> bytes:

@@ -5,6 +5,7 @@ The file is a valid ONNX envelope whose graph bytes are JSON: `{"inspect": step,
 
 from __future__ import annotations
 
+import base64
 import ctypes
 import hashlib
 import json
@@ -13,11 +14,12 @@ import re
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from app.lipschitz.errors import LipschitzError
-from app.worker.loop import Progress, serve
+from app.worker.loop import Progress, Voice, serve
 
 
 def instructions(data: bytes) -> dict[str, Any]:
@@ -99,6 +101,16 @@ class FakeLibrary:
         policy = json.loads(sys.argv[1])
         return {"device": device, "torch": "none", "confinement": "none", "details": {"policy": policy}}
 
+    def answer(self, kind: str, request: dict[str, Any], files: Mapping[str, bytes], voice: Voice) -> None:
+        told = instructions(files["model"])
+        if kind == "inspect":
+            voice.tell("inspection", self.inspect(files["model"]))
+        elif kind == "graph":
+            voice.tell("graph", self.graph(files["model"], request))
+        else:
+            found = self.analyze(files["model"], request, voice.report, files.get("dataset"))
+            voice.tell("result", found, **beside(told))
+
     def inspect(self, data: bytes) -> dict[str, Any]:
         told = instructions(data)
         perform(told.get("inspect"), lambda _: None)
@@ -125,10 +137,34 @@ class FakeLibrary:
         if "ledger" in told:
             with Path(told["ledger"]).open("a") as ledger:
                 ledger.write(f"{request['seed']}\n")
-        value = float("inf") if told.get("infinite") else 2.0
         rows = None if dataset is None else hashlib.sha256(dataset).hexdigest()
-        result = {"upper": {"value": value}, "echo": request, "pid": os.getpid(), "dataset": rows}
-        return {"result": result, "witness": told.get("witness"), "certificate": told.get("certificate")}
+        upper = {"value": float("inf") if told.get("infinite") else 2.0, "method": "fake", "guarantee": "certified"}
+        return EMPTY | {"upper": upper, "echo": request, "pid": os.getpid(), "dataset": rows}
+
+
+EMPTY: dict[str, Any] = {
+    "norm": "2",
+    "domain": {"kind": "all"},
+    "target": {"kind": "all"},
+    "upper": None,
+    "lower": None,
+    "ratio": None,
+    "verdict": None,
+    "estimates": [],
+    "layers": [],
+    "certificates": [],
+    "model": {},
+    "engine": {},
+    "warnings": [],
+}
+"""A result in the contract's form that says nothing."""
+
+
+def beside(told: dict[str, Any]) -> dict[str, bytes]:
+    """The files that the instructions name."""
+    files = {} if told.get("witness") is None else {"witness": base64.b64decode(told["witness"])}
+    certificate = told.get("certificate")
+    return files if certificate is None else files | {"certificate": json.dumps(certificate).encode()}
 
 
 def perform(step: dict[str, Any] | None, progress: Progress) -> None:

@@ -13,12 +13,14 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from app.worker.confinement import Achieved, Policy, after_torch, before_torch
-from app.worker.loop import Progress, serve
+from app.worker.loop import Voice, serve
 from app.worker.parent import close_inherited
+from tests.jobs.fake_worker import EMPTY
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -171,18 +173,13 @@ class AttemptingLibrary:
         details = self._achieved.details() | {"user": os.getuid()}
         return {"device": "cpu", "torch": "2", "confinement": self._achieved.level, "details": details}
 
-    def inspect(self, data: bytes) -> dict[str, Any]:
-        raise NotImplementedError
-
-    def analyze(
-        self, data: bytes, request: dict[str, Any], progress: Progress, dataset: bytes | None
-    ) -> dict[str, Any]:
+    def answer(self, kind: str, request: dict[str, Any], files: Mapping[str, bytes], voice: Voice) -> None:
         number = 0
         try:
             ATTEMPTS[request["attempt"]](request["argument"])
         except (OSError, ImportError) as error:
             number = getattr(error, "errno", None) or -1
-        return {"result": {"errno": number}, "witness": None, "certificate": None}
+        voice.tell("result", EMPTY | {"errno": number})
 
 
 def load() -> AttemptingLibrary:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from app.jobs import child as child_module
+from app.jobs.child import Sink
 from app.jobs.devices import spare_device
 from app.jobs.nursery import Nursery, WarmChild
 from app.settings import Settings
@@ -74,12 +75,13 @@ def ordinary_interpreter(folder: Path) -> Path:
 
 
 def ask(warm: WarmChild, kind: str, data: bytes, **request: Any) -> dict[str, Any]:
-    """The child's answer; progress is left out. ChildDied where it dies."""
-    sizes = {"model": len(data), "dataset": None}
-    warm.child.send({"kind": kind, "request": PLAIN | request, "sizes": sizes}, [io.BytesIO(data)])
+    """`{"result": ...}`, or what the child says instead; progress is left out. ChildDied where it dies."""
+    answers = ("progress", "result", "inspection", "graph", "error")
+    sinks = {name: Sink(bytearray().extend, 2**30) for name in ("witness", "certificate")}
+    warm.child.ask(kind, PLAIN | request, {"model": io.BytesIO(data)}, answers, sinks)
     deadline = time.monotonic() + ANSWER_S
     while time.monotonic() < deadline:
         message = warm.child.receive(0.1)
-        if message is not None and message["type"] != "progress":
-            return message
+        if message is not None and message.kind != "progress":
+            return {"type": "error"} | message.body if message.kind == "error" else {"result": message.body}
     raise TimeoutError

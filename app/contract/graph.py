@@ -1,0 +1,65 @@
+"""A model as its file tells it, and the graph that it is captured as."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+
+class TensorView(BaseModel):
+    """One input or output; -1 stands for a size that the file leaves open."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class ModelFacts(BaseModel):
+    """What a look into the file tells."""
+
+    format: Literal["onnx", "torchscript", "torch_export"]
+    inputs: list[TensorView]
+    outputs: list[TensorView]
+    parameters: int
+    operators: dict[str, int] = Field(description="Operators of the file's graph, with their number.")
+    unsupported: list[str] = Field(description="Operators without a rule.")
+    warnings: list[str]
+
+
+class OriginView(BaseModel):
+    """Where a node comes from."""
+
+    name: str = Field(description="Layer, module or stored tensor in the file.")
+    op: str = Field(description="Its operator there.")
+
+
+class NodeView(BaseModel):
+    """One node of a captured graph."""
+
+    index: int
+    name: str
+    op: str = Field(description="An ATen operator, `getitem` for one of its results, `input` or `stored`.")
+    inputs: list[int] = Field(description="Indices of the nodes that it reads, all of them smaller.")
+    shape: list[int] | None = Field(description="Null where there are several results.")
+    datatype: str | None = Field(description="In the file; the analysis computes in FP64.")
+    parameters: int = Field(description="Numbers that a stored tensor holds.")
+    rule: str | None = Field(description="The rule of `GET /v1/operators`; null without one of its own.")
+    origin: OriginView | None
+    constant: bool = Field(description="Whether it does not depend on the inputs, and needs no rule.")
+
+
+class GraphEnd(TensorView):
+    """One input or output of a captured graph."""
+
+    node: int | None = Field(description="Index of its node; null where the graph was cut off before it.")
+
+
+class GraphFacts(BaseModel):
+    """A captured graph, each node after those that it reads."""
+
+    nodes: list[NodeView]
+    inputs: list[GraphEnd] = Field(description="With the shapes that were used.")
+    outputs: list[GraphEnd]
+    node_count: int
+    truncated: bool = Field(description="Whether only the first nodes are shown.")
