@@ -14,7 +14,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from app.lipschitz.analysis import analyze
+from app.lipschitz.files import analyze
 
 
 class Head(nn.Module):

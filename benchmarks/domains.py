@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from app.lipschitz.analysis import analyze
+from app.lipschitz.files import analyze
 
 RADII = (1.0, 0.1, 0.01)
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from app.lipschitz.analysis import analyze
+from app.lipschitz.files import analyze
 from benchmarks.networks import exported
 from benchmarks.paper_networks import mlps
 

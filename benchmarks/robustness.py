@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from app.lipschitz.analysis import analyze
+from app.lipschitz.files import analyze
 from benchmarks.networks import MNIST, Images, accuracy, exported, images, split
 from benchmarks.paper_table import line, write
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from app.lipschitz.analysis import analyze
+from app.lipschitz.files import analyze
 from app.lipschitz.regularizer import AutoLipRegularizer
 from benchmarks.networks import MNIST, Images, accuracy, exported, fit, images, split
 

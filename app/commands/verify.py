@@ -21,7 +21,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Exit status 0: valid, 1: invalid, 3: error."""
-    from app.lipschitz.certificate.verify import verify  # torch is needed here only
+    from app.lipschitz.files import verify  # torch is needed here only
 
     try:
         answer = verify(options.model.read_bytes(), options.certificate.read_bytes())

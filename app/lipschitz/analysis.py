@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 import time
 from collections.abc import Callable
@@ -13,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from app.lipschitz.artifact import digest, from_bytes
+from app.lipschitz.artifact.captured import Captured
 from app.lipschitz.certificate.export import certificate as certified
 from app.lipschitz.certificate.record import Certificate
 from app.lipschitz.dataset import Dataset
@@ -20,8 +21,6 @@ from app.lipschitz.deadline import Deadline
 from app.lipschitz.domain import Ball, Box, Domain, WholeSpace
 from app.lipschitz.errors import InvalidRequest, LipschitzError, MethodSkipped
 from app.lipschitz.failures import failure
-from app.lipschitz.ingest import capture
-from app.lipschitz.ingest.captured import Captured
 from app.lipschitz.methods.autolip import autolip
 from app.lipschitz.methods.autolip_power import autolip_power
 from app.lipschitz.methods.exact import exact
@@ -75,26 +74,31 @@ MAX_DIGITS = 12
 
 
 def analyze(
-    data: bytes, fields: dict[str, Any], progress: Progress = lambda _: None, dataset: bytes | None = None
+    artifact: bytes,
+    fields: dict[str, Any],
+    progress: Progress = lambda _: None,
+    dataset: bytes | None = None,
+    model_sha256: str = "",
 ) -> dict[str, Any]:
-    """Bracket the Lipschitz constant of the model in `data`.
+    """Bracket the Lipschitz constant of a captured graph; no model file is read.
 
     `fields` are the request fields of the HTTP contract, `dataset` an npy or npz file for those methods and
-    domains that use one. Returns `{"result": ..., "witness": ..., "certificate": ...}`, the
-    witness as base64 of an npz file or None, the certificate as JSON or None.
+    domains that use one, `model_sha256` the digest of the file that was captured. Returns
+    `{"result": ..., "witness": ..., "certificate": ...}`, the witness as base64 of an npz file or None, the
+    certificate as JSON or None.
     Raises a LipschitzError naming the cause when no bound can be given.
     """
     request = Request.parse(fields)
     deadline = Deadline.after(request.budget_s)
     progress({"phase": "reading"})
-    captured = with_input(capture(data, request.inputs, seed=request.seed), request.input)
+    captured = with_input(from_bytes(artifact), request.input)
     with _on_device():
         rows = Dataset.read(dataset, captured.inputs) if dataset is not None else None
         problem = make_problem(captured, request, deadline, progress, rows)
         estimates, records = run_methods(problem, request)
         radii = _radii(problem, estimates) if request.certify else Certificates()
-        result = result_record(request, problem, estimates, records, radii)
-        certificate = _certified(problem, request, hashlib.sha256(data).hexdigest(), estimates, result["warnings"])
+        result = result_record(request, problem, estimates, records, radii) | {"graph": {"sha256": digest(artifact)}}
+        certificate = _certified(problem, request, model_sha256, estimates, result["warnings"])
     return {
         "result": result,
         "witness": _best_witness(captured, estimates),

@@ -63,6 +63,12 @@ class Discontinuous(LipschitzError):
     slug = "discontinuous-operator"
 
 
+class InvalidArtifact(LipschitzError):
+    """The bytes are not a captured graph that this version wrote: damaged, forged, or of another version."""
+
+    slug = "invalid-artifact"
+
+
 class ConversionMismatch(LipschitzError):
     """The captured graph does not reproduce the original model, so any bound would be another function's."""
 

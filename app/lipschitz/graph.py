@@ -8,15 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from torch import Tensor
 from torch.fx import Node
 
+from app.lipschitz.artifact import digest, from_bytes
+from app.lipschitz.artifact.captured import Origin, TensorSpec
+from app.lipschitz.artifact.graphs import dependent_nodes, operator_name, short_name
 from app.lipschitz.catalog import OPERATORS
-from app.lipschitz.ingest import capture
-from app.lipschitz.ingest.captured import InputShapes, Origin, TensorSpec
-from app.lipschitz.ingest.dependence import dependent_nodes
-from app.lipschitz.ingest.dtypes import from_torch
-from app.lipschitz.ingest.labels import short_name
 
 MAX_SIZE = 30_000
 """Nodes and edges that are told; what comes after them is cut off."""
@@ -27,17 +24,15 @@ RULES = {info.operator: info.rule for info in OPERATORS}
 NOT_CALLED = {"placeholder": "input", "get_attr": "stored"}
 
 
-def graph(data: bytes, shapes: InputShapes | None = None) -> dict[str, Any]:
-    """The graph that the model in `data` is captured as, with `shapes` for what the file leaves open.
-
-    An operator without a rule is no error here. Raises the refusals of `capture`.
-    """
-    captured = capture(data, shapes)
+def graph(artifact: bytes) -> dict[str, Any]:
+    """The captured graph in an artifact. An operator without a rule is no error here. Raises InvalidArtifact."""
+    captured = from_bytes(artifact)
     *nodes, end = captured.graph.graph.nodes
     index = {node: position for position, node in enumerate(_first(nodes))}
     dependent = dependent_nodes(captured.graph)
     placeholders = [node for node in nodes if node.op == "placeholder"]
     return {
+        "graph": {"sha256": digest(artifact)},
         "nodes": [_record(node, index) | {"constant": node not in dependent} for node in index],
         "inputs": _ends(captured.inputs, placeholders, index),
         "outputs": _ends(captured.outputs, end.args[0], index),
@@ -58,14 +53,14 @@ def _first(nodes: Sequence[Node]) -> list[Node]:
 
 
 def _record(node: Node, index: Mapping[Node, int]) -> dict[str, Any]:
-    value, shape = node.meta.get("val"), node.meta.get("shape")
+    shape = node.meta.get("shape")
     return {
         "index": index[node],
         "name": node.name,
         "op": _operator(node),
         "inputs": [index[source] for source in node.all_input_nodes],
         "shape": None if shape is None else list(shape),
-        "datatype": from_torch(value.dtype) if isinstance(value, Tensor) else None,
+        "datatype": node.meta.get("datatype"),
         "parameters": math.prod(shape) if node.op == "get_attr" and shape is not None else 0,
         "rule": _rule(node),
         "origin": _origin(node),
@@ -74,7 +69,7 @@ def _record(node: Node, index: Mapping[Node, int]) -> dict[str, Any]:
 
 def _operator(node: Node) -> str:
     """'aten.addmm.default'; `getitem` is one result of an operator with several."""
-    return "getitem" if _is_item(node) else NOT_CALLED.get(node.op, str(node.target))
+    return "getitem" if _is_item(node) else NOT_CALLED.get(node.op) or operator_name(node)
 
 
 def _is_item(node: Node) -> bool:
@@ -84,7 +79,7 @@ def _is_item(node: Node) -> bool:
 def _rule(node: Node) -> str | None:
     """The operator's in the catalogue; a result's is that of its operator."""
     called = node.all_input_nodes[0] if _is_item(node) else node
-    return RULES.get(str(called.target))
+    return RULES.get(operator_name(called)) if called.op == "call_function" else None
 
 
 def _origin(node: Node) -> dict[str, str] | None:

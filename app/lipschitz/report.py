@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from app import __version__
+from app.lipschitz.artifact.captured import Captured, Inspection, TensorSpec
 from app.lipschitz.catalog import MethodInfo, method_named
 from app.lipschitz.errors import BracketViolation, NotGloballyLipschitz
-from app.lipschitz.ingest.captured import Captured, Inspection, TensorSpec
 from app.lipschitz.methods.walk import Step, shares, walk
 from app.lipschitz.network.nodes import Activation, Affine, Concat, Node, Nonlinear
 from app.lipschitz.operators.norm import NormBound

@@ -11,9 +11,8 @@ from typing import Any
 
 import torch
 
-from app.lipschitz.analysis import analyze
 from app.lipschitz.errors import LipschitzError
-from app.lipschitz.graph import graph
+from app.lipschitz.files import analyze, graph
 from app.lipschitz.ingest import inspect
 from app.worker import warmup
 from app.worker.admission import admit

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from app.lipschitz.analysis import analyze
+from app.lipschitz.files import analyze
 from app.lipschitz.ingest import inspect
 
 

@@ -71,7 +71,7 @@ def test_a_data_set_gives_a_lower_bound_and_a_centre(real: RunningService) -> No
 
 
 def test_a_certificate_can_be_checked(real: RunningService) -> None:
-    from app.lipschitz.certificate.verify import verify
+    from app.lipschitz.files import verify
 
     model = tiny_model()
     job = real.analyze(model, methods=["autolip", "lipsdp"]).json()

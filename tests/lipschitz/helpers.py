@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from app.lipschitz.ingest.captured import Captured, Inspection, TensorSpec
+from app.lipschitz.artifact.captured import Captured, Inspection, TensorSpec
 from app.lipschitz.ingest.trace import pure
 from app.lipschitz.methods.walk import walk
 from app.lipschitz.network.agreement import check_agreement

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from app.lipschitz.analysis import analyze
+from app.lipschitz.artifact.captured import TensorSpec
 from app.lipschitz.dataset import Dataset
 from app.lipschitz.errors import InvalidRequest
-from app.lipschitz.ingest.captured import TensorSpec
+from app.lipschitz.files import analyze
 from tests.lipschitz.onnx_networks import mlp, published
 
 IMAGE = (TensorSpec("x", "FP32", (1, 2, 3, 4)),)

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from app.lipschitz import graph as module
-from app.lipschitz.analysis import analyze
 from app.lipschitz.errors import DataDependentControlFlow, InvalidInputs, UnsupportedOperator
-from app.lipschitz.graph import graph
+from app.lipschitz.files import analyze, graph
 from app.worker.warmup import tiny_model
 from tests.lipschitz.ingest.test_torch_formats import export, script
 

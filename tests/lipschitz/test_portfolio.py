@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.lipschitz.analysis import analyze
+from app.lipschitz.files import analyze
 from tests.lipschitz.onnx_networks import mlp, published
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from app.lipschitz.analysis import analyze
 from app.lipschitz.errors import InvalidRequest
+from app.lipschitz.files import analyze
 from tests.lipschitz.onnx_networks import mlp, published
 
 EXACT = {

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from app.lipschitz.analysis import analyze
+from app.lipschitz.files import analyze
 from app.lipschitz.robustness import Certificates, share_verdict
 from tests.lipschitz.methods.test_margins import weights
 from tests.lipschitz.onnx_networks import mlp

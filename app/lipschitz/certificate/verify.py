@@ -7,7 +7,6 @@ the inequalities. Parts that only the service's own code could bound are reporte
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from app.lipschitz.analysis import make_problem
+from app.lipschitz.artifact import from_bytes
 from app.lipschitz.certificate.check import check_piece
 from app.lipschitz.certificate.export import node_records
 from app.lipschitz.certificate.fields import InvalidCertificate
@@ -24,14 +24,13 @@ from app.lipschitz.certificate.reading import read
 from app.lipschitz.certificate.record import Certificate, PieceRecord
 from app.lipschitz.deadline import NEVER
 from app.lipschitz.errors import LipschitzError
-from app.lipschitz.ingest import capture
 from app.lipschitz.network.inputs import with_input
 from app.lipschitz.problem import Problem
 from app.lipschitz.request import Request
 
 
-def verify(model: bytes, certificate: bytes) -> dict[str, Any]:
-    """Whether the certificate's bound is proved for the model.
+def verify(artifact: bytes, certificate: bytes, model_sha256: str) -> dict[str, Any]:
+    """Whether the certificate's bound is proved for the model whose captured graph is in `artifact`.
 
     Returns `valid`, the `bound` with its `method` and `function`, what the job `reported` (which nothing here proves),
     the `reasons` against the bound, its `pieces` with the `check` each has passed, the weakest `check` of all, and
@@ -43,7 +42,7 @@ def verify(model: bytes, certificate: bytes) -> dict[str, Any]:
         found = read(certificate)
         answer |= {"bound": found.bound, "method": found.method, "function": found.function}
         answer["reported"] = asdict(found.reported) if found.reported else None
-        problem = _problem(model, found)
+        problem = _problem(artifact, found, model_sha256)
         _check_shape(found, problem)
         answer["pieces"] = [_checked(problem, piece) for piece in found.pieces]
     except InvalidCertificate as reason:
@@ -57,13 +56,20 @@ def verify(model: bytes, certificate: bytes) -> dict[str, Any]:
     return answer | {"valid": valid, "check": weakest if valid else None, "seconds": time.monotonic() - started}
 
 
-def _problem(model: bytes, found: Certificate) -> Problem:
-    """The network, from the model's bytes."""
-    if hashlib.sha256(model).hexdigest() != found.sha256:
+def refused(certificate: bytes, reason: str) -> dict[str, Any]:
+    """The answer of `verify` where there is no captured graph to check the certificate on."""
+    found = read(certificate)
+    answer = {"bound": found.bound, "method": found.method, "function": found.function, "reported": None}
+    return answer | {"valid": False, "check": None, "reasons": [reason], "pieces": [], "seconds": 0.0}
+
+
+def _problem(artifact: bytes, found: Certificate, model_sha256: str) -> Problem:
+    """The network, from the captured graph."""
+    if model_sha256 != found.sha256:
         raise InvalidCertificate("the certificate is for another model: the hashes differ")
     request = Request.parse(found.function | {"methods": ["autolip"]})
     try:
-        captured = with_input(capture(model, request.inputs, seed=request.seed), request.input)
+        captured = with_input(from_bytes(artifact), request.input)
         return make_problem(captured, request, NEVER, lambda _: None)
     except (LookupError, RuntimeError, TypeError, ValueError) as error:
         raise InvalidCertificate(f"the certificate's function cannot be built from the model: {error}") from error

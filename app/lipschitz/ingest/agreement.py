@@ -1,57 +1,17 @@
-"""The gate: the captured graph must reproduce the original model, or no bound is given.
-
-The original (onnxruntime on the uploaded bytes, or the torch module itself) rounds in float32; the captured
-graph runs in float64. How far rounding alone may drive the two apart depends on the network's depth and
-conditioning, so it is measured: the same graph in the model's own precision differs from its float64 copy by
-some noise. Agreement means
-
-    max |original - captured| <= min(NOISE_FACTOR * noise + floor * max|y|, ceiling * max|y|)
-
-for every output on every sample. The factor covers another implementation's order of summation and its
-approximations of exp and erf. A deep but correctly captured network thus passes, while in a shallow network a
-tanh-approximated GELU (5e-4 away) does not pass for an exact one.
-"""
+"""Runs the original and the traced graph side by side, for `artifact.agreement` to compare."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.fx import GraphModule, Interpreter
 
-from app.lipschitz.errors import ConversionMismatch, InvalidModel, LipschitzError
+from app.lipschitz.artifact.agreement import Run
+from app.lipschitz.errors import InvalidModel, LipschitzError
 from app.lipschitz.ingest.messages import last_line
 from app.lipschitz.ingest.program import Function
-from app.lipschitz.ingest.promote import DoubleInterpreter
-
-aten = torch.ops.aten
-
-NOISE_FACTOR = 32.0
-
-FLOOR = {torch.float64: 1e-10, torch.float32: 1e-5}
-"""Relative tolerance that is always granted: about a hundred rounding errors."""
-
-CEILING = {torch.float64: 1e-6, torch.float32: 1e-3}
-"""Relative tolerance that is never exceeded; half precision is granted 5 %."""
-
-HALF = 5e-2
-
-SATURATING = frozenset({aten.sigmoid.default, aten._softmax.default, aten.tanh.default, aten.hardsigmoid.default})
-"""Bounded functions: runtimes approximate them to an absolute error, so their tails differ relatively."""
-
-SATURATION_ERROR = {torch.float64: 2.0**-50, torch.float32: 2.0**-22}
-"""Absolute tolerance where such a function takes part: two units in the last place of 1."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One sample's outputs in the model's own precision: by the original, and by the traced graph."""
-
-    inputs: Sequence[Tensor]
-    original: Sequence[Tensor]
-    traced: Sequence[Tensor]
 
 
 def run_both(traced: GraphModule, reference: Function, samples: Iterable[Sequence[Tensor]]) -> list[Run]:
@@ -63,24 +23,6 @@ def run_both(traced: GraphModule, reference: Function, samples: Iterable[Sequenc
         return [Run(x, _original(reference, x), Interpreter(traced).run(*x)) for x in samples]
 
 
-def check(captured: GraphModule, runs: Iterable[Run], output_names: Sequence[str]) -> None:
-    """Compare on every sample.
-
-    Raises ConversionMismatch where the two differ, InvalidModel where the original yields NaN or infinity on
-    every sample.
-    """
-    finite = False
-    saturating = any(node.target in SATURATING for node in captured.graph.nodes)
-    with torch.no_grad():
-        for run in runs:
-            wide = DoubleInterpreter(captured).run(*(x.double() for x in run.inputs))
-            _require_same_count(run.original, wide)
-            for name, y, y32, y64 in zip(output_names, run.original, run.traced, wide, strict=True):
-                finite |= _compare(name, y, y32, y64, saturating)
-    if not finite:
-        raise InvalidModel("The model yields NaN or infinite values on random inputs.")
-
-
 def _original(reference: Function, inputs: Sequence[Tensor]) -> list[Tensor]:
     try:
         return list(reference(*inputs))
@@ -88,32 +30,3 @@ def _original(reference: Function, inputs: Sequence[Tensor]) -> list[Tensor]:
         raise
     except Exception as error:  # onnxruntime's and TorchScript's own exception types
         raise InvalidModel(f"The original cannot be run on random inputs: {last_line(error)}") from error
-
-
-def _require_same_count(expected: Sequence[Tensor], found: Sequence[Tensor]) -> None:
-    if len(expected) != len(found):
-        raise ConversionMismatch(f"The original has {len(expected)} outputs, the captured graph {len(found)}.")
-
-
-def _compare(name: str, y: Tensor, y32: Tensor, y64: Tensor, saturating: bool) -> bool:
-    """Whether the output could be compared: it is finite. Raises where it differs."""
-    if y.shape != y64.shape:
-        raise ConversionMismatch(
-            f"Output '{name}' has shape {list(y.shape)} in the original and {list(y64.shape)} in the graph."
-        )
-    if not y.is_floating_point():
-        return True
-    original, narrow = y.double(), y32.double()
-    if not (original.isfinite().all() and narrow.isfinite().all() and y64.isfinite().all()):
-        return False
-    scale = float(original.abs().max()) if y.numel() else 0.0
-    noise = float((narrow - y64).abs().max()) if y.numel() else 0.0
-    error = float((original - y64).abs().max()) if y.numel() else 0.0
-    floor, ceiling = FLOOR.get(y.dtype, HALF), CEILING.get(y.dtype, HALF)
-    absolute = SATURATION_ERROR.get(y.dtype, HALF) if saturating else 0.0
-    if error > min(NOISE_FACTOR * noise + floor * scale, ceiling * scale) + absolute:
-        raise ConversionMismatch(
-            f"Output '{name}' of the captured graph differs from the original by {error:.3g} at magnitude "
-            f"{scale:.3g}, where rounding explains {noise:.3g}: it would be another function's bound."
-        )
-    return True

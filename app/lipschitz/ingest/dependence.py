@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 from torch.utils import _pytree as pytree
 
+from app.lipschitz.artifact.graphs import dependent_nodes
 from app.lipschitz.errors import DataDependentControlFlow, StatefulModel, UnsupportedOperator
 
 aten = torch.ops.aten
@@ -22,15 +23,6 @@ aten = torch.ops.aten
 _INDEXING = frozenset({aten.index.Tensor, aten.index_put.default, aten._unsafe_index.Tensor})
 _TABLES: dict[Any, int] = {aten.embedding.default: 1, aten.index_select.default: 2}
 _TAGS = frozenset({torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape})
-
-
-def dependent_nodes(graph: GraphModule) -> set[Node]:
-    """Nodes that depend on the inputs' values."""
-    found: set[Node] = set()
-    for node in graph.graph.nodes:
-        if node.op == "placeholder" or any(source in found for source in node.all_input_nodes):
-            found.add(node)
-    return found
 
 
 def refuse_dependence(graph: GraphModule) -> list[str]:

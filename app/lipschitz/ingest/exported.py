@@ -13,10 +13,11 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 from torch.utils import _pytree as pytree
 
+from app.lipschitz.artifact import dtypes
+from app.lipschitz.artifact.captured import InputShapes, Inspection, TensorSpec
+from app.lipschitz.artifact.graphs import short_name
 from app.lipschitz.errors import InvalidModel, UnsupportedOperator
-from app.lipschitz.ingest import dtypes, inputs, torch_module
-from app.lipschitz.ingest.captured import InputShapes, Inspection, TensorSpec
-from app.lipschitz.ingest.labels import short_name
+from app.lipschitz.ingest import inputs, torch_module
 from app.lipschitz.ingest.messages import first_line
 from app.lipschitz.ingest.program import Program
 

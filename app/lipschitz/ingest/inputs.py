@@ -9,9 +9,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from app.lipschitz.artifact import dtypes
+from app.lipschitz.artifact.captured import InputShapes, TensorSpec
 from app.lipschitz.errors import InvalidInputs, UnsupportedOperator
-from app.lipschitz.ingest import dtypes
-from app.lipschitz.ingest.captured import InputShapes, TensorSpec
 
 MAX_ELEMENTS = 1 << 28
 """Elements of one tensor that a run may be asked for."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch.fx import GraphModule, Node
 
-from app.lipschitz.ingest.captured import Origin
-from app.lipschitz.ingest.dependence import dependent_nodes
+from app.lipschitz.artifact.captured import Origin
+from app.lipschitz.artifact.graphs import dependent_nodes, short_name
 
 
 def label(graph: GraphModule, inputs: Sequence[str], constant_names: Mapping[int, str]) -> None:
@@ -40,10 +39,3 @@ def _label_constant(graph: GraphModule, node: Node, constant_names: Mapping[int,
         return
     node.meta["origin"] = Origin(name, "Parameter")
     owners[node] = name.rpartition(".")[0] or name
-
-
-def short_name(node: Node) -> str:
-    """'addmm' for aten.addmm.default."""
-    if isinstance(node.target, torch._ops.OpOverload):
-        return node.target._schema.name.rpartition("::")[2]
-    return node.name if node.op == "output" else getattr(node.target, "__name__", str(node.target))

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
-from app.lipschitz.ingest import dtypes
-from app.lipschitz.ingest.captured import Inspection, TensorSpec
+from app.lipschitz.artifact.captured import Inspection, TensorSpec
+from app.lipschitz.ingest.onnx_dtypes import from_onnx
 from app.lipschitz.ingest.onnx_file import nodes, tensors
 from app.lipschitz.ingest.onnx_ops import supports
 
@@ -31,7 +31,7 @@ def spec(value: ValueInfoProto) -> TensorSpec:
     """Datatype and shape as declared, -1 for open dimensions (0 too: some exporters write it for 'open')."""
     tensor = value.type.tensor_type
     shape = tuple(dim.dim_value if dim.dim_value > 0 else -1 for dim in tensor.shape.dim)
-    return TensorSpec(value.name, dtypes.from_onnx(tensor.elem_type), shape)
+    return TensorSpec(value.name, from_onnx(tensor.elem_type), shape)
 
 
 def symbols(value: ValueInfoProto) -> list[str] | None:

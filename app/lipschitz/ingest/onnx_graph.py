@@ -13,8 +13,8 @@ from contextlib import AbstractContextManager
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
 from torch import Tensor
 
+from app.lipschitz.artifact.captured import Origin
 from app.lipschitz.errors import DataDependentControlFlow, InvalidModel, LipschitzError, UnsupportedOperator
-from app.lipschitz.ingest.captured import Origin
 from app.lipschitz.ingest.messages import first_line
 from app.lipschitz.ingest.onnx_declared import declared_inputs, opset
 from app.lipschitz.ingest.onnx_ops import implementation, supports

@@ -11,9 +11,9 @@ import torch
 from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented
 from torch import Tensor
 
+from app.lipschitz.artifact.captured import InputShapes
 from app.lipschitz.errors import UnsupportedOperator
 from app.lipschitz.ingest import inputs, onnx_declared, onnx_file
-from app.lipschitz.ingest.captured import InputShapes
 from app.lipschitz.ingest.messages import first_line
 from app.lipschitz.ingest.onnx_graph import OnnxGraph
 from app.lipschitz.ingest.program import Function, Program

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from app.lipschitz.artifact import dtypes
+from app.lipschitz.artifact.agreement import Run, check
+from app.lipschitz.artifact.captured import Captured, InputShapes, Inspection, TensorSpec
+from app.lipschitz.artifact.writing import to_bytes
 from app.lipschitz.errors import InvalidModel
-from app.lipschitz.ingest import dtypes, exported, inputs, onnx_declared, onnx_file, onnx_program, torchscript
-from app.lipschitz.ingest.agreement import check, run_both
-from app.lipschitz.ingest.captured import Captured, InputShapes, Inspection, TensorSpec
+from app.lipschitz.ingest import exported, inputs, onnx_declared, onnx_file, onnx_program, torchscript
+from app.lipschitz.ingest.agreement import run_both
 from app.lipschitz.ingest.dependence import refuse_dependence
 from app.lipschitz.ingest.labels import label
 from app.lipschitz.ingest.promote import promote
@@ -17,6 +20,12 @@ from app.lipschitz.ingest.trace import clean, pure, trace
 
 SAMPLES = 3
 """Random inputs on which capture and original are compared."""
+
+SEED = 0
+"""Of those inputs: the artifact depends on the model, the shapes and this version alone."""
+
+CARRIED = 1
+"""Samples that go with the artifact, to be run again by its reader."""
 
 _INSPECT = {
     "onnx": lambda data: onnx_declared.inspect(onnx_file.parse(data)),
@@ -33,15 +42,25 @@ def inspect(data: bytes) -> Inspection:
         return _INSPECT[detect(data)](data)
 
 
-def capture(data: bytes, shapes: InputShapes | None = None, seed: int = 0) -> Captured:
+def capture(data: bytes, shapes: InputShapes | None = None) -> Captured:
     """The model as one float64 graph of ATen operators, compared with the original on random inputs.
 
     `shapes` gives what the file leaves open; a leading open dimension is taken as a batch of one. Raises the
     refusals of `app.lipschitz.errors`: nothing is captured unless it is the same function.
     """
+    return _captured(data, shapes)[0]
+
+
+def capture_artifact(data: bytes, shapes: InputShapes | None = None) -> bytes:
+    """The same as an artifact: all that later questions about the model need."""
+    captured, runs = _captured(data, shapes)
+    return to_bytes(captured, runs[:CARRIED])
+
+
+def _captured(data: bytes, shapes: InputShapes | None) -> tuple[Captured, list[Run]]:
     with _text_errors():
         program = _LOAD[detect(data)](data, shapes)
-    samples = list(inputs.samples(program.inputs, seed, SAMPLES))
+    samples = list(inputs.samples(program.inputs, SEED, SAMPLES))
     traced = trace(program, [x.clone() for x in samples[0]])
     found = refuse_dependence(traced)
     traced = pure(traced, samples[0])
@@ -56,7 +75,7 @@ def capture(data: bytes, shapes: InputShapes | None = None, seed: int = 0) -> Ca
         TensorSpec(name, dtypes.from_torch(y.dtype), tuple(y.shape))
         for name, y in zip(names, runs[0].original, strict=True)
     )
-    return Captured(captured, concrete, outputs, inspection, warnings)
+    return Captured(captured, concrete, outputs, inspection, warnings), runs
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from app.lipschitz.ingest.captured import Inspection, TensorSpec
+from app.lipschitz.artifact.captured import Inspection, TensorSpec
 
 Function = Callable[..., Sequence[Tensor]]
 """Tensors in (positional), flat list of tensors out."""

@@ -10,10 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx import Graph, GraphModule, Interpreter, Node
+from torch.fx import Graph, GraphModule, Node
 from torch.fx.node import map_aggregate
-
-from app.lipschitz.errors import UnsupportedOperator
 
 aten = torch.ops.aten
 
@@ -75,7 +73,7 @@ def _widen_source(node: Node, target: torch._ops.OpOverload) -> None:
 
 def _converted(source: Node) -> Node:
     node = source.graph.call_function(aten._to_copy.default, (source,), {"dtype": torch.float64})
-    node.meta = {key: source.meta[key] for key in ("origin", "shape") if key in source.meta}
+    node.meta = {key: source.meta[key] for key in ("origin", "shape", "datatype") if key in source.meta}
     return node
 
 
@@ -94,14 +92,3 @@ def _is_narrow(value: Any) -> bool:
 def _is_boolean(node: Node) -> bool:
     value = node.meta.get("val")
     return isinstance(value, Tensor) and value.dtype == torch.bool
-
-
-class DoubleInterpreter(Interpreter):
-    """Runs a promoted graph and makes sure that nothing fell back to a narrower type."""
-
-    def run_node(self, n: Node) -> Any:
-        """Evaluate one node."""
-        result = super().run_node(n)
-        if _is_narrow(result):
-            raise UnsupportedOperator(f"Operator {n.target} at '{n.meta['origin'].name}' computes in {result.dtype}.")
-        return result

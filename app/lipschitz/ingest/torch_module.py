@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.jit._fuser import optimized_execution
 from torch.utils import _pytree as pytree
 
+from app.lipschitz.artifact import dtypes
+from app.lipschitz.artifact.captured import Inspection, TensorSpec
 from app.lipschitz.errors import InvalidInputs, InvalidModel, StatefulModel, UnsupportedOperator
-from app.lipschitz.ingest import dtypes, inputs
-from app.lipschitz.ingest.captured import Inspection, TensorSpec
+from app.lipschitz.ingest import inputs
 from app.lipschitz.ingest.messages import last_line
 from app.lipschitz.ingest.program import Function, Program
 

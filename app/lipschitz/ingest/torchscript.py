@@ -13,9 +13,10 @@ from collections.abc import Iterator
 
 import torch
 
+from app.lipschitz.artifact import dtypes
+from app.lipschitz.artifact.captured import InputShapes, Inspection, TensorSpec
 from app.lipschitz.errors import InvalidModel, StatefulModel, UnsupportedOperator
-from app.lipschitz.ingest import dtypes, inputs, torch_module
-from app.lipschitz.ingest.captured import InputShapes, Inspection, TensorSpec
+from app.lipschitz.ingest import inputs, torch_module
 from app.lipschitz.ingest.messages import first_line
 from app.lipschitz.ingest.program import Program
 from app.lipschitz.ingest.proposal import missing_shapes

@@ -13,8 +13,9 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
 from torch.fx.node import Target
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from app.lipschitz.artifact import dtypes
+from app.lipschitz.artifact.captured import Origin
 from app.lipschitz.errors import StatefulModel
-from app.lipschitz.ingest.captured import Origin
 from app.lipschitz.ingest.program import Program
 
 aten = torch.ops.aten
@@ -97,7 +98,7 @@ def _overwrites(node: Node) -> bool:
 
 
 def clean(graph: GraphModule) -> None:
-    """Drop dead nodes and identities in place, and note every tensor's shape.
+    """Drop dead nodes and identities in place, and note every tensor's shape and type.
 
     Views become reshapes: memory layout is not part of the function and differs between element types.
     """
@@ -111,3 +112,4 @@ def clean(graph: GraphModule) -> None:
         value = node.meta.get("val")
         if isinstance(value, Tensor):
             node.meta["shape"] = tuple(value.shape)
+            node.meta["datatype"] = dtypes.from_torch(value.dtype)

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from app.lipschitz.artifact.captured import Captured
+from app.lipschitz.artifact.graphs import evaluate, results
 from app.lipschitz.domain import Domain, WholeSpace
 from app.lipschitz.errors import ConversionMismatch
-from app.lipschitz.ingest.captured import Captured
 from app.lipschitz.network.nodes import Network
 
 SCALES = (1.0, 0.1, 10.0)
@@ -39,6 +40,7 @@ def evaluate_graph(captured: Captured, outputs: Sequence[int], x: Tensor) -> Ten
     """The captured graph's chosen outputs at one flat input `(n,)`, laid end to end."""
     shapes = [spec.shape for spec in captured.inputs]
     pieces = x.cpu().split([torch.Size(shape).numel() for shape in shapes])
-    with torch.no_grad():
-        results = captured.graph(*(piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)))
-    return torch.cat([results[position].reshape(-1) for position in outputs]).to(x.device)
+    given = [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)]
+    ends = results(captured.graph)
+    values = evaluate(captured.graph, given, [ends[position] for position in outputs])
+    return torch.cat([value.reshape(-1) for value in values]).to(x.device)

@@ -10,8 +10,9 @@ import torch
 from torch import fx
 from torch._ops import OpOverload
 
+from app.lipschitz.artifact.captured import Captured, Origin
+from app.lipschitz.artifact.graphs import operator_name
 from app.lipschitz.errors import InvalidModel, LipschitzError, UnsupportedOperator
-from app.lipschitz.ingest.captured import Captured, Origin
 from app.lipschitz.network.builder import Builder
 from app.lipschitz.network.call import Call
 from app.lipschitz.network.folding import fold
@@ -68,7 +69,10 @@ def _by_rule(builder: Builder, node: fx.Node, values: dict[fx.Node, Any]) -> Any
     if node.target is operator.getitem:
         return _item(*args)
     kwargs: Any = fx.node.map_arg(node.kwargs, values.__getitem__)
-    assert isinstance(node.target, OpOverload), f"{node.target} is no ATen operator"
+    if not isinstance(node.target, OpOverload):
+        origin = _origin(node)
+        name = operator_name(node).removeprefix("aten.")
+        raise UnsupportedOperator(f"{name} at '{origin.name}' ({origin.op}) has no rule")
     call = Call.bind(node.target, args, kwargs, _origin(node))
     if not call.linears():
         return fold(call)

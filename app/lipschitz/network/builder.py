@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from app.lipschitz.ingest.captured import Origin
+from app.lipschitz.artifact.captured import Origin
 from app.lipschitz.network.nodes import (
     Activation,
     Affine,

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch._ops import OpOverload
 from torch.utils import _pytree as pytree
 
-from app.lipschitz.ingest.captured import Origin
+from app.lipschitz.artifact.captured import Origin
 from app.lipschitz.network.values import Constant, Linear
 
 

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, fx
 from torch._ops import OpOverload
 
+from app.lipschitz.artifact.captured import Origin
 from app.lipschitz.errors import LipschitzError
-from app.lipschitz.ingest.captured import Origin
 from app.lipschitz.network import constants
 from app.lipschitz.network.builder import Builder
 from app.lipschitz.network.call import Call

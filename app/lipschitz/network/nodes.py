@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from app.lipschitz.ingest.captured import Origin
+from app.lipschitz.artifact.captured import Origin
 from app.lipschitz.network.ends import Ends
 from app.lipschitz.network.scalar import Scalar
 from app.lipschitz.operators.base import LinearOperator, Shape

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, fx
 from torch._ops import OpOverload
 
-from app.lipschitz.ingest.captured import Origin
+from app.lipschitz.artifact.captured import Origin
 from app.lipschitz.network.builder import Builder
 from app.lipschitz.network.call import Call
 from app.lipschitz.network.ends import MARGIN, Ends

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from app.lipschitz.artifact.captured import Captured, Origin
 from app.lipschitz.errors import InvalidRequest
-from app.lipschitz.ingest.captured import Captured, Origin
 from app.lipschitz.network.nodes import Affine, Network, Term
 from app.lipschitz.operators import algebra
 from app.lipschitz.operators.dense import Dense

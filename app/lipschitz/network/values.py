@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from app.lipschitz.ingest.captured import Origin
+from app.lipschitz.artifact.captured import Origin
 from app.lipschitz.network.nodes import Node
 from app.lipschitz.operators import algebra
 from app.lipschitz.operators.base import LinearOperator, Shape

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from app.lipschitz.artifact.captured import Inspection, TensorSpec
 from app.lipschitz.errors import UnsupportedOperator
 from app.lipschitz.ingest import torch_module
-from app.lipschitz.ingest.captured import Inspection, TensorSpec
 from app.lipschitz.ingest.dependence import refuse_dependence
 from app.lipschitz.ingest.labels import label
 from app.lipschitz.ingest.program import Program

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import fx, nn
 
+from app.lipschitz.artifact.captured import Captured, Inspection, TensorSpec
+from app.lipschitz.artifact.graphs import dependent_nodes
 from app.lipschitz.errors import UnsupportedOperator
-from app.lipschitz.ingest.captured import Captured, Inspection, TensorSpec
-from app.lipschitz.ingest.dependence import dependent_nodes
 from app.lipschitz.methods.walk import walk
 from app.lipschitz.network.build import build
 from app.lipschitz.network.nodes import Affine, Concat, Input, Network

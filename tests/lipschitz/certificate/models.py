@@ -14,8 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from app.lipschitz.analysis import analyze
-from app.lipschitz.certificate.verify import verify
+from app.lipschitz.files import analyze, verify
 from tests.lipschitz.onnx_networks import mlp
 
 BOX = {"kind": "box", "lower": -0.3, "upper": 0.4}

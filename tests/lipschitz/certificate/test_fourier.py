@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from app.lipschitz.analysis import analyze
 from app.lipschitz.certificate import fourier
+from app.lipschitz.files import analyze
 from app.lipschitz.methods import pieces
 from tests.lipschitz.certificate.models import BOX, certified, changed, exported, verdict
 from tests.lipschitz.certificate.test_tampering import VALUES, places, put

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from app.lipschitz.analysis import analyze
 from app.lipschitz.certificate import faces
+from app.lipschitz.files import analyze
 from app.lipschitz.pairs import faces as pair_faces
 from app.lipschitz.pairs import factors as pair_factors
 from tests.lipschitz.certificate.models import BOX, certified, chain, changed, exported, verdict

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.lipschitz.certificate.verify import verify
+from app.lipschitz.files import verify
 from tests.lipschitz.certificate.models import certified, chain, changed, verdict
 from tests.lipschitz.onnx_networks import mlp, published
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from app.lipschitz.analysis import analyze
+from app.lipschitz.files import analyze
 from tests.lipschitz.certificate.models import BOX, certified, chain, exported, verdict
 from tests.lipschitz.ingest.exporters import NETWORKS, trained
 from tests.lipschitz.methods.test_lipsdp import Dense, Pooled, Residual

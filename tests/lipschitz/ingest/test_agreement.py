@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from app.lipschitz.artifact.agreement import check
+from app.lipschitz.artifact.captured import Origin
 from app.lipschitz.errors import ConversionMismatch, InvalidModel
-from app.lipschitz.ingest.agreement import check, run_both
-from app.lipschitz.ingest.captured import Origin
+from app.lipschitz.ingest.agreement import run_both
 from app.lipschitz.ingest.promote import promote
 
 Function = Callable[[Tensor], tuple[Tensor, ...]]

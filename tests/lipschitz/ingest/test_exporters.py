@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from app.lipschitz.artifact.captured import Captured
 from app.lipschitz.ingest import capture
-from app.lipschitz.ingest.captured import Captured
 from app.lipschitz.network.agreement import check_agreement
 from app.lipschitz.network.build import build
 from tests.lipschitz.helpers import autolip_of, captured

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import Interpreter
 
+from app.lipschitz.artifact.captured import Captured
 from app.lipschitz.errors import (
     DataDependentControlFlow,
     InvalidInputs,
@@ -21,7 +22,6 @@ from app.lipschitz.errors import (
     UnsupportedOperator,
 )
 from app.lipschitz.ingest import capture, inspect
-from app.lipschitz.ingest.captured import Captured
 from tests.lipschitz.ingest.onnx_models import mlp, weights
 
 

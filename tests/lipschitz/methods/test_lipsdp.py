@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from app.lipschitz.analysis import analyze
+from app.lipschitz.files import analyze
 from app.lipschitz.methods.lipsdp import planned
 from app.lipschitz.methods.pieces import cuts
 from tests.lipschitz.helpers import jacobian_norms, network_of

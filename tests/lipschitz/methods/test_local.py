@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from app.lipschitz.analysis import IMPLEMENTATIONS
+from app.lipschitz.artifact.captured import Captured
 from app.lipschitz.deadline import NEVER, Deadline
 from app.lipschitz.domain import Ball, Box, Domain
 from app.lipschitz.errors import NotGloballyLipschitz
-from app.lipschitz.ingest.captured import Captured
 from app.lipschitz.methods.autolip import autolip
 from app.lipschitz.methods.local import Local
 from app.lipschitz.methods.lower.gradient import gradient

@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from app.lipschitz.analysis import IMPLEMENTATIONS, analyze
+from app.lipschitz.analysis import IMPLEMENTATIONS
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.domain import Ball, Box, Domain, WholeSpace
 from app.lipschitz.errors import InvalidRequest
+from app.lipschitz.files import analyze
 from app.lipschitz.methods.lipsdp import lipsdp
 from app.lipschitz.methods.margins import PAIR_LENGTH, walked
 from app.lipschitz.methods.margins_local import ByWalk, local_margins

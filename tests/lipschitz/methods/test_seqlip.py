@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from app.lipschitz.analysis import analyze, make_problem
+from app.lipschitz.analysis import make_problem
 from app.lipschitz.errors import MethodSkipped
+from app.lipschitz.files import analyze
 from app.lipschitz.methods.autolip import autolip
 from app.lipschitz.methods.greedy_seqlip import greedy_seqlip
 from app.lipschitz.methods.seqlip import seqlip

@@ -14,7 +14,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from app.lipschitz.analysis import analyze
+from app.lipschitz.files import analyze
 from tests.lipschitz.helpers import ORDER
 from tests.lipschitz.onnx_networks import mlp, published
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from app.lipschitz.ingest import dtypes
+from app.lipschitz.artifact import dtypes
+from app.lipschitz.ingest.onnx_dtypes import from_onnx
 from app.lipschitz.ingest.onnx_ops.table import OPS, OnnxCall, axis_of, op
 
 Unary = Callable[[Tensor], Tensor]
@@ -194,7 +195,7 @@ def swish(call: OnnxCall) -> Tensor:
 def cast(call: OnnxCall) -> Tensor:
     """Change of element type."""
     try:
-        return call.tensor(0).to(dtypes.to_torch(dtypes.from_onnx(call.attr("to"))))
+        return call.tensor(0).to(dtypes.to_torch(from_onnx(call.attr("to"))))
     except KeyError as error:
         raise call.refuse("no such element type here") from error
 

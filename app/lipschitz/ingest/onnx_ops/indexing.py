@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from app.lipschitz.artifact import dtypes
 from app.lipschitz.errors import InvalidModel
-from app.lipschitz.ingest import dtypes
+from app.lipschitz.ingest.onnx_dtypes import from_onnx
 from app.lipschitz.ingest.onnx_ops.table import OnnxCall, axis_of, const, op
 
 
@@ -99,7 +100,7 @@ def _addresses(indices: Tensor) -> tuple[Tensor, ...]:
 def identity_like(call: OnnxCall) -> Tensor:
     """Ones on a diagonal, in the shape of a matrix."""
     x, k = call.tensor(0), call.attr("k", 0)
-    dtype = dtypes.to_torch(dtypes.from_onnx(call.attr("dtype"))) if "dtype" in call.attributes else x.dtype
+    dtype = dtypes.to_torch(from_onnx(call.attr("dtype"))) if "dtype" in call.attributes else x.dtype
     rows, columns = torch.arange(x.shape[0]).unsqueeze(1), torch.arange(x.shape[1])
     diagonal: Tensor = columns - rows == k
     return diagonal.to(dtype)

@@ -10,8 +10,8 @@ import math
 import torch
 from torch import Tensor
 
+from app.lipschitz.artifact.captured import Origin
 from app.lipschitz.errors import UnsupportedOperator
-from app.lipschitz.ingest.captured import Origin
 from app.lipschitz.network.builder import Builder
 from app.lipschitz.network.call import Call
 from app.lipschitz.network.nodes import MatrixProduct, Nonlinear, Product

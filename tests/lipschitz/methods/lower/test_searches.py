@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from app.lipschitz.analysis import analyze
 from app.lipschitz.catalog import method_named
 from app.lipschitz.dataset import Dataset
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.domain import Ball, Box, Domain, WholeSpace
 from app.lipschitz.errors import MethodSkipped
+from app.lipschitz.files import analyze
 from app.lipschitz.methods.lower.annealing import annealing
 from app.lipschitz.methods.lower.dataset import dataset
 from app.lipschitz.methods.lower.gradient import gradient

@@ -1,0 +1,51 @@
+"""The library on model files, in one process: capture, then ask. For files that you trust.
+
+The service does the two in two processes, as a model's file may be a program.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from app.lipschitz import analysis
+from app.lipschitz import graph as captured_graph
+from app.lipschitz.artifact.captured import InputShapes
+from app.lipschitz.certificate import verify as certificates
+from app.lipschitz.certificate.fields import InvalidCertificate
+from app.lipschitz.certificate.reading import read
+from app.lipschitz.errors import LipschitzError
+from app.lipschitz.ingest import capture_artifact
+from app.lipschitz.problem import Progress
+
+
+def analyze(
+    model: bytes, fields: dict[str, Any], progress: Progress = lambda _: None, dataset: bytes | None = None
+) -> dict[str, Any]:
+    """`analysis.analyze` of a model's file. Raises the refusals of the capture as well."""
+    progress({"phase": "reading"})
+    artifact = capture_artifact(model, fields.get("inputs"))
+    return analysis.analyze(artifact, fields, progress, dataset, _digest(model))
+
+
+def graph(model: bytes, shapes: InputShapes | None = None) -> dict[str, Any]:
+    """`graph.graph` of a model's file, with `shapes` for what it leaves open."""
+    return captured_graph.graph(capture_artifact(model, shapes))
+
+
+def verify(model: bytes, certificate: bytes) -> dict[str, Any]:
+    """`certificate.verify.verify` of a model's file, which is captured only for a certificate that is about it."""
+    sha256, artifact = _digest(model), b""
+    try:
+        found = read(certificate)
+        if found.sha256 == sha256:
+            artifact = capture_artifact(model, found.function.get("inputs"))
+    except InvalidCertificate:
+        pass  # which `verify` reports
+    except (LipschitzError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        return certificates.refused(certificate, f"the model cannot be captured: {error}")
+    return certificates.verify(artifact, certificate, sha256)
+
+
+def _digest(model: bytes) -> str:
+    return hashlib.sha256(model).hexdigest()
