@@ -9,8 +9,8 @@ import onnx
 import pytest
 
 from app.lipschitz import analysis
-from app.lipschitz.analysis import analyze
 from app.lipschitz.errors import LipschitzError, MethodSkipped, NotGloballyLipschitz
+from app.lipschitz.files import analyze
 from tests.lipschitz.onnx_networks import mlp
 
 WEIGHTS = [np.array([[1.0, 2.0], [1.0, 2.0], [0.0, 0.0]]), np.array([[1.0, -1.0, 3.0]])]
