@@ -80,7 +80,7 @@ def row(chain: nn.Sequential, channels: Sequence[int], side: int, gap: float = 1
 def _problem(chain: nn.Sequential, channels: int, side: int) -> Problem:
     shape = (1, channels, side, side)
     request = Request.parse({"methods": ["gradient"], "budget_s": 3600})
-    captured = capture(exported(chain.requires_grad_(False), shape), request.inputs, seed=0)
+    captured = capture(exported(chain.requires_grad_(False), shape), request.inputs)
     return make_problem(captured, request, NEVER, lambda _: None)
 
 
