@@ -208,6 +208,18 @@ class ForeignHost(Problem):
     status, slug, title = 421, "foreign-host", "The service does not answer under this name"
 
 
+class RequestTimeout(Problem):
+    """The client sent its request too slowly."""
+
+    status, slug, title = 408, "request-timeout", "The request came too slowly"
+
+
+class HeaderTooLarge(Problem):
+    """The request's line and headers exceed the cap."""
+
+    status, slug, title = 431, "header-too-large", "The request's headers are too large"
+
+
 class RequestRefused(Problem):
     """Any other status that the HTTP framework answers with."""
 
@@ -383,6 +395,12 @@ class Busy(Problem):
     """No worker could take the file in time."""
 
     status, slug, title = 503, "busy", "No worker is free"
+
+
+class TooManyConnections(Problem):
+    """As many connections are open as the service, or one address, may have, and all are in use."""
+
+    status, slug, title = 503, "too-many-connections", "Too many connections are open"
 
 
 class DatabaseUnavailable(Problem):

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
+from functools import partial
 from types import FrameType
+from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
 
 from app.api.drain import Drain
+from app.server_connections import Connections, Limits
+from app.server_protocol import LimitedProtocol
 from app.settings import Settings
 
+TICKS = 10
 LAST_S = 1
 """Time that requests have which are still open after the drain, in seconds."""
 
@@ -19,10 +25,14 @@ class DrainingServer(uvicorn.Server):
     """Goes on answering after a signal until no request is open, at most for the time that those have."""
 
     def __init__(self, service: FastAPI, settings: Settings) -> None:
+        limits = Limits.of(settings)
+        self._crowd = Connections(limits)
         config = uvicorn.Config(
             service,
             host=settings.host,
             port=settings.port,
+            http=cast(type[asyncio.Protocol], partial(LimitedProtocol, limits, self._crowd)),
+            ws="none",
             timeout_graceful_shutdown=LAST_S,
             log_config=None,
             access_log=False,
@@ -39,7 +49,9 @@ class DrainingServer(uvicorn.Server):
         self._drain.begin()
 
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second: whether it is time to stop."""
+        """Ten times a second: whether it is time to stop. Slow clients are looked for once a second."""
+        if counter % TICKS == 0:
+            self._crowd.sweep(asyncio.get_running_loop().time())
         is_time = await super().on_tick(counter)
         if not self._drain.is_on:
             return is_time

@@ -94,6 +94,28 @@ class Settings(BaseSettings):
         "keys answers, and from whose pages a service behind a proxy takes requests; each with or without a port, e.g. "
         "`lip.lan,10.1.0.0/16,lip.example:8443`.",
     )
+    max_connections: int = Field(
+        default=1000,
+        ge=1,
+        description="Most connections at a time; those that wait for their client yield to new ones.",
+    )
+    max_connections_per_address: int = Field(
+        default=800, ge=1, description="Most connections of one address, or of one IPv6 network (/64)."
+    )
+    max_header_bytes: int = Field(
+        default=64 * 2**10, ge=4096, description="Largest head of a request: its line and its headers."
+    )
+    header_timeout_s: float = Field(
+        default=10, gt=0, description="Time that a client has for the head of a request, in seconds."
+    )
+    stall_timeout_s: float = Field(
+        default=30,
+        gt=0,
+        description="How long a client may send or take less than `LIPSERVE_MIN_CLIENT_RATE`, in seconds.",
+    )
+    min_client_rate: float = Field(
+        default=1024, gt=0, description="Slowest that a body may come and an answer be taken, in bytes a second."
+    )
     idempotency_s: float = Field(
         default=86_400, gt=0, description="How long the answer to an Idempotency-Key is kept, in seconds."
     )

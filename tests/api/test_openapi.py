@@ -21,6 +21,7 @@ IN_JOBS_ONLY = {
 }  # fmt: skip
 ANYWHERE = {
     "internal-error", "database-unavailable", "not-found", "method-not-allowed", "request-refused", "foreign-host",
+    "request-timeout", "header-too-large", "too-many-connections",
 }  # fmt: skip
 
 
