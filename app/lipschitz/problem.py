@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -17,14 +17,18 @@ from app.lipschitz.domain import Domain
 from app.lipschitz.methods.local import Local
 from app.lipschitz.network.nodes import Network
 from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.norm import Norm, NormBound, norm
+from app.lipschitz.operators.norm import Norm, NormBound
+from app.lipschitz.operators.norms import Norms
 
 Progress = Callable[[dict[str, object]], None]
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """One network, one norm, one domain; `norm_of` computes each operator's norm once for all methods."""
+    """One network, one norm, one domain; `norm_of` proves each operator's norm once for all methods.
+
+    No method works beyond `deadline`.
+    """
 
     captured: Captured
     network: Network
@@ -34,18 +38,22 @@ class Problem:
     deadline: Deadline
     progress: Progress
     dataset: Dataset | None = None
-    _norms: dict[LinearOperator, NormBound] = field(default_factory=dict)
+    norms: Norms = field(default_factory=Norms)
 
     @cached_property
     def local(self) -> Local:
         """The constants of nonlinear nodes on the domain."""
-        return Local(self.network, self.domain)
+        return Local(self.network, self.domain, self.deadline)
 
     def norm_of(self, operator: LinearOperator) -> NormBound:
-        """Certified upper and witnessed lower p-norm of an operator."""
-        if operator not in self._norms:
-            self._norms[operator] = norm(operator, self.p)
-        return self._norms[operator]
+        """Certified upper and witnessed lower p-norm of an operator, as good as the deadline allows."""
+        return self.norms.of(operator, self.p, self.deadline)
+
+    def until(self, deadline: Deadline) -> Problem:
+        """The same problem, with all that is known of it, for a method that has to end sooner."""
+        twin = replace(self, deadline=deadline)
+        twin.__dict__["local"] = self.local
+        return twin
 
 
 @dataclass(frozen=True, eq=False)

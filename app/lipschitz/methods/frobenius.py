@@ -14,5 +14,5 @@ def frobenius(problem: Problem, options: dict[str, Any]) -> Estimate:
     """The certified upper bound, for the 2-norm only; takes no options."""
     if problem.p != "2":
         raise MethodSkipped(f"the Frobenius norm bounds the 2-norm, not the {problem.p}-norm: ask for autolip")
-    steps = walk(problem.network, problem.p, frobenius_norm, problem.local)
+    steps = walk(problem.network, problem.p, lambda operator: frobenius_norm(operator, problem.deadline), problem.local)
     return Estimate("frobenius", steps[-1].cumulative)

@@ -15,6 +15,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from app.lipschitz.deadline import NEVER, Deadline
 from app.lipschitz.domain import Box, Domain, WholeSpace
 from app.lipschitz.network.intervals import Interval, propagate
 from app.lipschitz.network.nodes import Activation, MatrixProduct, Network, Node, Nonlinear
@@ -39,6 +40,7 @@ class Local:
 
     network: Network
     domain: Domain = field(default_factory=WholeSpace)
+    deadline: Deadline = NEVER
     _folded: dict[object, LinearOperator] = field(default_factory=dict)
 
     @cached_property
@@ -100,7 +102,7 @@ class Local:
         the right; those of a matrix are at most those of its magnitudes.
         """
         left, right = (matrices[0] for matrices in node.factors(*map(self.magnitudes, node.sources)))
-        first, second = _matrix_norm(right.mT, p), _matrix_norm(left, p)
+        first, second = (_matrix_norm(matrices, p, self.deadline) for matrices in (right.mT, left))
         if node.stochastic:
             second = min(second, stochastic_norm(left, p))
         return first, second
@@ -145,12 +147,12 @@ def _is_quick(operator: LinearOperator) -> bool:
     return 2.0 * small * (small * large + work(operator)) <= QUICK
 
 
-def _matrix_norm(matrices: Tensor, p: Norm) -> float:
+def _matrix_norm(matrices: Tensor, p: Norm, deadline: Deadline) -> float:
     """The largest p-norm of a batch `(b, o, i)`; infinite where an entry is."""
     if not bool(torch.isfinite(matrices).all()):
         return math.inf
     b, o, i = matrices.shape
-    return norm(Dense((b, i), (b, o), matrices.contiguous()), p).upper
+    return norm(Dense((b, i), (b, o), matrices.contiguous()), p, deadline).upper
 
 
 def stochastic_norm(matrices: Tensor, p: Norm) -> float:

@@ -16,6 +16,7 @@ from app.lipschitz.methods.margins import walked
 from app.lipschitz.methods.margins_sdp import batch_of, between, is_semidefinite, last_piece, least_constants
 from app.lipschitz.methods.pieces import constants_within
 from app.lipschitz.network.nodes import Activation
+from app.lipschitz.operators.norms import Norms
 from app.lipschitz.problem import Problem
 from app.lipschitz.sdp.interior import Iterate
 from app.lipschitz.sdp.region import LEAST_WIDTH, Region, region_of, varying
@@ -67,7 +68,7 @@ class ByWalk(LocalMargins):
 
     def _on(self, point: Tensor, radius: float) -> Tensor:
         """All pairs on one ball; norms with the ball's slopes folded in are of no use to others."""
-        return walked(replace(self.problem, domain=Ball(point, radius, self.problem.p), _norms={}))
+        return walked(replace(self.problem, domain=Ball(point, radius, self.problem.p), norms=Norms()))
 
 
 @dataclass(frozen=True, eq=False)

@@ -87,7 +87,7 @@ def is_semidefinite(piece: Piece) -> bool:
 def _before(problem: Problem, start: Node, options: dict[str, Any], deadline: Deadline) -> float:
     """The constant of everything before the last piece."""
     nodes = problem.network.nodes
-    head = replace(problem, network=Network(nodes[: nodes.index(start) + 1]))
+    head = replace(problem, network=Network(nodes[: nodes.index(start) + 1]), progress=lambda _: None)
     if start is head.network.input:
         return 1.0
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from app.lipschitz.deadline import NEVER, Deadline
 from app.lipschitz.operators.base import LinearOperator
 from app.lipschitz.operators.composite import Composed
 from app.lipschitz.operators.dense_norm import spectral_norm
@@ -30,20 +31,24 @@ def _triangular(a: Tensor) -> tuple[Tensor, float]:
     return r, up_add(residual, rounding)
 
 
-def _product_norm(left: tuple[Tensor, float], right: tuple[Tensor, float]) -> float:
+def _product_norm(left: tuple[Tensor, float], right: tuple[Tensor, float], deadline: Deadline) -> float:
     (a, a_error), (b, b_error) = left, right
+    deadline.begin(4.0 * a.shape[1] ** 2 * len(a))
     r, defect = _triangular(a)
-    a_norm, b_norm = spectral_norm(r.unsqueeze(0)).upper, spectral_norm(b.unsqueeze(0)).upper
+    a_norm, b_norm = (spectral_norm(matrix.unsqueeze(0), deadline).upper for matrix in (r, b))
     a_norm = up_sqrt(up_add(up_mul(a_norm, a_norm), defect))
     rounding = up_mul(gamma(r.shape[0] + 1), up_mul(_frobenius(r), _frobenius(b)))
-    core = up_add(spectral_norm((r @ b).unsqueeze(0)).upper, rounding)
+    core = up_add(spectral_norm((r @ b).unsqueeze(0), deadline).upper, rounding)
     stored = up_sqrt(up_add(up_mul(core, core), up_mul(defect, up_mul(b_norm, b_norm))))
     cross = [up_mul(a_error, b_norm), up_mul(a_norm, b_error), up_mul(a_error, b_error)]
     return up_add(stored, up_sum(cross))
 
 
-def bottleneck_norm(parts: tuple[LinearOperator, ...]) -> float | None:
-    """Upper bound of ||parts[0] ... parts[-1]||_2, stored numbers; None when no dimension is small enough."""
+def bottleneck_norm(parts: tuple[LinearOperator, ...], deadline: Deadline = NEVER) -> float | None:
+    """Upper bound of ||parts[0] ... parts[-1]||_2, stored numbers; None when no dimension is small enough.
+
+    OutOfTime where the next step would end after the deadline.
+    """
     inner = [part.in_size for part in parts[:-1]]
     cut = inner.index(min(inner)) + 1
     if inner[cut - 1] >= min(parts[0].out_size, parts[-1].in_size):
@@ -51,4 +56,4 @@ def bottleneck_norm(parts: tuple[LinearOperator, ...]) -> float | None:
     left, right = Composed(parts[:cut]), Composed(parts[cut:])
     if not (affordable(left) and affordable(right)):
         return None
-    return _product_norm(matrix_with_error(left), matrix_with_error(right))
+    return _product_norm(matrix_with_error(left, deadline), matrix_with_error(right, deadline), deadline)

@@ -24,6 +24,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from app.lipschitz.deadline import NEVER, Deadline
 from app.lipschitz.operators.base import Shape
 from app.lipschitz.operators.composite import Adjoint
 from app.lipschitz.operators.convolution import Convolution, single_image
@@ -68,12 +69,13 @@ def _autocorrelation(kernel: Tensor, tau: tuple[int, ...]) -> Tensor:
     return torch.bmm(ahead, behind.mT)
 
 
-def _symbols(kernel: Tensor, sides: Shape) -> _Symbols:
+def _symbols(kernel: Tensor, sides: Shape, deadline: Deadline) -> _Symbols:
     offsets = _half_offsets(tuple(kernel.shape[2:-1]))
     groups, s = kernel.shape[:2]
     even = kernel.new_empty(len(offsets), groups, s, s)
     odd = torch.empty_like(even)
     for k, tau in enumerate(offsets):
+        deadline.check()
         c = _autocorrelation(kernel, tau)
         even[k], odd[k] = c + c.mT, c - c.mT
     even[0] /= 2.0
@@ -108,7 +110,7 @@ def _frequency_chunks(symbols: _Symbols) -> Iterator[Tensor]:
         yield torch.stack(torch.unravel_index(flat, sides), dim=1)
 
 
-def _verified(symbols: _Symbols) -> tuple[float, Tensor]:
+def _verified(symbols: _Symbols, deadline: Deadline) -> tuple[float, Tensor]:
     """A level above every symbol, and the chunk of frequencies that raised it last."""
     # The mean of the eigenvalues over all frequencies is trace(C_0) / s, with all taps that share a place on the
     # torus taken together: a start below the largest one.
@@ -118,7 +120,8 @@ def _verified(symbols: _Symbols) -> tuple[float, Tensor]:
     level = max(0.0, float(c_0.diagonal(dim1=1, dim2=2).mean(1).max()))
     highest = symbols.offsets[:1]
     for frequencies in _frequency_chunks(symbols):
-        raised = verified_level(_evaluated(symbols, frequencies), level)
+        deadline.check()
+        raised = verified_level(_evaluated(symbols, frequencies), level, deadline)
         if raised > level:
             level, highest = raised, frequencies
     return level, highest
@@ -148,11 +151,12 @@ def _smaller_side(kernel: Tensor) -> tuple[Tensor, bool]:
     return kernel.flip(taps).permute(0, 2, *taps, 1), True
 
 
-def torus_norm(convolution: Convolution) -> Bracket:
+def torus_norm(convolution: Convolution, deadline: Deadline = NEVER, witnessing: Deadline = NEVER) -> Bracket:
     """Certified upper and witnessed lower bound of the 2-norm, whatever the image size.
 
     The upper bound is at most sqrt(||S||_1 ||S||_inf); equality with the torus holds to about ten digits.
-    A single tap (1x1 kernels, patch embeddings) makes all symbols equal, so one frequency suffices.
+    A single tap (1x1 kernels, patch embeddings) makes all symbols equal, so one frequency suffices. OutOfTime at the
+    deadline; the search for a better witness ends when `witnessing` does.
     """
     kernel, exponent = normalised(convolution.kernel)
     if not bool(kernel.any()):
@@ -163,8 +167,8 @@ def torus_norm(convolution: Convolution) -> Bracket:
     hoelder = up_sqrt(up_mul(columns, rows))
     smaller, on_inputs = _smaller_side(torus.kernel)
     sides = torus.sides if math.prod(torus.taps) > 1 else (1,) * len(torus.sides)
-    symbols = _symbols(smaller, sides)
-    level, highest = _verified(symbols)
+    symbols = _symbols(smaller, sides, deadline)
+    level, highest = _verified(symbols, deadline)
     terms = math.prod(smaller.shape[2:]) + len(symbols.offsets) + 128
     error = up_mul(2.0 * gamma(terms), up_mul(columns, rows))
     proved = up_sqrt(proved_eigenvalue(level, symbols.side, error, hermitian=True))
@@ -173,5 +177,5 @@ def torus_norm(convolution: Convolution) -> Bracket:
         amplitude = mode.amplitude.new_zeros(torus.channels).index_copy(0, torus.used, mode.amplitude)
         mode = mode._replace(amplitude=amplitude)
     start = wave(scaled, mode, on_inputs=on_inputs)
-    lower = witnessed(scaled if on_inputs else Adjoint(scaled), start)
+    lower = witnessed(scaled if on_inputs else Adjoint(scaled), start, witnessing)
     return Bracket(up_ldexp(min(hoelder, proved), exponent), math.ldexp(lower, exponent))

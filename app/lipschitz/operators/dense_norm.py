@@ -8,8 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from app.lipschitz.deadline import NEVER, Deadline
 from app.lipschitz.operators.gram import MARGIN, proved_eigenvalue, top_pair, verified_level
 from app.lipschitz.operators.rounding import gamma, up_ldexp, up_mul, up_sqrt, widened
+from app.lipschitz.pace import CHOLESKY
 
 
 class Bracket(NamedTuple):
@@ -55,17 +57,21 @@ def _witnessed(a: Tensor, y: Tensor, size: float) -> float:
     return max(0.0, ratio * (1.0 - 4.0 * gamma(terms)) - 2.0 * gamma(terms) * size)
 
 
-def spectral_norm(matrices: Tensor) -> Bracket:
-    """Largest singular value over a batch `(b, o, i)`; work 2 s^2 l and memory s^2 for sides s <= l."""
+def spectral_norm(matrices: Tensor, deadline: Deadline = NEVER) -> Bracket:
+    """Largest singular value over a batch `(b, o, i)`; work 2 s^2 l and memory s^2 for sides s <= l.
+
+    OutOfTime where the next step would end after the deadline.
+    """
     scaled, exponent = normalised(matrices)
     if scaled.numel() == 0 or not bool(scaled.any()):
         return Bracket(0.0, 0.0)
     a = scaled if scaled.shape[1] <= scaled.shape[2] else scaled.mT
+    deadline.begin(len(a) * (float(a.shape[1]) ** 2 * a.shape[2] + CHOLESKY * float(a.shape[1]) ** 3))
     gram = a @ a.mT
     error, size = _gram_error(a)
     strongest = 0 if len(gram) == 1 else int(torch.linalg.matrix_norm(gram).argmax())
-    guess, y = top_pair(gram[strongest])
-    level = verified_level(gram, guess * (1.0 + MARGIN))
+    guess, y = top_pair(gram[strongest], deadline)
+    level = verified_level(gram, guess * (1.0 + MARGIN), deadline)
     upper = up_sqrt(proved_eigenvalue(level, gram.shape[-1], error, hermitian=False))
     lower = _witnessed(a[strongest], y, size)
     return Bracket(up_ldexp(upper, exponent), math.ldexp(lower, exponent) * (1.0 - 2.0**-50))

@@ -13,7 +13,9 @@ import math
 import torch
 from torch import Tensor
 
+from app.lipschitz.deadline import NEVER, Deadline
 from app.lipschitz.operators.rounding import UNIT, gamma, up_add, up_mul
+from app.lipschitz.pace import CHOLESKY, EIGENVALUES
 
 MARGIN = 1e-11
 """A level lies this much above the guessed eigenvalue, relative."""
@@ -29,10 +31,10 @@ def deterministic_start(n: int, like: Tensor) -> Tensor:
     return torch.sin(steps * steps).to(like.dtype)
 
 
-def lanczos_pairs(gram: Tensor, *, max_steps: int = 200) -> tuple[Tensor, Tensor]:
+def lanczos_pairs(gram: Tensor, *, max_steps: int = 200, deadline: Deadline = NEVER) -> tuple[Tensor, Tensor]:
     """Largest Ritz values `(b,)`, estimates from below, and their vectors `(b, n)`, of Hermitian `(b, n, n)`.
 
-    Full reorthogonalisation; stops when the estimated error is in the twelfth digit.
+    Full reorthogonalisation; stops when the estimated error is in the twelfth digit, or at the deadline.
     """
     b, n, _ = gram.shape
     steps = min(max_steps, n)
@@ -50,7 +52,7 @@ def lanczos_pairs(gram: Tensor, *, max_steps: int = 200) -> tuple[Tensor, Tensor
         beta = torch.linalg.vector_norm(w.squeeze(2), dim=1)
         if k % 8 == 7 or k == steps - 1:
             ritz, weights = torch.linalg.eigh(tridiagonal[:, : k + 1, : k + 1])
-            if bool((_ritz_error(ritz, weights, beta) <= 1e-12 * ritz[:, -1]).all()):
+            if bool((_ritz_error(ritz, weights, beta) <= 1e-12 * ritz[:, -1]).all()) or deadline.passed:
                 break
         if k + 1 < steps:
             beta, v = _next_vector(w, beta, known, tridiagonal[:, k, k])
@@ -82,12 +84,12 @@ def _ritz_error(ritz: Tensor, weights: Tensor, beta: Tensor) -> Tensor:
     return residual.square() / (ritz[:, -1] - ritz[:, -2]).clamp(min=1e-290)
 
 
-def top_pair(gram: Tensor) -> tuple[float, Tensor]:
+def top_pair(gram: Tensor, deadline: Deadline = NEVER) -> tuple[float, Tensor]:
     """The largest eigenvalue of `(n, n)`, guessed from below, and a unit vector `(n,)` near its eigenvector."""
     if gram.shape[-1] <= _DIRECT:
         values, vectors = torch.linalg.eigh(gram)
         return float(values[-1]), vectors[:, -1]
-    found, rows = lanczos_pairs(gram.unsqueeze(0))
+    found, rows = lanczos_pairs(gram.unsqueeze(0), deadline=deadline)
     return float(found[0]), rows[0]
 
 
@@ -102,12 +104,13 @@ def ranking(gram: Tensor) -> Tensor:
     return growth
 
 
-def _peak(gram: Tensor, *, exact: bool) -> float:
+def _peak(gram: Tensor, deadline: Deadline, *, exact: bool) -> float:
     if gram.shape[0] > _CANDIDATES:
         gram = gram[torch.topk(ranking(gram), _CANDIDATES).indices]
     if exact or gram.shape[-1] <= _DIRECT:
+        deadline.begin(EIGENVALUES * len(gram) * gram.shape[-1] ** 3)
         return float(torch.linalg.eigvalsh(gram)[:, -1].max())
-    return float(lanczos_pairs(gram)[0].max())
+    return float(lanczos_pairs(gram, deadline=deadline)[0].max())
 
 
 def has_factor(gram: Tensor, level: float) -> Tensor:
@@ -120,23 +123,24 @@ def has_factor(gram: Tensor, level: float) -> Tensor:
     return proved
 
 
-def verified_level(gram: Tensor, level: float) -> float:
+def verified_level(gram: Tensor, level: float, deadline: Deadline = NEVER) -> float:
     """A level, at least `level`, for which level I - G has a Cholesky factor for every G of `(b, n, n)`.
 
     Infinity when no level within the last margin passes (the caller then keeps its other bounds).
-    Levels only rise, so what passed for an earlier batch stays proved.
+    Levels only rise, so what passed for an earlier batch stays proved. OutOfTime where a step would end too late.
     """
     if gram.shape[-1] == 1:
         return max(level, float(gram.real.max()))
     pending = gram
     for attempt in range(_ATTEMPTS):
         if level > 0.0:
+            deadline.begin(CHOLESKY * len(pending) * pending.shape[-1] ** 3)
             pending = pending[~has_factor(pending, level)]
         if pending.shape[0] == 0:
             return level
         # The first rounds meet new frequencies, not a wrong guess; only later ones need more room.
         margin = MARGIN * 10.0 ** max(0, attempt - 2)
-        level = max(level, _peak(pending, exact=attempt > 0) * (1.0 + margin))
+        level = max(level, _peak(pending, deadline, exact=attempt > 0) * (1.0 + margin))
     return math.inf
 
 

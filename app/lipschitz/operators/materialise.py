@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
+from app.lipschitz.deadline import NEVER, Deadline
 from app.lipschitz.operators.base import LinearOperator
 from app.lipschitz.operators.composite import leaves, work
 from app.lipschitz.operators.rounding import gamma, up_mul, up_sqrt
@@ -17,6 +19,8 @@ _COMPOSITE_LIMITS = (4096, 1e11)
 """Smaller side and multiplications. A composite may cost more: its parts bound it only loosely."""
 
 _DECADES = 80.0
+_STRIDE_WORK = 2e8
+"""Multiplications between two looks at the clock."""
 
 
 def affordable(operator: LinearOperator) -> bool:
@@ -44,12 +48,27 @@ def moderate(operator: LinearOperator) -> bool:
     return math.fsum(abs(math.log10(size)) for size in sizes if size > 0.0) <= _DECADES
 
 
-def matrix_with_error(operator: LinearOperator) -> tuple[Tensor, float]:
+def matrix_with_error(operator: LinearOperator, deadline: Deadline = NEVER) -> tuple[Tensor, float]:
     """(M, e): the matrix `(m, n)` of a `moderate` operator, and ||exact - M||_2 <= e.
 
-    The entries are inner products of at most `depth` roundings; a single layer's are read off exactly.
+    The entries are inner products of at most `depth` roundings; a single layer's are read off exactly. OutOfTime at the
+    deadline.
     """
-    matrix = operator.as_matrix()
+    matrix = explicit_matrix(operator, deadline)
     columns, rows = operator.absolute_sums()
     lost = gamma(operator.depth + 1) if len(leaves(operator)) > 1 else 0.0
     return matrix, up_mul(lost, up_mul(up_sqrt(columns), up_sqrt(rows)))
+
+
+def explicit_matrix(operator: LinearOperator, deadline: Deadline = NEVER) -> Tensor:
+    """The dense matrix, `(m, n)`, some unit vectors at a time; OutOfTime at the deadline."""
+    small = min(operator.in_size, operator.out_size)
+    count = max(1, int(_STRIDE_WORK / (work(operator) + 1.0)))
+    if count >= small:
+        return operator.as_matrix()
+    parts = []
+    for unit in torch.eye(small, dtype=torch.float64, device=operator.device).split(count):
+        deadline.check()
+        parts.append(operator.mv(unit) if operator.in_size <= operator.out_size else operator.rmv(unit))
+    whole = torch.cat(parts)
+    return whole.T if operator.in_size <= operator.out_size else whole

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import torch
 from torch import Tensor
 
+from app.lipschitz.deadline import NEVER, Deadline, OutOfTime
 from app.lipschitz.operators.base import LinearOperator
 from app.lipschitz.operators.composite import leaves
 from app.lipschitz.operators.dense_norm import Bracket
-from app.lipschitz.operators.materialise import affordable, moderate
+from app.lipschitz.operators.materialise import affordable, explicit_matrix, moderate
 from app.lipschitz.operators.rounding import gamma, up_add, up_mul, widened
 
 
-def sum_bracket(operator: LinearOperator) -> Bracket:
+def sum_bracket(operator: LinearOperator, deadline: Deadline = NEVER) -> Bracket:
     """Bracket of ||A||_inf of the exact operator; call with the adjoint for ||A||_1.
 
     The majorant applied to ones gives row sums, exact for a single layer; a composite whose signs may cancel
-    is also summed from its matrix where that is affordable. `lower` is the sum of one row of A, read off by
-    the adjoint of a unit vector: the sign pattern of that row attains it.
+    is also summed from its matrix where that is affordable before the deadline. `lower` is the sum of one row of A,
+    read off by the adjoint of a unit vector: the sign pattern of that row attains it.
     """
     bound = operator.absolute_sums()[1]
     ones = torch.ones(1, operator.in_size, dtype=torch.float64, device=operator.device)
@@ -26,8 +29,9 @@ def sum_bracket(operator: LinearOperator) -> Bracket:
     upper = min(bound, widened(float(sums.max()), operator.depth)) if regular else bound
     lost = up_mul(gamma(operator.depth + 1), bound)
     if len(leaves(operator)) > 1 and regular and affordable(operator):
-        sums = operator.as_matrix().abs().sum(1)
-        upper = min(upper, up_add(widened(float(sums.max()), operator.in_size), lost))
+        with suppress(OutOfTime):
+            sums = explicit_matrix(operator, deadline).abs().sum(1)
+            upper = min(upper, up_add(widened(float(sums.max()), operator.in_size), lost))
     lower = _row_sum(operator, int(sums.argmax())) - lost - operator.error if regular else 0.0
     return Bracket(up_add(upper, operator.error), max(0.0, lower * (1.0 - 2.0**-50)))
 

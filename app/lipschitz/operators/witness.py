@@ -7,17 +7,21 @@ import math
 import torch
 from torch import Tensor
 
+from app.lipschitz.deadline import NEVER, Deadline
 from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.composite import work
+from app.lipschitz.operators.composite import leaves, work
 from app.lipschitz.operators.gram import deterministic_start
 from app.lipschitz.operators.rounding import gamma, up_mul, up_sqrt
 
 _WORK = 2**29
 """Multiplications that may be spent on a better vector; one product is always done."""
+_MOVE = 32.0
+"""Multiplications that reading and writing one entry of a vector is worth."""
 
 
 def _steps(operator: LinearOperator) -> int:
-    return min(100, int(_WORK / (2.0 * work(operator))))
+    moved = sum(leaf.in_size + leaf.out_size for leaf in leaves(operator))
+    return min(100, int(_WORK / (2.0 * (work(operator) + _MOVE * moved))))
 
 
 def length_error(operator: LinearOperator) -> float:
@@ -26,10 +30,12 @@ def length_error(operator: LinearOperator) -> float:
     return up_mul(gamma(operator.depth + 1), up_mul(up_sqrt(columns), up_sqrt(rows)))
 
 
-def witnessed(operator: LinearOperator, start: Tensor | None = None) -> float:
-    """||A x|| / ||x|| after some power steps from `start` `(1, n)`, less what rounding may have added."""
+def witnessed(operator: LinearOperator, start: Tensor | None = None, deadline: Deadline = NEVER) -> float:
+    """||A x|| / ||x|| after power steps from `start` `(1, n)` until the deadline, less what rounding may have added."""
     x = deterministic_start(operator.in_size, _like(operator)).unsqueeze(0) if start is None else start
     for _ in range(_steps(operator)):
+        if deadline.passed:
+            break
         image = operator.rmv(operator.mv(x))
         length = float(torch.linalg.vector_norm(image))
         if not 0.0 < length < math.inf:
