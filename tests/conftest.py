@@ -33,6 +33,11 @@ ROOT = Path(__file__).resolve().parent.parent
 START_S = 120.0
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Names of cases that are the same in every worker: archives hold the time at which they were made."""
+    return argname if isinstance(val, bytes) else None
+
+
 class RunningService:
     """`python -m app serve` in a process group of its own, which can be killed as a whole and started again."""
 
