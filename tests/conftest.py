@@ -22,10 +22,11 @@ from sqlalchemy import create_engine
 from app.settings import Settings
 from app.store.database import Database
 from app.store.keys import KeyRepository, Scope
+from tests.effort import QUICK_EXAMPLES
 from tests.object_store import ObjectStore, running_object_store
 
-# `make test` draws the same examples every time; `make test-all` draws new ones.
-settings.register_profile("steady", derandomize=True, deadline=None)
+# `make test` draws the same examples every time, and few; `make test-all` draws new ones.
+settings.register_profile("steady", derandomize=True, deadline=None, max_examples=QUICK_EXAMPLES)
 settings.register_profile("random", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 

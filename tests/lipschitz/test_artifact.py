@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -22,6 +22,7 @@ from app.lipschitz.artifact.operators import NAMES, overload
 from app.lipschitz.artifact.writing import LENGTH, MARK, canonical
 from app.lipschitz.errors import InvalidArtifact
 from app.lipschitz.ingest import capture, capture_artifact
+from tests.effort import examples
 from tests.lipschitz.ingest.test_torch_formats import export, script
 
 START = len(MARK) + LENGTH
@@ -207,7 +208,7 @@ def read_or_refused(data: bytes) -> None:
         from_bytes(data)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.data())
 def test_damaged_bytes_are_read_or_refused(artifact: bytes, data: st.DataObject) -> None:
     changed = bytearray(artifact)
@@ -235,7 +236,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path, *(place for key, item in inner for place in places(item, (*path, key)))]
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.data())
 def test_changed_graphs_are_read_or_refused(artifact: bytes, data: st.DataObject) -> None:
     graph = graph_of(artifact)
@@ -258,6 +259,7 @@ from pathlib import Path
 from app.lipschitz.analysis import analyze
 from app.lipschitz.graph import graph
 from app.lipschitz.certificate.verify import verify
+from tests.effort import examples
 data = Path({str(path)!r}).read_bytes()
 told = analyze(data, {{"methods": ["autolip"], "domain": {{"kind": "box", "lower": -1, "upper": 1}}}})
 assert told["result"]["graph"] == graph(data)["graph"]

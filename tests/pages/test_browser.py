@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import RunningService, fake_model
+from tests.effort import sampled
 from tests.pages.conftest import answered
 from tests.pages.results import HOSTILE, layer, result, sample
 
@@ -193,9 +194,10 @@ def test_recent_jobs_lead_to_their_reports(visit: Open, full: dict[str, Any]) ->
     assert "confinement" in page.inner_text("#workers")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("place", ["start", "report", "failed", "unknown"])
+PLACES = ["start", "report", "failed", "unknown"]
+
+
+@pytest.mark.parametrize(("scheme", "width", "place"), sampled(["light", "dark"], WIDTHS, PLACES, every=2))
 def test_pages_fit_and_can_be_used_by_everybody(
     visit: Open, pages: RunningService, full: dict[str, Any], place: str, width: int, scheme: str
 ) -> None:

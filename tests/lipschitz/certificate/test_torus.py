@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.lipschitz.certificate.balls import Ball
@@ -17,6 +17,7 @@ from app.lipschitz.certificate.fields import InvalidCertificate
 from app.lipschitz.certificate.fourier import Neurons, proves
 from app.lipschitz.certificate.torus import Torus
 from app.lipschitz.sdp.fourier_chain import coarse_sides
+from tests.effort import examples
 from tests.lipschitz.operators.convolutions import convolution
 from tests.lipschitz.sdp.fourier_chains import Drawn, chains, cyclic, layers
 
@@ -38,7 +39,7 @@ def dense(torus: Torus) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("dimensions", [1, 2])
-@settings(max_examples=25)
+@examples(25)
 @given(data=st.data(), more=ROOM)
 def test_symbols_have_the_singular_values_of_the_cyclic_map(data: st.DataObject, more: int, dimensions: int) -> None:
     torus = torus_of(data.draw(chains(dimensions)), more)
@@ -53,7 +54,7 @@ def test_symbols_have_the_singular_values_of_the_cyclic_map(data: st.DataObject,
         assert all((one[k].radius <= 1e-12 * (1 + np.abs(whole).sum())).all() for one in found)
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(data=st.data(), more=ROOM)
 def test_products_of_symbols_are_those_of_the_cyclic_maps(data: st.DataObject, more: int) -> None:
     """Phases and channels are laid out alike from map to map: singular values of the whole product agree."""
@@ -103,7 +104,7 @@ def by_phase(torus: Torus, k: int) -> np.ndarray:
     return (np.arange(channels)[:, None] * math.prod(phases) + phase.ravel()).ravel()
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(data=st.data(), seed=st.integers(0, 10**6), dimensions=st.sampled_from([1, 1, 2]))
 def test_the_inequality_holds_at_all_frequencies_when_it_does_on_the_torus(
     data: st.DataObject, seed: int, dimensions: int

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from app.lipschitz.files import analyze
+from tests.effort import sampled
 from tests.lipschitz.certificate.models import BOX, certified, chain, exported, verdict
 from tests.lipschitz.ingest.exporters import NETWORKS, trained
 from tests.lipschitz.methods.test_lipsdp import Dense, Pooled, Residual
@@ -52,9 +53,13 @@ def test_other_norms(norm: str) -> None:
     assert accepted(chain(1), "autolip", norm=norm)[0]["check"] == "independent"
 
 
-@pytest.mark.parametrize("act", [nn.ReLU(), nn.GELU(), nn.LeakyReLU(0.1), nn.SiLU(), nn.Tanh()])
-@pytest.mark.parametrize(("kind", "size"), [(Residual, 4), (Dense, 3), (Pooled, 6)])
-def test_any_graph(kind: type[nn.Module], size: int, act: nn.Module) -> None:
+ACTIVATIONS = [nn.ReLU(), nn.GELU(), nn.LeakyReLU(0.1), nn.SiLU(), nn.Tanh()]
+GRAPHS = [(Residual, 4), (Dense, 3), (Pooled, 6)]
+
+
+@pytest.mark.parametrize(("graph", "act"), sampled(GRAPHS, ACTIVATIONS, every=3))
+def test_any_graph(graph: tuple[type[nn.Module], int], act: nn.Module) -> None:
+    kind, size = graph
     model = exported(lambda: kind(act), size)
     for domain in ({"kind": "all"}, BOX):
         pieces = accepted(model, "lipsdp", domain=domain)

@@ -8,12 +8,13 @@ import zipfile
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.lipschitz.errors import InvalidModel, LipschitzError
 from app.lipschitz.ingest import capture, inspect
 from app.lipschitz.ingest.sniff import detect
+from tests.effort import examples
 from tests.lipschitz.ingest.onnx_models import mlp
 
 MODEL = mlp()
@@ -28,7 +29,7 @@ def zipped(**entries: bytes) -> bytes:
 
 
 @given(st.integers(0, len(MODEL) - 1))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_truncations(length: int) -> None:
     try:
         capture(MODEL[:length])
@@ -37,7 +38,7 @@ def test_truncations(length: int) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, len(MODEL) - 1), st.integers(0, 255)), min_size=1, max_size=8))
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_byte_flips(flips: list[tuple[int, int]]) -> None:
     data = bytearray(MODEL)
     for position, value in flips:
@@ -49,7 +50,7 @@ def test_byte_flips(flips: list[tuple[int, int]]) -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_noise(data: bytes) -> None:
     with pytest.raises(LipschitzError):
         inspect(data)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from app.lipschitz.methods.exact import exact
 from app.lipschitz.network.build import build
 from app.lipschitz.phases.enumeration import Enumeration
 from app.lipschitz.problem import Estimate, Problem
+from tests.effort import examples
 from tests.lipschitz.helpers import ORDER, captured
 from tests.lipschitz.onnx_networks import published
 
@@ -118,7 +119,7 @@ def chain(layers: Sequence[tuple[np.ndarray, np.ndarray]], act: Callable[[Tensor
     return function
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(
     st.integers(0, 10_000),
     st.sampled_from([(2, 3, 3, 1), (1, 4, 2, 2), (3, 3, 2, 2), (2, 2, 2, 2, 1), (4, 5, 1)]),
@@ -137,7 +138,7 @@ def test_equals_brute_force(seed: int, sizes: tuple[int, ...], p: str, act: str,
     assert upper <= lower * (1 + 1e-5)
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(
     st.integers(0, 100_000), st.sampled_from([(2, 3, 3, 1), (3, 3, 3, 1), (1, 3, 3, 2)]), st.sampled_from(["1", "2"])
 )

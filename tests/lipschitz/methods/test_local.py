@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -27,6 +27,7 @@ from app.lipschitz.network.nodes import Network
 from app.lipschitz.operators.norm import norm
 from app.lipschitz.problem import Problem
 from app.lipschitz.report import layer_table
+from tests.effort import examples, sampled
 from tests.lipschitz.helpers import autolip_of, captured, jacobian_norms, network_of
 from tests.lipschitz.network.test_intervals import CASES, domains
 
@@ -82,8 +83,7 @@ def test_the_constant_on_an_interval(name: str, p: str) -> None:
     assert local_of(network, p, box(*ends)) >= want[p] * (1 - 1e-12)
 
 
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("p", NORMS)
+@pytest.mark.parametrize(("name", "p"), sampled(CASES, NORMS, every=3))
 def test_no_jacobian_on_the_domain_is_larger(name: str, p: Any) -> None:
     function, shape = CASES[name]
     network = network_of(function, shape)
@@ -108,8 +108,7 @@ def test_every_rule_has_a_constant_on_a_small_box(name: str) -> None:
     assert math.isfinite(local_of(network, "2", cube(network.input.size, 0.01)))
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if "log" not in name])
-@pytest.mark.parametrize("p", NORMS)
+@pytest.mark.parametrize(("name", "p"), sampled([name for name in CASES if "log" not in name], NORMS, every=3))
 def test_a_domain_never_raises_the_constant(name: str, p: Any) -> None:
     function, shape = CASES[name]
     network = network_of(function, shape)
@@ -248,7 +247,7 @@ def graphs(draw: st.DrawFn) -> Any:
     return function
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(graphs(), st.sampled_from(NORMS), st.sampled_from([0.01, 0.3, 1.0]), st.integers(0, 9))
 def test_random_graphs_with_products(function: Any, p: Any, radius: float, seed: int) -> None:
     graph = captured(function, (1, 4))

@@ -23,6 +23,7 @@ from app.lipschitz.methods.margins_sdp import lipsdp_margins
 from app.lipschitz.operators.norm import Norm
 from app.lipschitz.problem import Problem
 from app.lipschitz.request import Request
+from tests.effort import sampled
 from tests.lipschitz.helpers import ORDER, autolip_of, captured, jacobian_norms, network_of
 from tests.lipschitz.onnx_networks import mlp, published
 
@@ -47,9 +48,12 @@ def pairs_of(data: bytes, method: str, **fields: Any) -> dict[tuple[int, int], f
     return {(i, j): value for i, j, value in record["details"]["pairs"]}
 
 
-@pytest.mark.parametrize("act", ["Relu", "Tanh"])
-@pytest.mark.parametrize("domain", [{"kind": "all"}, {"kind": "box", "lower": -0.2, "upper": 0.3}])
-@pytest.mark.parametrize("method", ["autolip", "lipsdp"])
+DOMAINS = [{"kind": "all"}, {"kind": "box", "lower": -0.2, "upper": 0.3}]
+
+
+@pytest.mark.parametrize(
+    ("act", "domain", "method"), sampled(("Relu", "Tanh"), DOMAINS, ("autolip", "lipsdp"), every=2)
+)
 def test_every_pair_equals_its_own_margin(method: str, act: str, domain: dict[str, Any]) -> None:
     data = mlp(weights(6, 8, 7, 4), act=act)
     found = pairs_of(data, method, domain=domain)
@@ -81,8 +85,10 @@ def test_a_linear_map_has_exact_constants(p: Norm) -> None:
     torch.testing.assert_close(found, exact, rtol=1e-12, atol=0.0)
 
 
-@pytest.mark.parametrize("last", [nn.Softmax(1), nn.Sigmoid(), nn.LayerNorm(4), nn.Linear(4, 5)])
-@pytest.mark.parametrize("p", NORMS)
+LAST = [nn.Softmax(1), nn.Sigmoid(), nn.LayerNorm(4), nn.Linear(4, 5)]
+
+
+@pytest.mark.parametrize(("last", "p"), sampled(LAST, NORMS, every=3))
 def test_pairs_hold_against_jacobians_whatever_the_last_step(last: nn.Module, p: Norm) -> None:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(3, 6), nn.ReLU(), nn.Linear(6, 4), last)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -27,6 +27,7 @@ from app.lipschitz.pairs.chain import chains
 from app.lipschitz.pairs.factors import explicit, first_factors, last_factors, middle_factors
 from app.lipschitz.problem import Estimate, Problem
 from app.lipschitz.request import Request
+from tests.effort import examples
 from tests.lipschitz.helpers import captured, jacobian_norms
 from tests.lipschitz.onnx_networks import mlp, published
 
@@ -92,7 +93,7 @@ def test_a_wider_pair_is_closed_to_the_gap() -> None:
     assert found.details == {"chains": 1, "pairs": 1, "pairs_not_closed": 0}
 
 
-@settings(deadline=None, max_examples=12)
+@examples(12)
 @given(st.lists(st.integers(1, 8), min_size=3, max_size=6), st.integers(0, 1000), st.sampled_from(list(ACTIVATIONS)))
 def test_between_the_network_and_autolip(widths: list[int], seed: int, name: str) -> None:
     problem = problem_of(chain(weights(*widths, seed=seed), ACTIVATIONS[name][0]), (1, widths[0]))
@@ -203,7 +204,7 @@ def test_a_published_network() -> None:
     assert 36.4822 <= result["upper"]["value"] <= 43.3056
 
 
-@settings(deadline=None, max_examples=30)
+@examples(30)
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 1000), st.booleans())
 def test_factors_multiply_back_to_the_matrix(m: int, n: int, seed: int, deficient: bool) -> None:
     matrix = weights(n, m, seed=seed)[0]

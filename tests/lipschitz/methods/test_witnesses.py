@@ -94,9 +94,17 @@ def inside(point: np.ndarray, domain: dict[str, Any], center: np.ndarray, norm: 
     return True
 
 
-@pytest.mark.parametrize("kind", DOMAINS)
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("norm", ["1", "2", "inf"])
+QUICK = {("iris", "1", "all"), ("wine12", "2", "box"), ("random weights", "inf", "ball"), ("tanh", "2", "ball"),
+         ("tanh", "1", "box"), ("wide and deep", "2", "ball"), ("convolutional", "inf", "box"), ("iris", "2", "ball"),
+         ("convolutional", "2", "all")}  # fmt: skip
+"""Every network, norm and domain at least once; the other combinations are slow."""
+CASES = [
+    pytest.param(*case, marks=() if case in QUICK else pytest.mark.slow)
+    for case in itertools.product(NETWORKS, ["1", "2", "inf"], DOMAINS)
+]
+
+
+@pytest.mark.parametrize(("name", "norm", "kind"), CASES)
 def test_every_witness_attains_its_value(name: str, norm: str, kind: str) -> None:
     data, exported, shape = NETWORKS[name]()
     rows = np.random.default_rng(7).uniform(-0.4, 1.0, (ROWS, *shape))

@@ -11,12 +11,13 @@ import mpmath
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.lipschitz.network.nodes import Activation
 from app.lipschitz.network.rules.elementwise import DESCRIBED
 from app.lipschitz.network.scalar import Scalar
+from tests.effort import examples
 from tests.lipschitz.helpers import network_of
 
 mp = mpmath.mp.clone()
@@ -138,7 +139,7 @@ def test_a_cancelled_value_is_enclosed() -> None:
     assert low <= FUNCTIONS["tanh gelu"][1](mp.mpf(-4)) <= high
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.sampled_from(sorted(FUNCTIONS)), st.floats(-12, 12), st.floats(0, 8), st.lists(st.floats(0, 1), min_size=4))
 def test_intervals_enclose_slopes_and_values(name: str, start: float, width: float, parts: list[float]) -> None:
     scalar, function = SCALARS[name], FUNCTIONS[name][1]

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.lipschitz.operators import (
@@ -25,6 +25,7 @@ from app.lipschitz.operators import (
     scale,
     stack,
 )
+from tests.effort import examples
 from tests.lipschitz.operators.convolutions import convolution
 from tests.lipschitz.operators.operator_battery import check
 
@@ -178,7 +179,7 @@ def rational(matrix: torch.Tensor) -> list[list[Fraction]]:
 
 
 @given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 4), st.integers(0, 2**31), st.integers(-520, 400))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_the_error_of_a_fold_covers_its_rounding(o: int, k: int, i: int, seed: int, exponent: int) -> None:
     """Exact rational products: the 1- and inf-norms of folded - exact stay within `error`."""
     left = torch.randn(o, k, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) * 2.0**exponent

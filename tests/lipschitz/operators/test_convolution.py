@@ -5,13 +5,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.lipschitz.operators import Adjoint, Convolution, frobenius, norm
 from app.lipschitz.operators import convolution_norm as module
 from app.lipschitz.operators.convolution_norm import torus_norm
 from app.lipschitz.operators.torus import embed
+from tests.effort import examples
 from tests.lipschitz.operators.convolutions import convolution, convolutions
 from tests.lipschitz.operators.operator_battery import check, dense_norms
 
@@ -75,19 +76,19 @@ def never_below(c: Convolution) -> None:
 
 
 @given(convolutions(1))
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_random_convolutions_1d(c: Convolution) -> None:
     never_below(c)
 
 
 @given(convolutions(2))
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_random_convolutions_2d(c: Convolution) -> None:
     never_below(c)
 
 
 @given(convolutions(3))
-@settings(max_examples=20, deadline=None)
+@examples(20)
 def test_random_convolutions_3d(c: Convolution) -> None:
     never_below(c)
 
@@ -100,7 +101,7 @@ def test_taps_that_share_a_place_on_the_torus() -> None:
 
 
 @given(st.data())
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_the_torus_bound_is_the_circulant_norm(data: st.DataObject) -> None:
     """The proved value is the largest singular value over all frequencies of the embedded kernel."""
     c = data.draw(convolutions(data.draw(st.integers(1, 2))))

@@ -5,11 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.lipschitz.operators.dense_norm import spectral_norm
 from app.lipschitz.operators.gram import has_factor, lanczos_pairs, proved_eigenvalue, verified_level
+from tests.effort import examples
 
 RNG = np.random.default_rng(0)
 
@@ -83,7 +84,7 @@ def test_integer_matrices_with_known_norms_are_never_understated() -> None:
 
 
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(-60, 60), st.integers(0, 2**31))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_integer_entries_of_any_scale(m: int, n: int, exponent: int, seed: int) -> None:
     entries = np.random.default_rng(seed).integers(-3, 4, (m, n)).astype(float) * 2.0**exponent
     want = float(np.linalg.svd(entries, compute_uv=False)[0])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.lipschitz.operators import (
@@ -21,6 +21,7 @@ from app.lipschitz.operators import (
 )
 from app.lipschitz.operators import norm as norm_function
 from app.lipschitz.operators.bottleneck import bottleneck_norm
+from tests.effort import examples
 from tests.lipschitz.operators.convolutions import convolution, convolutions
 from tests.lipschitz.operators.operator_battery import check_norms, dense_norms
 
@@ -34,7 +35,7 @@ def dense(o: int, i: int, seed: int = 0) -> Dense:
 
 
 @given(convolutions(2), st.integers(1, 5), st.booleans(), st.integers(0, 1000))
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_products_with_convolutions(c: Convolution, rows: int, transposed: bool, seed: int) -> None:
     middle: LinearOperator = Adjoint(c) if transposed else c
     head = dense(rows, middle.out_size, seed)

@@ -7,7 +7,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -20,6 +20,7 @@ from app.lipschitz.pairs.greedy import greedy
 from app.lipschitz.pairs.multiplier import multiplier_bound
 from app.lipschitz.pairs.pair import Pair, alive
 from app.lipschitz.pairs.solve import enclose_maximum, search
+from tests.effort import examples
 
 SOON = 20.0
 
@@ -64,7 +65,7 @@ sizes = st.tuples(st.integers(1, 8), st.integers(2, 8), st.integers(1, 8))
 slopes_of = st.sampled_from(["relu", "gelu", "own"])
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(sizes, st.integers(0, 10_000), slopes_of)
 def test_enumeration_is_the_maximum(size: tuple[int, int, int], seed: int, ends: str) -> None:
     pair = random_pair(*size, seed, ends)
@@ -74,7 +75,7 @@ def test_enumeration_is_the_maximum(size: tuple[int, int, int], seed: int, ends:
     assert truth * (1 - 1e-12) <= found.certified <= truth * (1 + 1e-9) + 1e-12
 
 
-@settings(deadline=None, max_examples=12)
+@examples(12)
 @given(sizes, st.integers(0, 10_000), slopes_of)
 def test_box_bounds_hold_in_every_box(size: tuple[int, int, int], seed: int, ends: str) -> None:
     pair = alive(random_pair(*size, seed, ends))

@@ -12,6 +12,7 @@ from app.lipschitz.sdp.interior import minimise
 from app.lipschitz.sdp.plain_chain import PlainChain
 from app.lipschitz.sdp.start import closed_form
 from app.lipschitz.sdp.system import System
+from tests.effort import sampled
 from tests.lipschitz.sdp.systems import chain, random_weights
 
 SLOPES = [(0.0, 1.0), (0.1, 1.0), (-0.129, 1.129), (-1.0, 1.0)]
@@ -30,8 +31,7 @@ def least_eigenvalue(system: System, found: Found) -> float:
     return float(torch.linalg.eigvalsh(system.slack(rho, found.t[None])).min())
 
 
-@pytest.mark.parametrize("slope", SLOPES)
-@pytest.mark.parametrize("sizes", [[6] * 20, UNEVEN], ids=["even", "uneven"])
+@pytest.mark.parametrize(("slope", "sizes"), sampled(SLOPES, [[6] * 20, UNEVEN], every=2))
 def test_encloses_the_optimum_of_the_whole(slope: tuple[float, float], sizes: list[int]) -> None:
     system, layers = chain(random_weights(sizes, 1), slope)
     found = solved(system, layers, 1e-3)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -22,6 +22,7 @@ from app.lipschitz.sdp.interior import minimise
 from app.lipschitz.sdp.proof import proved
 from app.lipschitz.sdp.region import Region, region_of
 from app.lipschitz.sdp.start import closed_form
+from tests.effort import examples
 from tests.lipschitz.operators.convolutions import convolution
 from tests.lipschitz.sdp.fourier_chains import Drawn, chain, chains, cyclic, layers
 
@@ -73,7 +74,7 @@ def extreme_jacobians(drawn: Drawn, seed: int) -> float:
     return largest
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(DIMENSIONS.flatmap(chains))
 def test_maps_lie_in_one_torus_and_the_cyclic_chain_agrees_with_them(drawn: Drawn) -> None:
     sides = coarse_sides(layers(drawn))
@@ -84,7 +85,7 @@ def test_maps_lie_in_one_torus_and_the_cyclic_chain_agrees_with_them(drawn: Draw
         torch.testing.assert_close(matrix, c.as_matrix(), rtol=0, atol=1e-12)
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(DIMENSIONS.flatmap(chains))
 def test_symbols_hold_the_cyclic_convolutions_singular_values(drawn: Drawn) -> None:
     sides, everything = coarse_sides(layers(drawn)), periods(layers(drawn))
@@ -117,7 +118,7 @@ def test_half_of_the_frequencies_and_their_mirror_images_are_all(sides: tuple[in
     assert len(half & mirrored) == real
 
 
-@settings(max_examples=12, deadline=None)
+@examples(12)
 @given(DIMENSIONS.flatmap(chains), st.integers(0, 1000))
 def test_between_the_dense_bound_and_the_product_on_the_torus(drawn: Drawn, seed: int) -> None:
     found = fourier(drawn)

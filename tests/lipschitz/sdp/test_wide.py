@@ -6,7 +6,7 @@ from itertools import combinations, pairwise
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -21,6 +21,7 @@ from app.lipschitz.sdp.start import ROOM, closed_form
 from app.lipschitz.sdp.system import System
 from app.lipschitz.sdp.wide import minimise_wide
 from app.lipschitz.sdp.wide_start import wide_start
+from tests.effort import examples, sampled
 from tests.lipschitz.sdp.systems import chain, random_weights
 
 SIZES = [[10, 60, 5], [50, 30, 80, 4], [70, 100, 6, 60, 5], [20, 60, 50, 1]]
@@ -43,8 +44,7 @@ def point(found: Found) -> tuple[Tensor, Tensor]:
     return torch.tensor([found.rho], dtype=torch.float64), found.t[None]
 
 
-@pytest.mark.parametrize("sizes", SIZES, ids=str)
-@pytest.mark.parametrize("slope", SLOPES)
+@pytest.mark.parametrize(("sizes", "slope"), sampled(SIZES, SLOPES, every=3))
 def test_encloses_the_optimum(sizes: list[int], slope: tuple[float, float]) -> None:
     system, layers = chain(random_weights(sizes, 1), slope)
     whole = minimise(system, *closed_form(system, layers), gap=1e-8)
@@ -165,7 +165,7 @@ def test_the_reduction_is_that_of_dense_matrices(slope: tuple[float, float]) -> 
         torch.testing.assert_close(each, expected[1][0])
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(
     sizes=st.lists(st.integers(1, 24), min_size=3, max_size=6),
     seed=st.integers(0, 99),
@@ -186,7 +186,7 @@ def test_never_above_the_closed_form_nor_below_the_optimum(
     assert found.optimum <= float(whole.rho) * (1 + 1e-9)
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(
     widths=st.lists(st.integers(1, 9), min_size=4, max_size=16),
     seed=st.integers(0, 99),
