@@ -87,5 +87,18 @@ async def administering(caller: InIdentified) -> Caller:
     return caller
 
 
+def still_allowed(house: House, caller: Caller) -> bool:
+    """Whether the caller's key was not revoked since, or none has been made since for a caller without one."""
+    if caller.key_id is None:
+        return not house.keys.are_configured()
+    return house.keys.is_live(caller.key_id)
+
+
+async def require_allowed(house: House, caller: Caller) -> None:
+    """Raise Unauthorized after a wait during which the caller's key was revoked."""
+    if not await to_thread.run_sync(still_allowed, house, caller):
+        raise Unauthorized("The API key was revoked meanwhile.", headers={"WWW-Authenticate": CHALLENGE})
+
+
 InCaller = Annotated[Caller, Depends(allowed)]
 InAdmin = Annotated[Caller, Depends(administering)]

@@ -12,6 +12,7 @@ from fastapi import Request
 from fastapi.responses import StreamingResponse
 from sqlalchemy import RowMapping
 
+from app.api.callers import Caller, still_allowed
 from app.api.house import House
 from app.api.waiting import LOOK_S, rung, woken
 from app.errors import JobExpired, UnknownJob
@@ -19,6 +20,8 @@ from app.jobs.record import JobRecord
 
 MEDIA_TYPE = "text/event-stream"
 BATCH = 100
+MOST_EVENTS = 2**62
+MOST_DIGITS = len(str(MOST_EVENTS))
 KEEP_ALIVE = ": keep-alive\n\n"
 KEEP_ALIVE_S = 15.0
 
@@ -28,19 +31,24 @@ def wants_stream(request: Request) -> bool:
     return MEDIA_TYPE in request.headers.get("accept", "")
 
 
-def event_stream(request: Request, house: House, job: JobRecord, after: int) -> StreamingResponse:
-    """Every event after number `after`, or after `Last-Event-ID`, until the job is over or the service stops."""
+def event_stream(request: Request, house: House, caller: Caller, job: JobRecord, after: int) -> StreamingResponse:
+    """Every event after number `after`, or after `Last-Event-ID`, until the job is over, the caller's key is revoked or
+    the service stops.
+    """
     last = request.headers.get("last-event-id", "")
-    start = int(last) if last.isdecimal() else after
-    return StreamingResponse(_lines(house, job, start), media_type=MEDIA_TYPE, headers={"Cache-Control": "no-store"})
+    start = min(int(last[:MOST_DIGITS]), MOST_EVENTS) if last.isdecimal() else after
+    lines = _lines(house, caller, job, start)
+    return StreamingResponse(lines, media_type=MEDIA_TYPE, headers={"Cache-Control": "no-store"})
 
 
-async def _lines(house: House, job: JobRecord, after: int) -> AsyncIterator[str]:
+async def _lines(house: House, caller: Caller, job: JobRecord, after: int) -> AsyncIterator[str]:
     loop = asyncio.get_running_loop()
     spoke_at = loop.time()
     with woken(house, job.id) as bell:
         while True:
             bell.clear()
+            if not await to_thread.run_sync(still_allowed, house, caller):
+                return
             is_over = await to_thread.run_sync(_is_over, house, job)
             rows = await to_thread.run_sync(house.jobs.events, job.id, after, BATCH)
             for row in rows:

@@ -12,9 +12,9 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from app.api.bodies import small_body
-from app.api.callers import InCaller, allowed
+from app.api.callers import InCaller, allowed, require_allowed
 from app.api.documents import answers, file_body, json_body, query_fields
-from app.api.events import event_stream, wants_stream
+from app.api.events import MOST_EVENTS, event_stream, wants_stream
 from app.api.house import InHouse, TakingWork
 from app.api.idempotency import InKey, once
 from app.api.models import CREATION_PROBLEMS, UPLOAD_PROBLEMS, admitted
@@ -123,6 +123,7 @@ async def get_job(
     job = await to_thread.run_sync(house.jobs.get, caller.tenant, job_id)
     if wait and not job.is_over:
         job = await until_over(house, job, min(wait, house.settings.max_wait_s))
+        await require_allowed(house, caller)
     return await to_thread.run_sync(view_of, house, job)
 
 
@@ -154,12 +155,12 @@ async def get_events(
     request: Request,
     house: InHouse,
     caller: InCaller,
-    after: Annotated[int, Query(ge=0, description="Number of the last event that is known.")] = 0,
+    after: Annotated[int, Query(ge=0, le=MOST_EVENTS, description="Number of the last event that is known.")] = 0,
 ) -> EventPage | Response:
     """What happens to the job: server-sent events where they are accepted, else a page of those so far."""
     job = await to_thread.run_sync(house.jobs.get, caller.tenant, job_id)
     if wants_stream(request):
-        return event_stream(request, house, job, after)
+        return event_stream(request, house, caller, job, after)
     rows = await to_thread.run_sync(house.jobs.events, job_id, after, MAX_EVENTS)
     return EventPage(
         events=[EventView(id=row["id"], at=time_of(row["at"]), type=row["type"], data=row["data"]) for row in rows]

@@ -99,7 +99,7 @@ class Outbound:
 
     def fetcher(self) -> Fetcher:
         """For URLs that callers give."""
-        return Fetcher(self.guard, self.settings.source_timeout_s, {})
+        return Fetcher(self.guard, self.settings.source_timeout_s)
 
 
 def open_outbound(settings: Settings, database: Database, blobs: Blobs, intake: Intake) -> Outbound:

@@ -6,7 +6,7 @@ from anyio import to_thread
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
-from app.api.callers import Caller
+from app.api.callers import Caller, require_allowed
 from app.api.house import House
 from app.api.requests import AnalysisFields
 from app.api.views import JobView
@@ -40,19 +40,21 @@ async def submitted(
     with span(request, "submit job") as attributes:
         job = await to_thread.run_sync(house.jobs.submit, submission)
         attributes |= {"lipserve.job": job.id, "lipserve.model": model, "lipserve.cached": job.cached}
-    return await _answer(request, house, job)
+    return await _answer(request, house, caller, job)
 
 
 async def resumed(request: Request, house: House, caller: Caller, job_id: str) -> Response:
     """The answer about a job that the same request submitted earlier."""
-    return await _answer(request, house, await to_thread.run_sync(house.jobs.get, caller.tenant, job_id))
+    job = await to_thread.run_sync(house.jobs.get, caller.tenant, job_id)
+    return await _answer(request, house, caller, job)
 
 
-async def _answer(request: Request, house: House, job: JobRecord) -> Response:
+async def _answer(request: Request, house: House, caller: Caller, job: JobRecord) -> Response:
     request.state.job = job.id
     wait_s = preferred_wait(request, house.settings.max_wait_s)
     if wait_s is not None:
         job = await until_over(house, job, wait_s)
+        await require_allowed(house, caller)
     headers = {"Location": f"/v1/jobs/{job.id}"}
     if wait_s is not None:
         headers["Preference-Applied"] = f"wait={wait_s:g}"

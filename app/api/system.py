@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
@@ -22,6 +23,7 @@ from app.errors import NotReady, UnknownJob
 from app.jobs.record import Kind
 from app.jobs.slots import WorkerView, is_ready
 from app.lipschitz import catalog
+from app.settings import Settings
 
 open_router = APIRouter(tags=["System"])
 """Needs no key."""
@@ -80,12 +82,13 @@ async def live() -> Health:
 @open_router.get("/readyz", response_model=Readiness, responses=answers(NotReady))
 @open_router.get("/v2/health/ready", response_model=Readiness, responses=answers(NotReady))
 def ready(request: Request, house: InHouse) -> Response:
-    """Database, file store and workers work, and the service is not stopping; 503 with the same checks otherwise."""
+    """Database, file store and workers work, the disk has room, the service is not stopping; 503 and what is not so."""
     workers = _workers(house)
     checks = {
         "service": "draining" if house.drain.is_on else "ok",
         "database": _check(house.database.check),
         "files": _check(house.blobs.check),
+        "disk": _disk_check(house.settings),
         **{f"workers_{kind}": _worker_check(workers, kind) for kind in Kind},
     }
     is_fine = all(check == "ok" for check in checks.values())
@@ -133,6 +136,17 @@ def _check(probe: Callable[[], None]) -> str:
     except (SQLAlchemyError, OSError) as error:
         return f"failed: {type(error).__name__}"
     return "ok"
+
+
+def _disk_check(settings: Settings) -> str:
+    """Uploads are refused, and the database cannot grow, before the disk is full."""
+    try:
+        free = shutil.disk_usage(settings.data_dir).free
+    except OSError as error:
+        return f"failed: {type(error).__name__}"
+    return (
+        "ok" if free > settings.disk_reserve_bytes else f"failed: {free} bytes are free (LIPSERVE_DISK_RESERVE_BYTES)"
+    )
 
 
 def _workers(house: House) -> list[WorkerView]:

@@ -14,6 +14,7 @@ from typing import Any
 from app.settings import Settings
 from app.store.database import Database
 from app.store.keys import KeyRecord, KeyRepository, Scope
+from app.store.private import keep_private
 
 OWNER = re.compile(r"[A-Za-z0-9._@-]{0,64}")
 UNKNOWN = 1
@@ -46,7 +47,9 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run one sub-command; returns the exit status."""
     command = {"create": _create, "list": _list, "revoke": _revoke}[options.keys_command]
-    with opened(Settings()) as keys:
+    settings = Settings()
+    keep_private(settings)
+    with opened(settings) as keys:
         return command(keys, options)
 
 

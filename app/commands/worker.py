@@ -14,6 +14,7 @@ from app.jobs.engine import Engine
 from app.observability import configure_logging
 from app.settings import Settings
 from app.store.database import Database
+from app.store.private import keep_private
 from app.store.workers import WorkerRepository
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _work(settings: Settings) -> int:
     configure_logging(settings)
+    keep_private(settings)
     end = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: end.set())
@@ -50,6 +52,7 @@ def _work(settings: Settings) -> int:
 
 
 def _check(settings: Settings) -> int:
+    keep_private(settings)
     database = Database(settings.sqlalchemy_url())
     try:
         hosts = {row["host"] for row in WorkerRepository(database).live(settings.lease_s)}

@@ -16,9 +16,19 @@ from app.registries.guard_network import guarded_client
 
 CHUNK = 2**20
 MAX_JSON_BYTES = 8 * 2**20
-SECRET_HEADERS = ("authorization",)
-
 Write = Callable[[bytes], None]
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Headers that only the server at `home` may see: what it refers to elsewhere is asked for without them."""
+
+    home: str
+    headers: dict[str, str]
+
+    def of(self, url: httpx.URL) -> dict[str, str]:
+        """The headers for a URL: none for another scheme, host or port."""
+        return self.headers if _origin(url) == _origin(httpx.URL(self.home)) else {}
 
 
 @dataclass(frozen=True)
@@ -27,7 +37,7 @@ class Fetcher:
 
     guard: Guard
     limit_s: float
-    headers: dict[str, str]
+    credentials: Credentials | None = None
     hops: int = 0
 
     def json(self, url: str, params: dict[str, str] | None = None) -> Any:
@@ -56,7 +66,7 @@ class Fetcher:
         self.guard.check_url(url)
         with (
             guarded_client(self.guard, self.limit_s) as client,
-            client.stream("GET", url, params=params, headers=self.headers) as response,
+            client.stream("GET", url, params=params, headers=self._secrets(url)) as response,
         ):
             return response.status_code == httpx.codes.OK
 
@@ -65,7 +75,7 @@ class Fetcher:
         self.guard.check_url(url)
         with (
             guarded_client(self.guard, self.limit_s) as client,
-            client.stream("POST", url, json=document, headers=self.headers) as response,
+            client.stream("POST", url, json=document, headers=self._secrets(url)) as response,
         ):
             _check(response)
             return _parsed(url, b"".join(_capped(response, MAX_JSON_BYTES)))
@@ -73,20 +83,21 @@ class Fetcher:
     @contextmanager
     def _answered(self, url: str, params: dict[str, str] | None) -> Iterator[httpx.Response]:
         self.guard.check_url(url)
-        headers, asked = self.headers, httpx.URL(url, params=params) if params else httpx.URL(url)
+        asked = httpx.URL(url, params=params) if params else httpx.URL(url)
         with guarded_client(self.guard, self.limit_s) as client:
             for _ in range(self.hops + 1):
-                with client.stream("GET", asked, headers=headers) as response:
+                with client.stream("GET", asked, headers=self._secrets(asked)) as response:
                     if not (response.has_redirect_location and self.hops):
                         _check(response)
                         yield response
                         return
                     target = urljoin(str(asked), response.headers["location"])
                 self.guard.check_url(target)
-                if _origin(httpx.URL(target)) != _origin(asked):
-                    headers = {name: value for name, value in headers.items() if name.lower() not in SECRET_HEADERS}
                 asked = httpx.URL(target)
         raise Unreachable(f"The host {httpx.URL(url).host} redirects more than {self.hops} times.")
+
+    def _secrets(self, url: httpx.URL | str) -> dict[str, str]:
+        return self.credentials.of(httpx.URL(url)) if self.credentials is not None else {}
 
 
 def _check(response: httpx.Response) -> None:

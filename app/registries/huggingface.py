@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from app.errors import InvalidModel
-from app.registries.fetch import Fetcher
+from app.registries.fetch import Credentials, Fetcher
 from app.registries.guard import Guard, Refused, Unreachable
 from app.registries.sources import Found
 
@@ -34,8 +34,8 @@ class Hub:
     @classmethod
     def of(cls, endpoint: str, token: str, guard: Guard, limit_s: float) -> Hub:
         """The hub at `endpoint`, which may be private; without `token` it gives public models."""
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return cls(endpoint.rstrip("/"), Fetcher(guard.also(endpoint), limit_s, headers, HOPS))
+        credentials = Credentials(endpoint, {"Authorization": f"Bearer {token}"} if token else {})
+        return cls(endpoint.rstrip("/"), Fetcher(guard.also(endpoint), limit_s, credentials, HOPS))
 
     def snapshot(self, repository: str, revision: str, patterns: str) -> Snapshot:
         """A repository at a revision: a branch or tag is resolved to its commit now."""

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from app.errors import InvalidModel
-from app.registries.fetch import Fetcher
+from app.registries.fetch import Credentials, Fetcher
 from app.registries.guard import Guard, Unreachable
 from app.registries.sources import Found, Shape
 
@@ -35,7 +35,7 @@ class Server:
     @classmethod
     def of(cls, uri: str, token: str, guard: Guard, limit_s: float) -> Server:
         """The server at `uri`, which may be private; `token` is a bearer's, or `user:password`."""
-        return cls(uri.rstrip("/"), Fetcher(guard.also(uri), limit_s, _authorization(token)))
+        return cls(uri.rstrip("/"), Fetcher(guard.also(uri), limit_s, Credentials(uri, _authorization(token))))
 
     @property
     def artifacts(self) -> str:

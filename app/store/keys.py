@@ -80,6 +80,12 @@ class KeyRepository:
         with self._database.read() as connection:
             return connection.scalar(select(keys.c.id).limit(1)) is not None
 
+    def is_live(self, key_id: str) -> bool:
+        """Whether there is a key of that id that is not revoked."""
+        with self._database.read() as connection:
+            query = select(keys.c.id).where(keys.c.id == key_id, keys.c.revoked_at.is_(None))
+            return connection.scalar(query) is not None
+
     def holder(self, secret: str) -> KeyRecord | None:
         """The key of that secret, None where it is unknown or revoked."""
         digest = _digest(secret)

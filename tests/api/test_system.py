@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,8 +21,22 @@ def test_health(service: RunningService, path: str) -> None:
 
 def test_readiness_tells_its_checks(service: RunningService) -> None:
     checks = service.client.get("/readyz").json()["checks"]
-    names = ("service", "database", "files", "workers_inspect", "workers_graph", "workers_analyze")
+    names = ("service", "database", "files", "disk", "workers_inspect", "workers_graph", "workers_analyze")
     assert checks == dict.fromkeys(names, "ok")
+
+
+def test_a_full_disk_is_known(tmp_path: Path) -> None:
+    """A service that is never ready."""
+    service = RunningService(tmp_path / "data", disk_reserve_bytes=2**60)
+    service._await_ready = lambda: eventually(service.log, lambda log: "Uvicorn running" in log, 60)
+    service.start()
+    try:
+        answer = service.client.get("/readyz")
+        assert answer.status_code == 503
+        assert "LIPSERVE_DISK_RESERVE_BYTES" in answer.json()["checks"]["disk"]
+        assert "disk" in answer.json()["detail"]
+    finally:
+        service.stop()
 
 
 def test_version_names_what_computes(service: RunningService) -> None:

@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
+from app.registries.guard import Guard
+from app.registries.huggingface import Hub
 from tests.conftest import RunningService, eventually, fake_model, free_port
 from tests.registries.hub import StandInHub, stand_in_hub
-from tests.registries.local_server import Answer, LocalServer, local_server
+from tests.registries.local_server import Answer, Asked, LocalServer, local_server
 
 Start = Callable[..., RunningService]
 MODEL = fake_model(inspect=None, mark="source")
@@ -337,3 +339,29 @@ def new_key(service: RunningService, owner: str) -> str:
     environment = os.environ | {"LIPSERVE_DATA_DIR": str(service.data_dir)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return re.findall(r"lip_[\w-]{43}", done.stdout)[0]
+
+
+def test_the_hubs_token_goes_to_no_other_host(hub: StandInHub, files: LocalServer) -> None:
+    """Neither where a page of files is said to go on, nor where a file is said to lie, nor back from there."""
+    secret = "hf_only_for_the_hub"
+    hub.commit({"model.onnx": MODEL})
+    elsewhere = {"Link": f'<{files.url}/more>; rel="next"'}
+    listing = json.dumps([{"type": "file", "path": "model.onnx"}]).encode()
+    files.answer = lambda asked: Answer(body=b"[]") if asked.path == "/more" else Answer(body=MODEL)
+
+    def answer(asked: Asked) -> Answer:
+        if "/tree/" in asked.path:
+            return Answer(body=listing, headers=elsewhere)
+        if "/resolve/" in asked.path:
+            return Answer(302, headers={"Location": f"{files.url}/file"})
+        return hub.answer(asked)
+
+    with local_server(answer) as server:
+        client = Hub.of(server.url, secret, Guard.of(files.place), 10)
+        found = client.snapshot("acme/net", "main", "*.onnx")
+        got: list[bytes] = []
+        found.read(found.find().path, got.append)
+        assert b"".join(got) == MODEL
+        assert [asked.headers["authorization"] for asked in server.asked] == [f"Bearer {secret}"] * 3
+    assert {asked.path for asked in files.asked} == {"/more", "/file"}
+    assert not [asked for asked in files.asked if secret in str(asked.headers)]
