@@ -42,8 +42,10 @@ def verify(model: bytes, certificate: bytes) -> dict[str, Any]:
             artifact = capture_artifact(model, found.function.get("inputs"))
     except InvalidCertificate:
         pass  # which `verify` reports
-    except (LipschitzError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        return certificates.refused(certificate, f"the model cannot be captured: {error}")
+    except LipschitzError as error:
+        return certificates.refused(certificate, f"the model cannot be captured: {error.detail}")
+    except Exception as error:
+        return certificates.refused(certificate, f"the model cannot be captured: {certificates.cause(error)}")
     return certificates.verify(artifact, certificate, sha256)
 
 

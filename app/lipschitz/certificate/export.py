@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +18,7 @@ from app.lipschitz.certificate.check import recomputed
 from app.lipschitz.certificate.claims import Claim, FourierClaim, NormClaim, SemidefiniteClaim, WalkClaim
 from app.lipschitz.certificate.forms import Slopes
 from app.lipschitz.certificate.fourier_records import fourier_record
+from app.lipschitz.certificate.function import function
 from app.lipschitz.certificate.linear import norm_holds
 from app.lipschitz.certificate.matrices import TooLarge, array
 from app.lipschitz.certificate.raised import RAISED, REPEATABLE, SHARES, widened_slopes
@@ -42,7 +44,10 @@ def certificate(problem: Problem, request: Request, sha256: str, estimates: Sequ
     """That of the least upper bound that has one; None where no method made claims, or no time is left.
 
     A proof may come out above the bound that it is for. Then the next bound's certificate counts if it is less.
+    All margins at once are no one function, and no certificate proves them.
     """
+    if request.target.get("kind") == "margins":
+        return None
     best: Certificate | None = None
     for estimate in sorted(filter(_is_claimed, estimates), key=_value):
         if problem.deadline.passed or (best is not None and best.bound <= _value(estimate)):
@@ -85,12 +90,12 @@ def node_records(network: Network) -> list[NodeRecord]:
 
 
 def _function(problem: Problem, request: Request) -> dict[str, Any]:
-    """What of the request selects the function; a centre out of a data set as numbers."""
+    """What of the request selects the function, as the check reads it; a centre out of a data set as numbers."""
     domain = dict(request.domain)
     if isinstance(domain.get("center"), str) and isinstance(problem.domain, Ball):
         domain["center"] = problem.domain.center.tolist()
     kept = {key: getattr(request, key) for key in ("inputs", "input", "output", "norm", "target")}
-    return kept | {"domain": domain}
+    return function(json.loads(json.dumps(kept | {"domain": domain})))
 
 
 def _piece(problem: Problem, claim: Claim, position: dict[Node, int]) -> PieceRecord:

@@ -66,7 +66,7 @@ def holds(box: Face, tree: Sequence[FaceRecord], constant: float) -> bool:
     if side > LARGEST_SIDE:
         raise TooLarge(f"a pair of layers of side {side} exceeds the limit of {LARGEST_SIDE}")
     leaves = list(_leaves(box, tree))
-    if sum(2.0 ** len(face.free) for face, leaf in leaves if leaf.multipliers is None) > MOST_VERTICES:
+    if sum(2 ** len(face.free) for face, leaf in leaves if leaf.multipliers is None) > MOST_VERTICES:
         raise InvalidCertificate("the faces without multipliers have too many vertices")
     return 0.0 < constant < math.inf and all(_leaf_holds(face, leaf, constant) for face, leaf in leaves)
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
-import math
+import re
+from dataclasses import fields
 from typing import Any
 
+from app.lipschitz.catalog import METHODS
 from app.lipschitz.certificate.fields import (
     InvalidCertificate,
     choice,
     entries,
-    function,
     integer,
     mapping,
     number,
     numbers,
+    shown,
     text,
+    whole,
 )
+from app.lipschitz.certificate.function import function
 from app.lipschitz.certificate.record import (
     FORMAT,
     KINDS,
@@ -35,28 +39,45 @@ from app.lipschitz.certificate.record import (
 )
 
 MOST_PIECES = 100_000
+CERTIFIED = tuple(method.name for method in METHODS if method.guarantee == "certified")
+
+MOST_BYTES = 2**26
+MOST_CONTAINERS = 2**20
+"""Objects and lists in a file: empty ones take thirty times the memory that they take there."""
+
+COMMON = {"kind", "start", "end", "constant"}
+OF_KIND = {
+    "lipsdp": {"rho", "activations"},
+    "fourier": {"rho", "torus", "maps"},
+    "autolip": {"norms"},
+    "seqlip": {"norms", "chains"},
+    "recomputed": set[str](),
+}
+"""What proves a piece of each kind; anything else there would prove nothing."""
 
 
 def read(data: bytes) -> Certificate:
     """A certificate from a file's bytes; InvalidCertificate for anything else."""
+    if len(data) > MOST_BYTES or data.count(b"{") + data.count(b"[") > MOST_CONTAINERS:
+        raise InvalidCertificate(f"the certificate is too large: {len(data)} bytes")
     try:
-        found = json.loads(data, parse_constant=_no_constant)
+        found = json.loads(data, parse_constant=_no_constant, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
-        raise InvalidCertificate(f"the certificate is no JSON: {error}") from error
+        raise InvalidCertificate(f"the certificate is no JSON: {str(error)!a}") from error
     return parsed(found)
 
 
 def parsed(found: Any) -> Certificate:
     """From JSON; InvalidCertificate names the first field that is wrong."""
-    found = mapping(found, "the certificate")
+    found = mapping(found, "the certificate", {"format", "version", "model", *_names(Certificate)} - {"sha256"})
     choice(found.get("format"), (FORMAT,), "format")
     if integer(found.get("version"), "version") not in READABLE:
         raise InvalidCertificate(f"version {found['version']} is not known: this is version {VERSION}")
     return Certificate(
-        text(mapping(found.get("model"), "model").get("sha256"), "model.sha256"),
+        _digest(whole(found.get("model"), "model", ("sha256",))["sha256"]),
         function(found.get("function")),
         text(found.get("engine"), "engine"),
-        text(found.get("method"), "method"),
+        choice(found.get("method"), CERTIFIED, "method"),
         number(found.get("bound"), "bound"),
         [_node(one) for one in entries(found.get("nodes"), "nodes", MOST_PIECES)],
         [_piece(one) for one in entries(found.get("pieces"), "pieces", MOST_PIECES)],
@@ -64,23 +85,43 @@ def parsed(found: Any) -> Certificate:
     )
 
 
+def _names(record: type[Any]) -> set[str]:
+    return {field.name for field in fields(record)}
+
+
 def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is no number")
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; readers differ in which of two fields of one name counts."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("an object has two fields of one name")
+    return found
+
+
+def _digest(found: Any) -> str:
+    if not (isinstance(found, str) and re.fullmatch("[0-9a-f]{64}", found)):
+        raise InvalidCertificate(f"model.sha256 must be 64 hexadecimal digits, not {shown(found)}")
+    return found
+
+
 def _node(found: Any) -> NodeRecord:
-    found = mapping(found, "nodes[]")
-    name = found.get("name")
+    found = mapping(found, "nodes[]", _names(NodeRecord))
     return NodeRecord(
         text(found.get("kind"), "nodes[].kind"),
-        name if isinstance(name, str) else text(name, "nodes[].name"),
+        text(found.get("name"), "nodes[].name"),
         integer(found.get("size"), "nodes[].size"),
     )
 
 
 def _piece(found: Any) -> PieceRecord:
-    found = mapping(found, "pieces[]")
+    found = mapping(found, "pieces[]", _names(PieceRecord))
     kind = choice(found.get("kind"), KINDS, "pieces[].kind")
+    for key in found.keys() - OF_KIND[kind] - COMMON:
+        if found[key] not in (None, []):
+            raise InvalidCertificate(f"a piece of kind {kind} has no {key}")
     return PieceRecord(
         kind,
         integer(found.get("start"), "pieces[].start"),
@@ -96,17 +137,17 @@ def _piece(found: Any) -> PieceRecord:
 
 
 def _activation(found: Any) -> ActivationRecord:
-    found = mapping(found, "activations[]")
+    found = mapping(found, "activations[]", _names(ActivationRecord))
     return ActivationRecord(
         integer(found.get("node"), "activations[].node"),
-        numbers(found.get("lower"), "activations[].lower", least=-math.inf),
-        numbers(found.get("upper"), "activations[].upper", least=-math.inf),
-        numbers(found.get("multipliers"), "activations[].multipliers", least=0.0),
+        numbers(found.get("lower"), "activations[].lower"),
+        numbers(found.get("upper"), "activations[].upper"),
+        numbers(found.get("multipliers"), "activations[].multipliers", 0.0),
     )
 
 
 def _norm(found: Any) -> NormRecord:
-    found = mapping(found, "norms[]")
+    found = mapping(found, "norms[]", _names(NormRecord))
     return NormRecord(
         integer(found.get("node"), "norms[].node"),
         integer(found.get("source"), "norms[].source"),
@@ -115,7 +156,7 @@ def _norm(found: Any) -> NormRecord:
 
 
 def _chain(found: Any) -> ChainRecord:
-    found = mapping(found, "chains[]")
+    found = mapping(found, "chains[]", _names(ChainRecord))
     return ChainRecord(
         integer(found.get("node"), "chains[].node"),
         integer(found.get("source"), "chains[].source"),
@@ -124,38 +165,40 @@ def _chain(found: Any) -> ChainRecord:
 
 
 def _pair(found: Any) -> PairRecord:
-    found = mapping(found, "pairs[]")
+    found = mapping(found, "pairs[]", _names(PairRecord))
     return PairRecord(
         integer(found.get("node"), "pairs[].node"),
         number(found.get("constant"), "pairs[].constant"),
-        numbers(found.get("lower"), "pairs[].lower", least=-math.inf),
-        numbers(found.get("upper"), "pairs[].upper", least=-math.inf),
+        numbers(found.get("lower"), "pairs[].lower"),
+        numbers(found.get("upper"), "pairs[].upper"),
         [_face(one) for one in entries(found.get("faces"), "pairs[].faces", MOST_PIECES)],
     )
 
 
 def _face(found: Any) -> FaceRecord:
-    found = mapping(found, "faces[]")
+    found = mapping(found, "faces[]", _names(FaceRecord))
     split, multipliers = found.get("split"), found.get("multipliers")
     if split is not None and multipliers is not None:
         raise InvalidCertificate("a face that is split has no multipliers of its own")
     return FaceRecord(
         None if split is None else integer(split, "faces[].split"),
-        None if multipliers is None else numbers(multipliers, "faces[].multipliers", least=0.0),
+        None if multipliers is None else numbers(multipliers, "faces[].multipliers", 0.0),
     )
 
 
 def _map(found: Any) -> MapRecord:
-    found = mapping(found, "maps[]")
+    found = mapping(found, "maps[]", _names(MapRecord))
     return MapRecord(
-        numbers(found.get("lower"), "maps[].lower", least=-math.inf),
-        numbers(found.get("upper"), "maps[].upper", least=-math.inf),
-        numbers(found.get("multipliers"), "maps[].multipliers", least=0.0),
+        numbers(found.get("lower"), "maps[].lower"),
+        numbers(found.get("upper"), "maps[].upper"),
+        numbers(found.get("multipliers"), "maps[].multipliers", 0.0),
     )
 
 
 def _reported(found: Any) -> Reported | None:
     if found is None:
         return None
-    found = mapping(found, "reported")
-    return Reported(text(found.get("method"), "reported.method"), number(found.get("value"), "reported.value"))
+    found = mapping(found, "reported", _names(Reported))
+    return Reported(
+        choice(found.get("method"), CERTIFIED, "reported.method"), number(found.get("value"), "reported.value")
+    )

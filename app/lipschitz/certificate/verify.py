@@ -17,6 +17,7 @@ import numpy as np
 
 from app.lipschitz.analysis import make_problem
 from app.lipschitz.artifact import from_bytes
+from app.lipschitz.artifact.captured import Captured, InputShapes
 from app.lipschitz.certificate.check import check_piece
 from app.lipschitz.certificate.export import node_records
 from app.lipschitz.certificate.fields import InvalidCertificate
@@ -24,6 +25,7 @@ from app.lipschitz.certificate.reading import read
 from app.lipschitz.certificate.record import Certificate, PieceRecord
 from app.lipschitz.deadline import NEVER
 from app.lipschitz.errors import LipschitzError
+from app.lipschitz.failures import failure, is_exhaustion
 from app.lipschitz.network.inputs import with_input
 from app.lipschitz.problem import Problem
 from app.lipschitz.request import Request
@@ -49,6 +51,8 @@ def verify(artifact: bytes, certificate: bytes, model_sha256: str) -> dict[str, 
         answer["reasons"] = [str(reason)]
     except LipschitzError as reason:
         answer["reasons"] = [f"the model does not give the certificate's function: {reason.detail}"]
+    except Exception as error:
+        answer["reasons"] = [f"the certificate cannot be checked: {cause(error)}"]
     failed = [f"piece {i}: {piece['reason']}" for i, piece in enumerate(answer["pieces"]) if piece["reason"]]
     answer["reasons"] += failed
     weakest = "recomputed" if any(piece["check"] == "recomputed" for piece in answer["pieces"]) else "independent"
@@ -68,11 +72,24 @@ def _problem(artifact: bytes, found: Certificate, model_sha256: str) -> Problem:
     if model_sha256 != found.sha256:
         raise InvalidCertificate("the certificate is for another model: the hashes differ")
     request = Request.parse(found.function | {"methods": ["autolip"]})
-    try:
-        captured = with_input(from_bytes(artifact), request.input)
-        return make_problem(captured, request, NEVER, lambda _: None)
-    except (LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise InvalidCertificate(f"the certificate's function cannot be built from the model: {error}") from error
+    whole = from_bytes(artifact)
+    _check_inputs(whole, request.inputs)
+    captured = with_input(whole, request.input)
+    return make_problem(captured, request, NEVER, lambda _: None)
+
+
+def _check_inputs(captured: Captured, shapes: InputShapes | None) -> None:
+    """The graph was captured with the shapes that the certificate speaks of."""
+    given = shapes if isinstance(shapes, dict) else dict(enumerate(shapes or []))
+    for position, spec in enumerate(captured.inputs):
+        shape = given.get(spec.name, given.get(position)) if given else None  # type: ignore[call-overload]
+        if shape is not None and tuple(shape) != spec.shape:
+            raise InvalidCertificate(f"the graph was captured with input {spec.name} of shape {list(spec.shape)}")
+
+
+def cause(error: Exception) -> str:
+    """An unexpected error as a reason why nothing is proved."""
+    return "there is not enough memory" if is_exhaustion(error) else failure(error)
 
 
 def _check_shape(found: Certificate, problem: Problem) -> None:
