@@ -16,8 +16,9 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from app.lipschitz.network.jets import Interval, Jet
-from app.lipschitz.network.scalar import Knot, Scalar
+from app.lipschitz.network.arithmetic import Interval
+from app.lipschitz.network.jets import Jet
+from app.lipschitz.network.scalar import LINE, Knot, Scalar, Window
 from app.lipschitz.network.tails import Tail
 
 Line = tuple[Fraction, Fraction]
@@ -185,21 +186,21 @@ class Apply(Step):
         """The chain rule; an affine argument stays on its side of every knot of phi."""
         return self.argument.jet(x, at).through(self.name, self.scalar, self._window(at))
 
-    def _window(self, at: Fraction) -> tuple[float, float]:
+    def _window(self, at: Fraction) -> Window:
         line = self.argument.line
         if line is None:
-            return -math.inf, math.inf
-        here = line[0] * at + line[1]
-        below = [knot for knot in self.knots() if knot < here]
-        above = [knot for knot in self.knots() if knot > here]
-        return (
-            math.nextafter(float(max(below)), math.inf) if below else -math.inf,
-            math.nextafter(float(min(above)), -math.inf) if above else math.inf,
-        )
+            return LINE
+        here, jumps = line[0] * at + line[1], self.jumps()
+        below, above = [kink for kink in jumps if kink < here], [kink for kink in jumps if kink > here]
+        return (jumps[max(below)] if below else None, jumps[min(above)] if above else None)
+
+    def jumps(self) -> dict[Fraction, Knot]:
+        """Where phi's derivative jumps, exactly known."""
+        return {Fraction(float(knot.place.at)): knot for knot in self.scalar.knots if _jumps(knot)}
 
     def knots(self) -> list[Fraction]:
-        """Where phi's derivative jumps."""
-        return [Fraction(float(knot.at)) for knot in self.scalar.knots if _jumps(knot)]
+        """The places of the jumps."""
+        return list(self.jumps())
 
     def exact(self, x: Fraction) -> Fraction | None:
         """phi at its few rational points."""
@@ -214,9 +215,7 @@ class Apply(Step):
 
 
 def _jumps(knot: Knot) -> bool:
-    """Whether the derivative jumps there, the function itself being continuous: no pole."""
-    lower, upper = float(knot.lower), float(knot.upper)
-    return lower != upper and math.isfinite(lower) and math.isfinite(upper)
+    return knot.right is not None and knot.place.is_exact
 
 
 def _at_zero(result: Fraction) -> Callable[[Fraction], Fraction | None]:

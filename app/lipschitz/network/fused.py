@@ -17,10 +17,11 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from app.lipschitz.network.ends import MARGIN
+from app.lipschitz.network.arithmetic import Interval, choose
+from app.lipschitz.network.ends import Ends, nan_unbounded
 from app.lipschitz.network.expression import Step, Variable, continuous, kinks
-from app.lipschitz.network.jets import Interval, Jet
-from app.lipschitz.network.scalar import Scalar, Slope
+from app.lipschitz.network.jets import Jet
+from app.lipschitz.network.scalar import LINE, Scalar, Slope, Window
 from app.lipschitz.network.tails import Tail
 
 TOLERANCE = 1e-8
@@ -47,36 +48,32 @@ class Fused(Scalar):
         """Found when the region was recognised."""
         return self.whole
 
-    def slopes(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+    def slopes(self, lower: Tensor, upper: Tensor, window: Window = LINE) -> Ends:  # noqa: ARG002 - nobody has one
         """Entrywise ranges, from a few cells an entry."""
-        found = self._enclose(lower, upper, lambda jet: jet.slope)
-        return found.lower.clamp(self.whole.lower, self.whole.upper), found.upper.clamp(
-            self.whole.lower, self.whole.upper
-        )
+        return self._enclose(lower, upper, lambda jet: jet.slope).within(self.whole.lower, self.whole.upper).ends
 
-    def range(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+    def range(self, lower: Tensor, upper: Tensor) -> Ends:
         """Entrywise enclosure of the values, from a few cells an entry."""
-        found = self._enclose(lower, upper, lambda jet: jet.value)
-        return found.lower, found.upper
+        return self._enclose(lower, upper, lambda jet: jet.value).ends
 
     def _enclose(self, lower: Tensor, upper: Tensor, part: Callable[[Jet], Interval]) -> Interval:
         """The hull over all pieces that meet the interval; empty nowhere, since the pieces cover the line."""
-        least, most = torch.full_like(lower, math.inf), torch.full_like(upper, -math.inf)
+        lower, upper = nan_unbounded(lower, upper)
+        total = Interval(torch.full_like(lower, math.inf), torch.full_like(upper, -math.inf))
         for piece in pieces(self.expression):
             ends = _float_ends(piece)
             low, high = lower.clamp(*ends), upper.clamp(*ends)
             meets = (lower <= ends[1]) & (upper >= ends[0])
             for cell in _parts(low, high):
                 found = part(self.expression.jet(_variable(cell), inside(piece)))
-                least = torch.where(meets, torch.minimum(least, found.lower), least)
-                most = torch.where(meets, torch.maximum(most, found.upper), most)
-        return Interval(least, most)
+                total = choose(meets, total.hull(found), total)
+        return total
 
 
 def _parts(low: Tensor, high: Tensor) -> list[Interval]:
     """Finite intervals in equal parts; an infinite one stays whole."""
     whole = ~(torch.isfinite(low) & torch.isfinite(high))
-    step = torch.where(whole, 0.0, (high - low) / SUBDIVISIONS)
+    step = torch.where(whole, 0.0, high / SUBDIVISIONS - low / SUBDIVISIONS)
     cuts = [low, *(low + k * step for k in range(1, SUBDIVISIONS)), high]
     return [Interval(a, torch.where(whole, high, b)) for a, b in itertools.pairwise(cuts)]
 
@@ -102,8 +99,7 @@ def slope_of(expression: Step) -> Slope | None:
         if not math.isfinite(found.magnitude) or _covers(found, outer):
             break
     total = outer if found is None else found.hull(outer)
-    slack = MARGIN * total.magnitude  # absolute rounding in almost vanishing derivatives, times |x| <= 2^10
-    return Slope(float(total.lower) - slack, float(total.upper) + slack) if math.isfinite(slack) else None
+    return Slope(float(total.lower), float(total.upper)) if math.isfinite(total.magnitude) else None
 
 
 def _covers(found: Interval, outer: Interval) -> bool:

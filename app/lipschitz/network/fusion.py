@@ -33,9 +33,9 @@ from app.lipschitz.network.expression import (
 )
 from app.lipschitz.network.fused import Fused, slope_of
 from app.lipschitz.network.nodes import Input
-from app.lipschitz.network.rules.elementwise import DESCRIBED, Pole, on_flat
+from app.lipschitz.network.rules.elementwise import DESCRIBED, on_flat
 from app.lipschitz.network.rules.movement import IDENTITIES
-from app.lipschitz.network.scalar import Knot, Scalar
+from app.lipschitz.network.scalars import powers, sigmoids
 from app.lipschitz.network.values import Constant, Linear
 from app.lipschitz.operators.reshape import Reshape
 
@@ -268,10 +268,7 @@ def _on_vectors(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tens
     return lambda x: function(x.reshape(-1)).reshape(x.shape)
 
 
-SOFTPLUS = Scalar(lambda x: torch.logaddexp(x, torch.zeros_like(x)), (), (0.0, 1.0))
-SIGMOID = Scalar(torch.sigmoid, (Knot(0.0, 0.25, 0.25),))
-SOFTSIGN = Scalar(torch.nn.functional.softsign, (Knot(0.0, 1.0, 1.0),))
-POLE = Pole(torch.reciprocal, (Knot(0.0, -math.inf, math.inf),))
+SOFTPLUS, SIGMOID, SOFTSIGN, POLE = sigmoids.softplus(), sigmoids.sigmoid(), sigmoids.softsign(), powers.reciprocal()
 
 
 def canonical(step: Apply) -> Step:
@@ -319,12 +316,8 @@ def _root(step: Apply) -> Step:
     if isinstance(inner, Sum) and isinstance(inner.left, Number) and isinstance(inner.right, Product):
         left, right, low = inner.right.left, inner.right.right, inner.left
         if left == right and low.center > low.radius:
-            return Apply("hypot", (low.center,), left, _hypot(low.center)) if not low.radius else step
+            return Apply("hypot", (low.center,), left, sigmoids.hyperbola(low.center)) if not low.radius else step
     return step
-
-
-def _hypot(c: float) -> Scalar:
-    return Scalar(lambda x: torch.sqrt(x.square() + c), (), (-1.0, 1.0), (0.0,))
 
 
 def _one_plus_exp(step: Step) -> Step | None:

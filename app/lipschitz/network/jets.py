@@ -1,8 +1,6 @@
-"""Interval arithmetic on a function of one real variable and its derivative.
+"""A function of one real variable with its derivative, enclosed over many cells at once, one cell an entry.
 
-A `Jet` encloses the values and the derivative of a function over many cells at once, one cell an entry. Every
-sum and product is rounded outwards to the next double; the functions inside come with their own enclosures
-(`Scalar.range`, `Scalar.slopes`).
+The arithmetic rounds outwards; the functions inside come with their own enclosures (`Scalar.range`, `Scalar.slopes`).
 """
 
 from __future__ import annotations
@@ -11,53 +9,9 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
-from app.lipschitz.network.scalar import Scalar
-
-
-@dataclass(frozen=True, eq=False)
-class Interval:
-    """`lower <= x <= upper`, entry by entry; ends may be infinite, never NaN."""
-
-    lower: Tensor
-    upper: Tensor
-
-    @classmethod
-    def of(cls, lower: float, upper: float) -> Interval:
-        """One interval for all cells."""
-        return cls(torch.tensor([lower], dtype=torch.float64), torch.tensor([upper], dtype=torch.float64))
-
-    def __add__(self, other: Interval) -> Interval:
-        return _outward(self.lower + other.lower, self.upper + other.upper)
-
-    def __mul__(self, other: Interval) -> Interval:
-        pairs = ((a, b) for a in (self.lower, self.upper) for b in (other.lower, other.upper))
-        # An infinite end stands for large real numbers, so zero times it is zero.
-        products = torch.stack(torch.broadcast_tensors(*(torch.nan_to_num(a * b, 0.0, torch.inf, -torch.inf)
-                                                         for a, b in pairs)))  # fmt: skip
-        return _outward(products.amin(0), products.amax(0))
-
-    def hull(self, other: Interval) -> Interval:
-        """The smallest interval around both."""
-        return Interval(torch.minimum(self.lower, other.lower), torch.maximum(self.upper, other.upper))
-
-    def within(self, lower: float, upper: float) -> Interval:
-        """Cut down to `[lower, upper]`, which is known to hold every value."""
-        return Interval(self.lower.clamp(lower, upper), self.upper.clamp(lower, upper))
-
-    @property
-    def magnitude(self) -> float:
-        """The largest absolute value."""
-        return max(abs(float(self.lower.min())), abs(float(self.upper.max())))
-
-
-def _outward(lower: Tensor, upper: Tensor) -> Interval:
-    below, above = torch.tensor(-math.inf, dtype=torch.float64), torch.tensor(math.inf, dtype=torch.float64)
-    return Interval(
-        torch.nextafter(torch.nan_to_num(lower, nan=-math.inf, posinf=math.inf, neginf=-math.inf), below),
-        torch.nextafter(torch.nan_to_num(upper, nan=math.inf, posinf=math.inf, neginf=-math.inf), above),
-    )
+from app.lipschitz.network.arithmetic import Interval
+from app.lipschitz.network.scalar import LINE, Scalar, Window
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,10 +29,10 @@ class Jet:
         """f g."""
         return Jet(self.value * other.value, self.slope * other.value + self.value * other.slope)
 
-    def through(self, name: str, scalar: Scalar, window: tuple[float, float]) -> Jet:
+    def through(self, name: str, scalar: Scalar, window: Window) -> Jet:
         """phi(f) for the function called `name`; f is known to stay within `window`."""
-        inner = self.value.within(*window)
-        return Jet(Interval(*scalar.range(self.value.lower, self.value.upper)), slopes_over(scalar, inner) * self.slope)
+        value = Interval(*scalar.range(*self.value.ends))
+        return Jet(value, slopes_over(scalar, self.value, window) * self.slope)
 
     def larger(self, other: Jet, sign: float) -> Jet:
         """max(f, g) for sign 1, min(f, g) for sign -1; where it is open which, the slope is either's."""
@@ -87,6 +41,10 @@ class Jet:
         return Jet(value, self.slope.hull(other.slope))
 
 
-def slopes_over(scalar: Scalar, over: Interval) -> Interval:
-    """The difference quotients of a function over each cell."""
-    return Interval(*scalar.slopes(over.lower, over.upper))
+def slopes_over(scalar: Scalar, over: Interval, window: Window = LINE) -> Interval:
+    """The difference quotients of a function over each cell, as far as it lies in the window."""
+    below, above = window
+    inner = over.within(
+        -math.inf if below is None else float(below.place.at), math.inf if above is None else float(above.place.at)
+    )
+    return Interval(*scalar.slopes(*inner.ends, window))

@@ -1,22 +1,27 @@
-"""Elementwise functions: their values, their difference quotients on an interval, their range on an interval.
+"""What every elementwise function tells: its values, and its difference quotients, on an interval.
 
-Between two neighbouring knots the derivative is monotone, so on any interval it is enclosed by its values at the
-ends and at the knots inside. At a knot the derivative is extreme, or jumps between two values.
+Most functions are `PiecewiseMonotone`: value and derivative are monotone between a few known points, so on any
+interval they are enclosed by what they are at its ends and at the points inside. The formulas for single points are
+in `scalars`; no derivative is taken by automatic differentiation.
 """
 
 from __future__ import annotations
 
 import math
+import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from app.lipschitz.network.ends import MARGIN, widened
+from app.lipschitz.network.arithmetic import Interval, choose
+from app.lipschitz.network.ends import Ends, nan_unbounded
 
 Entries = float | Tensor
 """One number for all entries, or a flat vector with one each."""
+
+LARGEST = sys.float_info.max
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,71 +38,155 @@ class Slope:
 
 
 @dataclass(frozen=True, eq=False)
-class Knot:
-    """A point where the derivative is extreme or jumps; `lower`, `upper` enclose it there, rounded outwards."""
+class Place:
+    """A real number known up to `radius`: the interval that is tested must not miss it by rounding."""
 
     at: Entries
-    lower: Entries
-    upper: Entries
+    radius: Entries = 0.0
+
+    @classmethod
+    def near(cls, at: float) -> Place:
+        """A number whose nearest double is `at`."""
+        return cls(at, math.ulp(at))
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it is a stored number."""
+        return not bool(self.radius.any() if isinstance(self.radius, Tensor) else self.radius)
+
+    def meets(self, lower: Tensor, upper: Tensor) -> Tensor:
+        """Whether it may lie in `lower <= x <= upper`."""
+        return (lower <= self.at + self.radius) & (self.at - self.radius <= upper)
 
 
 @dataclass(frozen=True, eq=False)
-class Scalar:
-    """A function on flat batches `(B, n)`, entry by entry.
+class Knot:
+    """A point where the derivative is extreme or jumps: enclosures of its limits from the left and the right.
 
-    `knots` as above; `limits` are the derivative's limits at minus and plus infinity; `turns` are the points
-    where the function stops falling or rising. `rounding` is the absolute error of values and derivatives where torch
-    loses it to cancellation. NaN, where the function is not defined, counts as unbounded.
+    `right` is None where the derivative is continuous.
     """
 
+    place: Place
+    left: Interval
+    right: Interval | None = None
+
+    @property
+    def hull(self) -> Interval:
+        """All difference quotients close by."""
+        return self.left if self.right is None else self.left.hull(self.right)
+
+
+@dataclass(frozen=True, eq=False)
+class Turn:
+    """A point where the function stops falling or rising, and its value there."""
+
+    place: Place
+    value: Interval
+
+
+Window = tuple[Knot | None, Knot | None]
+"""Knots between which the argument is known to stay, their limits on this side included; None where there is none."""
+LINE: Window = (None, None)
+
+
+@dataclass(frozen=True, eq=False)
+class Scalar(ABC):
+    """A function on flat batches `(B, n)`, entry by entry: `function` computes it, the methods enclose it."""
+
     function: Callable[[Tensor], Tensor]
-    knots: tuple[Knot, ...] = ()
-    limits: tuple[Entries, Entries] = (0.0, 0.0)
-    turns: tuple[float, ...] = ()
-    rounding: float = 0.0
+
+    @property
+    def knots(self) -> tuple[Knot, ...]:
+        """Where the derivative is extreme or jumps, as far as that is known."""
+        return ()
+
+    @abstractmethod
+    def slope(self) -> Slope:
+        """The range of difference quotients over all reals and all entries."""
+
+    @abstractmethod
+    def slopes(self, lower: Tensor, upper: Tensor, window: Window = LINE) -> Ends:
+        """Entrywise ranges over `lower <= x <= upper`, flat vectors `(n,)`; never wider than `slope`."""
+
+    @abstractmethod
+    def range(self, lower: Tensor, upper: Tensor) -> Ends:
+        """Entrywise enclosure of the values over `lower <= x <= upper`."""
+
+
+Formula = Callable[[Tensor], Interval]
+"""An enclosure at points `(n,)`, finite doubles that count as exact."""
+
+ZERO, ONE, EVERYTHING = Interval.point(0.0), Interval.point(1.0), Interval.of(-math.inf, math.inf)
+
+
+@dataclass(frozen=True, eq=False)
+class PiecewiseMonotone(Scalar):
+    """A function whose derivative is monotone between neighbouring `peaks`, and whose values are between `turns`.
+
+    `limits` enclose the derivative at minus and plus infinity. Outside `reach` derivative and value are not computed
+    but lie between theirs at its ends and the limits; `levels` are the value's limits, None where it is computed all
+    the same. Where the interval reaches `start`, slopes count as unbounded; where it goes beyond, or a
+    formula gives NaN, values do too. `linear`:
+    the derivative is constant between the knots, which are exact.
+    """
+
+    value: Formula
+    derivative: Formula
+    peaks: tuple[Knot, ...] = ()
+    limits: tuple[Interval, Interval] = (ZERO, ZERO)
+    turns: tuple[Turn, ...] = ()
+    reach: tuple[float, float] = (-LARGEST, LARGEST)
+    levels: tuple[Interval | None, Interval | None] = (None, None)
+    start: float | None = None
+    linear: bool = False
+
+    @property
+    def knots(self) -> tuple[Knot, ...]:
+        """The peaks, and jumps among them."""
+        return self.peaks
 
     def slope(self) -> Slope:
-        """The range over all reals and all entries."""
-        ends = [*self.limits, *(end for knot in self.knots for end in (knot.lower, knot.upper))]
-        return Slope(min(_least(end) for end in ends), max(-_least(-end) for end in ends))
+        """The hull of the limits and the peaks."""
+        parts = [*self.limits, *(knot.hull for knot in self.peaks)]
+        return Slope(min(float(part.lower.min()) for part in parts), max(float(part.upper.max()) for part in parts))
 
-    def slopes(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        """Entrywise ranges over `lower <= x <= upper`, flat vectors `(n,)`; never wider than `slope`."""
-        ends = self._derivative(torch.stack([lower, upper]))
-        least, most = ends.amin(0), ends.amax(0)
-        least, most = least - MARGIN * least.abs() - self.rounding, most + MARGIN * most.abs() + self.rounding
-        for knot in self.knots:
-            inside = (lower <= knot.at) & (knot.at <= upper)
-            least = torch.where(inside, torch.minimum(least, _like(knot.lower, least)), least)
-            most = torch.where(inside, torch.maximum(most, _like(knot.upper, most)), most)
+    def slopes(self, lower: Tensor, upper: Tensor, window: Window = LINE) -> Ends:
+        """The hull of the derivatives at both ends and of the knots between."""
+        lower, upper = nan_unbounded(lower, upper)
+        found = self._slope_at(lower, window).hull(self._slope_at(upper, window))
+        for knot in self.peaks:
+            if knot not in window:
+                found = choose(knot.place.meets(lower, upper), found.hull(knot.hull), found)
         whole = self.slope()
-        least, most = widened(least, most, 0.0)
-        return least.clamp(min=whole.lower), most.clamp(max=whole.upper)
+        found = found if self.start is None else choose(lower <= self.start, EVERYTHING, found)
+        return found.within(whole.lower, whole.upper).ends
 
-    def range(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        """Entrywise enclosure of the values over `lower <= x <= upper`."""
-        values = self.function(torch.stack([lower, upper, *(self._inside(turn, lower, upper) for turn in self.turns)]))
-        least, most = values.amin(0), values.amax(0)
-        size = torch.maximum(least.abs(), most.abs())
-        finite = torch.where(torch.isfinite(size), size, torch.minimum(least.abs(), most.abs()))
-        return widened(least, most, MARGIN * finite + self.rounding)
+    def range(self, lower: Tensor, upper: Tensor) -> Ends:
+        """The hull of the values at both ends and of the turns between."""
+        lower, upper = nan_unbounded(lower, upper)
+        found = self._value_at(lower).hull(self._value_at(upper))
+        for turn in self.turns:
+            found = choose(turn.place.meets(lower, upper), found.hull(turn.value), found)
+        return found.ends if self.start is None else choose(lower < self.start, EVERYTHING, found).ends
 
-    @staticmethod
-    def _inside(turn: float, lower: Tensor, upper: Tensor) -> Tensor:
-        return torch.minimum(torch.maximum(torch.full_like(lower, turn), lower), upper)
+    def _slope_at(self, x: Tensor, window: Window) -> Interval:
+        """The derivative at x; at a knot of the window, its limit from inside."""
+        found = self.derivative(x.clamp(*self.reach))
+        found = choose(x < self.reach[0], found.hull(self.limits[0]), found)
+        found = choose(x > self.reach[1], found.hull(self.limits[1]), found)
+        below, above = window
+        if below is not None:
+            found = choose(x <= below.place.at, below.right or below.left, found)
+        if above is not None:
+            found = choose(x >= above.place.at, above.left, found)
+        return Interval(*nan_unbounded(*found.ends))
 
-    def _derivative(self, x: Tensor) -> Tensor:
-        """The derivative, `(B, n)`, off the knots; its limits at infinity."""
-        with torch.enable_grad():
-            at = x.detach().clone().requires_grad_(True)
-            (found,) = torch.autograd.grad(self.function(at).sum(), at, materialize_grads=True)
-        found = torch.where(x == -math.inf, _like(self.limits[0], x[0]), found)
-        return torch.where(x == math.inf, _like(self.limits[1], x[0]), found)
-
-
-def _least(entries: Entries) -> float:
-    return float(entries.min()) if isinstance(entries, Tensor) else entries
-
-
-def _like(entries: Entries, reference: Tensor) -> Tensor:
-    return torch.as_tensor(entries, dtype=reference.dtype, device=reference.device).expand(reference.shape)
+    def _value_at(self, x: Tensor) -> Interval:
+        low = -math.inf if self.levels[0] is None else self.reach[0]
+        high = math.inf if self.levels[1] is None else self.reach[1]
+        found = self.value(x.clamp(low, high))
+        if self.levels[0] is not None:
+            found = choose(x < low, found.hull(self.levels[0]), found)
+        if self.levels[1] is not None:
+            found = choose(x > high, found.hull(self.levels[1]), found)
+        return Interval(*nan_unbounded(*found.ends))

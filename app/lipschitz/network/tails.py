@@ -15,20 +15,22 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from app.lipschitz.network.jets import Interval, Jet, slopes_over
-from app.lipschitz.network.scalar import Scalar
+from app.lipschitz.network.arithmetic import Interval
+from app.lipschitz.network.jets import Jet, slopes_over
+from app.lipschitz.network.scalar import Scalar, Window
 
 ORDERS = range(-3, 5)
 POWERS = range(5)
 SLACK = 1.0 + 2.0**-30
-"""Covers the rounding of the few operations between two weights."""
+TINY = 1e-300
+"""Relatively and absolutely, what the few operations between two weights may lose."""
 
-DECAYS: dict[str, tuple[float, float, float, tuple[int, ...]]] = {
-    "sigmoid": (1.0, 1.0, 1.0, (-1, 1)),
-    "tanh": (4.0, 2.0, 1.0, (-1, 1)),
-    "erf": (2.0, 1.0, 2.0, (-1, 1)),
-    "exp": (1.0, 1.0, 1.0, (-1,)),
-    "softplus": (1.0, 1.0, 1.0, (-1,)),
+DECAYS: dict[str, tuple[float, float, int, tuple[int, ...]]] = {
+    "sigmoid": (1.0, 1.0, 1, (-1, 1)),
+    "tanh": (4.0, 2.0, 1, (-1, 1)),
+    "erf": (2.0, 1.0, 2, (-1, 1)),
+    "exp": (1.0, 1.0, 1, (-1,)),
+    "softplus": (1.0, 1.0, 1, (-1,)),
 }
 """|phi'(t)| <= C exp(-a |t|^r) as (C, a, r), on the negative (-1) and positive (1) side."""
 
@@ -89,9 +91,9 @@ class Tail(Jet):
         growth = {k: min(_product(self.growth[i], other.growth[k - i]) for i in range(k + 1)) for k in POWERS}
         return self._make(Jet(self.value * other.value, slope), self.end * other.end, weights, growth)
 
-    def through(self, name: str, scalar: Scalar, window: tuple[float, float]) -> Tail:
+    def through(self, name: str, scalar: Scalar, window: Window) -> Tail:
         """phi(f)."""
-        steepest = slopes_over(scalar, self.value.within(*window)).magnitude
+        steepest = slopes_over(scalar, self.value, window).magnitude
         quotient = self.quotient
         least = max(float(quotient.lower), -float(quotient.upper), 0.0)
         direction = self.side if float(quotient.lower) > 0 else -self.side
@@ -121,17 +123,17 @@ class Tail(Jet):
 
 def _settled(weights: dict[int, float], start: float) -> dict[int, float]:
     """|x|^m <= |x|^(m+1) / T: a lower order is never worse than a higher one."""
-    settled = {m: SLACK * weights.get(m, math.inf) for m in ORDERS}
+    settled = {m: _product(weights.get(m, math.inf), 1.0) for m in ORDERS}
     for m in reversed(ORDERS[:-1]):
-        settled[m] = min(settled[m], SLACK * settled[m + 1] / start)
+        settled[m] = min(settled[m], _product(settled[m + 1], 1.0 / start))
     return settled
 
 
 def _grown(growth: dict[int, float], start: float) -> dict[int, float]:
     """|f|/|x|^(k+1) <= |f|/|x|^k / T."""
-    grown = {k: SLACK * growth.get(k, math.inf) for k in POWERS}
+    grown = {k: _product(growth.get(k, math.inf), 1.0) for k in POWERS}
     for k in POWERS[1:]:
-        grown[k] = min(grown[k], SLACK * grown[k - 1] / start)
+        grown[k] = min(grown[k], _product(grown[k - 1], 1.0 / start))
     return grown
 
 
@@ -141,20 +143,22 @@ def _products(f: Tail, g: Tail) -> dict[int, float]:
 
 
 def _product(a: float, b: float) -> float:
-    return 0.0 if a == 0.0 or b == 0.0 else SLACK * a * b
+    """Rounded up; an exact zero stays one, whatever the other is."""
+    return 0.0 if a == 0.0 or b == 0.0 else SLACK * a * b + TINY
 
 
 def _decay(name: str, i: int, least: float, start: float, direction: int) -> float:
-    """sup |x|^i |phi'(g(x))| for |g(x)| >= least |x|."""
-    if least == 0.0:
-        return math.inf
+    """sup |x|^i |phi'(g(x))| for |g(x)| >= least |x|, |x| >= start: start^i times the bound at g = least start."""
     end = least * start
-    if name in ALGEBRAIC:
-        return SLACK * end ** (i - 2) / least**i if i <= 2 else math.inf
-    scale, rate, power, sides = DECAYS.get(name, (0.0, 0.0, 1.0, ()))
-    if direction not in sides or rate * power * end**power < i:
+    if end == 0.0:
         return math.inf
-    return SLACK * scale * end**i * math.exp(-rate * end**power) / least**i + 1e-300
+    if name in ALGEBRAIC:
+        return _product(_product(start ** (i - 2), 1.0 / least), 1.0 / least) if i <= 2 else math.inf
+    scale, rate, power, sides = DECAYS.get(name, (0.0, 0.0, 1, ()))
+    fall = rate * (end if power == 1 else end * end)
+    if direction not in sides or power * fall * (1 - 2.0**-40) < i:
+        return math.inf
+    return SLACK * scale * start**i * (math.exp(-fall) + TINY)
 
 
 def _cut(interval: Interval, magnitude: float) -> Interval:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -11,10 +10,7 @@ from torch import Tensor
 
 from app.lipschitz.network.expression import Apply, Choice, Extremum, Number, Product, Step
 from app.lipschitz.network.fused import Fused, inside, pieces
-from app.lipschitz.network.scalar import Entries, Scalar
-
-NEAR = 2.0**-20
-"""Where a derivative is probed: this far from a kink, relative to the piece's width or to 1 + |kink|."""
+from app.lipschitz.network.scalar import Entries, PiecewiseMonotone, Scalar
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,56 +31,22 @@ def identity(size: int) -> Pieces:
 
 
 def pieces_of(scalar: Scalar, size: int) -> Pieces | None:
-    """The pieces of a function on `size` entries; None unless it is known to be piecewise linear, number by number.
-
-    Between neighbouring knots the derivative is monotone, so it is constant where it is the same near both ends.
-    """
+    """The pieces of a function on `size` entries; None unless it is known to be piecewise linear, number by number."""
     if isinstance(scalar, Fused):
         return fused_pieces(scalar.expression, size)
-    if type(scalar) is not Scalar or scalar.rounding:
+    if not isinstance(scalar, PiecewiseMonotone) or not scalar.linear:
         return None
-    kinks = torch.cat([_column(knot.at, size) for knot in scalar.knots] or [_column(0.0, size)[:, :0]], 1)
+    kinks = torch.cat([_column(knot.place.at, size) for knot in scalar.knots] or [_column(0.0, size)[:, :0]], 1)
     if not bool(torch.isfinite(kinks).all()) or bool((kinks.diff(dim=1) <= 0).any()):
         return None
-    left, right = _probes(kinks)
-    slopes, others = _derivative(scalar, left), _derivative(scalar, right)
-    if not torch.equal(slopes, others) or not _agree(scalar, slopes, size):
-        return None
+    right = [knot.hull if knot.right is None else knot.right for knot in scalar.knots]
+    slopes = torch.cat([_column(line.lower, size) for line in (scalar.limits[0], *right)], 1)
     intercepts = _intercepts(scalar, kinks, slopes)
     return None if intercepts is None else Pieces(kinks, slopes, intercepts)
 
 
 def _column(entries: Entries, size: int) -> Tensor:
     return torch.as_tensor(entries, dtype=torch.float64).expand(size)[:, None]
-
-
-def _probes(kinks: Tensor) -> tuple[Tensor, Tensor]:
-    """Points near the left and near the right end of every piece, `(n, m + 1)` each."""
-    if kinks.shape[1] == 0:
-        origin = torch.zeros(kinks.shape[0], 1, dtype=torch.float64)
-        return origin - 1.0, origin + 1.0
-    step = torch.full_like(kinks[:, :1], math.inf)
-    width = torch.cat([step, kinks.diff(dim=1), step], 1)
-    reach = NEAR * torch.minimum(width[:, :-1], 1.0 + kinks.abs())
-    after, before = kinks + NEAR * torch.minimum(width[:, 1:], 1.0 + kinks.abs()), kinks - reach
-    return torch.cat([before[:, :1], after], 1), torch.cat([before, after[:, -1:]], 1)
-
-
-def _derivative(scalar: Scalar, points: Tensor) -> Tensor:
-    """The derivative at `(n, k)` points, entry by entry."""
-    with torch.enable_grad():
-        at = points.T.detach().clone().requires_grad_(True)
-        (found,) = torch.autograd.grad(scalar.function(at).sum(), at, materialize_grads=True)
-    return found.T.contiguous()
-
-
-def _agree(scalar: Scalar, slopes: Tensor, size: int) -> bool:
-    """The limits at infinity and the ranges at the knots are those of the slopes beside them."""
-    ends = [(scalar.limits[0], slopes[:, :1]), (scalar.limits[1], slopes[:, -1:])]
-    for i, knot in enumerate(scalar.knots):
-        beside = slopes[:, i : i + 2]
-        ends += [(knot.lower, beside.amin(1, keepdim=True)), (knot.upper, beside.amax(1, keepdim=True))]
-    return all(torch.equal(_column(entries, size), found) for entries, found in ends)
 
 
 def _intercepts(scalar: Scalar, kinks: Tensor, slopes: Tensor) -> Tensor | None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from app.lipschitz.network.nodes import Activation, Affine, Input, Node, Term
-from app.lipschitz.network.scalar import Scalar
+from app.lipschitz.network.scalars.rectifiers import relu
 from app.lipschitz.operators.convolution import Convolution
 from app.lipschitz.sdp.fourier_chain import Layer
 from tests.lipschitz.operators.convolutions import convolution
@@ -34,7 +34,7 @@ def chain(convolutions: list[Convolution], lower: float = 0.0, upper: float = 1.
     slopes = {}
     for c in convolutions:
         if len(nodes) > 1:
-            nodes.append(Activation(c.in_shape, (), nodes[-1], Scalar(torch.relu)))
+            nodes.append(Activation(c.in_shape, (), nodes[-1], relu()))
             size = nodes[-1].size
             slopes[nodes[-1]] = tuple(torch.full((size,), end, dtype=torch.float64) for end in (lower, upper))
         nodes.append(Affine(c.out_shape, (), (Term(nodes[-1], c),), None, 0, "affine"))

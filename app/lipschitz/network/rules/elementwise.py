@@ -1,8 +1,4 @@
-"""Elementwise functions: where their derivative is extreme or jumps, its limits, and where they turn.
-
-Numbers that are not exact in floating point are rounded outwards; tests check every range by interval
-arithmetic.
-"""
+"""Elementwise operators: which scalar function each stands for, with which parameters."""
 
 from __future__ import annotations
 
@@ -11,30 +7,23 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import leaky_relu as leaky
-from torch.nn.functional import logsigmoid
 
 from app.lipschitz.errors import Discontinuous, UnsupportedOperator
+from app.lipschitz.network import constants
 from app.lipschitz.network.builder import Builder
 from app.lipschitz.network.call import Call
 from app.lipschitz.network.rules.broadcast import broadcast
 from app.lipschitz.network.rules.table import only_dependent, rule
-from app.lipschitz.network.scalar import Entries, Knot, Scalar
+from app.lipschitz.network.scalar import Place, Scalar
+from app.lipschitz.network.scalars import exponentials, powers, rectifiers, sigmoids, swishes, waves
 from app.lipschitz.network.values import Constant, Linear
 from app.lipschitz.operators.base import Shape
 
-Shaped = Callable[[Call, Linear, Callable[[Tensor], Tensor]], Scalar]
+Function = Callable[[Tensor], Tensor]
+Shaped = Callable[[Call, Linear, Function], Scalar]
 
 DESCRIBED: dict[str, Shaped] = {}
 """Elementwise operators by name, each with the function that describes it."""
-
-
-CANCELLED = 2.0**-48
-"""Absolute error of derivatives such as 1 - tanh^2, where they are almost zero."""
-
-
-SIXTH = float(torch.tensor(1 / 6, dtype=torch.float32))
-"""What torch multiplies by where 1/6 is meant: a little more."""
 
 
 def elementwise(*names: str) -> Callable[[Shaped], Shaped]:
@@ -54,11 +43,11 @@ def elementwise(*names: str) -> Callable[[Shaped], Shaped]:
 
 
 def _out_shape(call: Call) -> Shape:
-    constants = [constant.shape for constant in call.constants()]
-    return tuple(torch.broadcast_shapes(only_dependent(call).shape, *constants))
+    shapes = [constant.shape for constant in call.constants()]
+    return tuple(torch.broadcast_shapes(only_dependent(call).shape, *shapes))
 
 
-def on_flat(call: Call, value: Linear) -> Callable[[Tensor], Tensor]:
+def on_flat(call: Call, value: Linear) -> Function:
     """The operator on flat batches `(B, n)`."""
 
     def function(x: Tensor) -> Tensor:
@@ -67,32 +56,31 @@ def on_flat(call: Call, value: Linear) -> Callable[[Tensor], Tensor]:
     return function
 
 
-def flat(entries: Constant | float | None, value: Linear) -> Entries:
-    """A parameter as one number, or as one an entry of `value`."""
+def place(entries: Constant | float, value: Linear) -> Place:
+    """A parameter as one number, or as one an entry of `value`; a computed one with its rounding."""
     if not isinstance(entries, Constant):
-        return 0.0 if entries is None else float(entries)
-    return entries.value.to(torch.float64).expand(value.shape).reshape(-1)
+        return Place(float(entries))
+    numbers, radius = (_spread(part, value) for part in (entries.value, constants.radius(entries)))
+    return Place(numbers, radius if bool(radius.any()) else 0.0)
 
 
-def outward(lower: float, upper: float) -> tuple[float, float]:
-    """A range whose ends come from a few floating-point operations, rounded outwards."""
-    margin = 2.0**-45 * max(abs(lower), abs(upper))
-    return lower - margin, upper + margin
+def _spread(entries: Tensor, value: Linear) -> Tensor:
+    return entries.to(torch.float64).expand(value.shape).reshape(-1)
 
 
 @elementwise("relu.default")
-def relu(_call: Call, _value: Linear, function: Callable[[Tensor], Tensor]) -> Scalar:
+def relu(_call: Call, _value: Linear, _function: Function) -> Scalar:
     """max(x, 0)."""
-    return Scalar(function, (Knot(0.0, 0.0, 1.0),), (0.0, 1.0))
+    return rectifiers.relu()
 
 
 @elementwise("clamp.default", "clamp.Tensor", "clamp_min.default", "clamp_min.Tensor", "clamp_max.default",
              "clamp_max.Tensor", "hardtanh.default", "relu6.default")  # fmt: skip
-def clamp(call: Call, value: Linear, function: Callable[[Tensor], Tensor]) -> Scalar:
+def clamp(call: Call, value: Linear, function: Function) -> Scalar:
     """Constant outside [a, b], the identity inside."""
     low, high = (0.0, 6.0) if call.name == "aten.relu6.default" else _limits(call)
-    knots = tuple(Knot(flat(end, value), 0.0, 1.0) for end in (low, high) if end is not None)
-    return Scalar(function, knots, (float(low is None), float(high is None)))
+    ends = [None if end is None else place(end, value) for end in (low, high)]
+    return rectifiers.clip(ends[0], ends[1], function)
 
 
 def _limits(call: Call) -> tuple[Constant | float | None, ...]:
@@ -102,71 +90,65 @@ def _limits(call: Call) -> tuple[Constant | float | None, ...]:
 
 
 @elementwise("softshrink.default")
-def soft_shrink(call: Call, _value: Linear, function: Callable[[Tensor], Tensor]) -> Scalar:
+def soft_shrink(call: Call, _value: Linear, _function: Function) -> Scalar:
     """Zero within [-lambda, lambda], slope 1 outside."""
-    width = float(call.arguments["lambd"])
-    return Scalar(function, (Knot(-width, 0.0, 1.0), Knot(width, 0.0, 1.0)), (1.0, 1.0))
+    return rectifiers.soft_shrink(float(call.arguments["lambd"]))
 
 
 @elementwise("threshold.default")
-def threshold(call: Call, _value: Linear, function: Callable[[Tensor], Tensor]) -> Scalar:
+def threshold(call: Call, _value: Linear, function: Function) -> Scalar:
     """x above a threshold, a constant below: continuous only where the two are the same number."""
     at, below = float(call.arguments["threshold"]), float(call.arguments["value"])
     if at != below:
         raise Discontinuous(f"{call.place} jumps from {below:g} to {at:g} at {at:g}: it has no finite constant there")
-    return Scalar(function, (Knot(at, 0.0, 1.0),), (0.0, 1.0))
+    return rectifiers.clip(Place(at), None, function)
 
 
-@elementwise("tanh.default", "atan.default", "asinh.default")
-def bell(_call: Call, _value: Linear, function: Callable[[Tensor], Tensor]) -> Scalar:
-    """Steepest at zero, where the slope is 1; flat far away."""
-    return Scalar(function, (Knot(0.0, 1.0, 1.0),), rounding=CANCELLED)
+PLAIN: dict[str, Callable[[], Scalar]] = {
+    "tanh.default": sigmoids.tanh,
+    "atan.default": sigmoids.atan,
+    "asinh.default": sigmoids.asinh,
+    "sigmoid.default": sigmoids.sigmoid,
+    "erf.default": sigmoids.erf,
+    "abs.default": rectifiers.absolute,
+    "hardsigmoid.default": rectifiers.hard_sigmoid,
+    "hardswish.default": rectifiers.hard_swish,
+    "silu.default": swishes.silu,
+    "mish.default": swishes.mish,
+    "square.default": powers.square,
+    "reciprocal.default": powers.reciprocal,
+}
+"""Functions without parameters."""
 
 
-@elementwise("sigmoid.default")
-def sigmoid(_call: Call, _value: Linear, function: Callable[[Tensor], Tensor]) -> Scalar:
-    """Steepest at zero, where the slope is 1/4."""
-    return Scalar(function, (Knot(0.0, 0.25, 0.25),), rounding=CANCELLED)
-
-
-@elementwise("erf.default")
-def error_function(_call: Call, _value: Linear, function: Callable[[Tensor], Tensor]) -> Scalar:
-    """Steepest at zero, where the slope is 2/sqrt(pi)."""
-    return Scalar(function, (Knot(0.0, *outward(2 / math.sqrt(math.pi), 2 / math.sqrt(math.pi))),))
+@elementwise(*PLAIN)
+def plain(call: Call, _value: Linear, _function: Function) -> Scalar:
+    """A function without parameters."""
+    return PLAIN[call.name.removeprefix("aten.")]()
 
 
 @elementwise("softplus.default")
-def softplus(call: Call, _value: Linear, _function: Callable[[Tensor], Tensor]) -> Scalar:
-    """log(1 + exp(beta x)) / beta, convex. torch jumps by 2e-9 where it switches to the identity; the function
-    meant has no jump.
-    """
+def softplus(call: Call, _value: Linear, _function: Function) -> Scalar:
+    """log(1 + exp(beta x)) / beta."""
     beta, threshold = float(call.arguments["beta"]), float(call.arguments["threshold"])
-    if not (beta > 0 and threshold >= 20):
+    if not (0 < beta < math.inf and threshold >= 20):
         raise UnsupportedOperator(f"{call.place} with beta {beta:g} and threshold {threshold:g} has no rule")
-    return Scalar(lambda x: torch.logaddexp(beta * x, torch.zeros_like(x)) / beta, (), (0.0, 1.0))
-
-
-@elementwise("abs.default")
-def absolute(_call: Call, _value: Linear, function: Callable[[Tensor], Tensor]) -> Scalar:
-    """|x|."""
-    return Scalar(function, (Knot(0.0, -1.0, 1.0),), (-1.0, 1.0), (0.0,))
+    return sigmoids.softplus(beta)
 
 
 @elementwise("leaky_relu.default")
-def leaky_relu(call: Call, _value: Linear, function: Callable[[Tensor], Tensor]) -> Scalar:
+def leaky_relu(call: Call, _value: Linear, _function: Function) -> Scalar:
     """Slope a below zero, 1 above."""
-    return _two_slopes(function, float(call.arguments["negative_slope"]))
+    return rectifiers.leaky(Place(float(call.arguments["negative_slope"])))
 
 
-@elementwise("_prelu_kernel.default", "prelu.default")
-def parametric_relu(call: Call, value: Linear, function: Callable[[Tensor], Tensor]) -> Scalar:
+@elementwise("_prelu_kernel.default")
+def parametric_relu(call: Call, value: Linear, _function: Function) -> Scalar:
     """A slope of its own for every entry below zero, 1 above."""
-    return _two_slopes(function, flat(call.arguments["weight"], value))
-
-
-def _two_slopes(function: Callable[[Tensor], Tensor], below: Entries) -> Scalar:
-    pair = torch.stack(torch.broadcast_tensors(torch.as_tensor(below, dtype=torch.float64), torch.tensor(1.0)))
-    return Scalar(function, (Knot(0.0, pair.amin(0), pair.amax(0)),), (below, 1.0), (0.0,))
+    slopes = place(call.arguments["weight"], value)
+    if isinstance(slopes.radius, Tensor) and not bool(torch.isfinite(slopes.radius).all()):
+        raise UnsupportedOperator(f"{call.place} has slopes that are computed with an unknown rounding error")
+    return rectifiers.leaky(slopes)
 
 
 @rule("rrelu_with_noise.default", "rrelu_with_noise_functional.default")
@@ -174,25 +156,24 @@ def randomized_leaky_relu(builder: Builder, call: Call) -> Linear | tuple[Linear
     """Outside training a leaky ReLU with the middle of the range as its slope."""
     if call.arguments["training"]:
         raise UnsupportedOperator(f"{call.place} is in training mode: its output is random")
-    a = (float(call.arguments["lower"]) + float(call.arguments["upper"])) / 2
-    value = builder.activation(call.arguments["input"], _two_slopes(lambda x: leaky(x, a), a), call.origin)
+    middle = (float(call.arguments["lower"]) + float(call.arguments["upper"])) / 2
+    value = builder.activation(call.arguments["input"], rectifiers.leaky(Place.near(middle)), call.origin)
     return (value,) if "functional" in call.name else value
 
 
 @elementwise("elu.default")
-def elu(call: Call, _value: Linear, function: Callable[[Tensor], Tensor]) -> Scalar:
+def elu(call: Call, _value: Linear, function: Function) -> Scalar:
     """scale x above zero, scale alpha (exp(input_scale x) - 1) below; SELU is of this form."""
     _require_positive(call, "input_scale")
-    scale = float(call.arguments["scale"])
-    steepest = scale * float(call.arguments["alpha"]) * float(call.arguments["input_scale"])
-    return Scalar(function, (Knot(0.0, *outward(min(scale, steepest), max(scale, steepest))),), (0.0, scale), (0.0,))
+    alpha, scale, input_scale = (float(call.arguments[key]) for key in ("alpha", "scale", "input_scale"))
+    return exponentials.elu(alpha, scale, input_scale, function)
 
 
 @elementwise("celu.default")
-def celu(call: Call, _value: Linear, function: Callable[[Tensor], Tensor]) -> Scalar:
+def celu(call: Call, _value: Linear, _function: Function) -> Scalar:
     """alpha (exp(x / alpha) - 1) below zero, the identity above: slopes meet at 1."""
     _require_positive(call, "alpha")
-    return Scalar(function, (Knot(0.0, 1.0, 1.0),), (0.0, 1.0))
+    return exponentials.celu(float(call.arguments["alpha"]))
 
 
 def _require_positive(call: Call, key: str) -> None:
@@ -200,141 +181,56 @@ def _require_positive(call: Call, key: str) -> None:
         raise UnsupportedOperator(f"{call.place} with {key} <= 0 grows exponentially below zero: no rule")
 
 
-@elementwise("hardsigmoid.default")
-def hard_sigmoid(_call: Call, _value: Linear, function: Callable[[Tensor], Tensor]) -> Scalar:
-    """1/6 between -3 and 3; torch multiplies by the float32 nearest to 1/6, which is a little more."""
-    steepest = outward(0.0, SIXTH)[1]
-    return Scalar(function, (Knot(-3.0, 0.0, steepest), Knot(3.0, 0.0, steepest)))
-
-
-@elementwise("hardswish.default")
-def hard_swish(_call: Call, _value: Linear, function: Callable[[Tensor], Tensor]) -> Scalar:
-    """x clip(x + 3, 0, 6) / 6: slope (2 x + 3)/6 between -3 and 3; torch multiplies by a float32 1/6 here too."""
-    more = SIXTH / (1 / 6)
-    knots = (Knot(-3.0, *outward(-0.5 * more, 0.0)), Knot(3.0, *outward(1.0, 1.5 * more)))
-    return Scalar(function, knots, (0.0, more), (-1.5, -3.0))
-
-
 @elementwise("gelu.default")
-def gelu(call: Call, _value: Linear, function: Callable[[Tensor], Tensor]) -> Scalar:
-    """x Phi(x), derivative extreme at +-sqrt(2); its tanh approximation, extreme at +-1.41850401."""
-    if call.arguments["approximate"] == "tanh":
-        return _swish_like(function, 1.4185040087908284, 0.128993068658772, -0.7524614220710162)
-    excess = 0.5 * math.erf(1.0) - 0.5 + math.exp(-1.0) / math.sqrt(math.pi)
-    return _swish_like(function, math.sqrt(2.0), excess, -0.7517915246935645)
-
-
-@elementwise("silu.default")
-def silu(_call: Call, _value: Linear, function: Callable[[Tensor], Tensor]) -> Scalar:
-    """x sigmoid(x): derivative extreme where x tanh(x/2) = 2, at +-2.39935728."""
-    return _swish_like(function, 2.399357280515468, 0.099839320128867, -1.2784645427610738)
-
-
-def _swish_like(function: Callable[[Tensor], Tensor], extreme: float, excess: float, turn: float) -> Scalar:
-    """Slopes from -excess to 1 + excess, symmetric about (0, 1/2)."""
-    low, high = outward(-excess, 1.0 + excess)
-    knots = (Knot(-extreme, low, low), Knot(extreme, high, high))
-    return Scalar(function, knots, (0.0, 1.0), (turn,), CANCELLED)
-
-
-@elementwise("mish.default")
-def mish(_call: Call, _value: Linear, function: Callable[[Tensor], Tensor]) -> Scalar:
-    """x tanh(softplus(x)): derivative extreme at -2.25637640 and 1.49057118."""
-    low, high = outward(-0.112526122389463, 1.088498161251728)
-    knots = (Knot(-2.2563763963607931, low, low), Knot(1.4905711794854285, high, high))
-    return Scalar(function, knots, (0.0, 1.0), (-1.1924312145100772,), CANCELLED)
+def gelu(call: Call, _value: Linear, _function: Function) -> Scalar:
+    """x Phi(x), or its tanh approximation."""
+    return swishes.tanh_gelu() if call.arguments["approximate"] == "tanh" else swishes.gelu()
 
 
 @rule("log_sigmoid_forward.default")
 def log_sigmoid(builder: Builder, call: Call) -> tuple[Linear, ...]:
     """log sigmoid(x), concave."""
-    return (builder.activation(only_dependent(call), Scalar(logsigmoid, (), (1.0, 0.0)), call.origin),)
+    return (builder.activation(only_dependent(call), sigmoids.log_sigmoid(), call.origin),)
 
 
 @elementwise("sin.default", "cos.default")
-def wave(_call: Call, _value: Linear, function: Callable[[Tensor], Tensor]) -> Scalar:
-    """Too many turns to list: every interval counts as a whole period."""
-    return Wave(function, (), (-1.0, 1.0))
+def wave(_call: Call, _value: Linear, function: Function) -> Scalar:
+    """Sine and cosine."""
+    return waves.Wave(function)
 
 
-class Wave(Scalar):
-    """Sine and cosine: slopes and values in [-1, 1]."""
-
-    def slopes(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        """[-1, 1]."""
-        return torch.full_like(lower, -1.0), torch.full_like(upper, 1.0)
-
-    def range(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        """[-1, 1]."""
-        return torch.full_like(lower, -1.0), torch.full_like(upper, 1.0)
+@elementwise("tan.default")
+def tangent(_call: Call, _value: Linear, function: Function) -> Scalar:
+    """tan(x)."""
+    return waves.Tangent(function)
 
 
 @elementwise("exp.default", "expm1.default", "exp2.default")
-def exponential(_call: Call, _value: Linear, function: Callable[[Tensor], Tensor]) -> Scalar:
+def exponential(call: Call, _value: Linear, function: Function) -> Scalar:
     """Convex, unbounded slope."""
-    return Scalar(function, (), (0.0, math.inf))
+    return exponentials.exponential(_short(call), function)
 
 
-@elementwise("square.default")
-def square(_call: Call, _value: Linear, function: Callable[[Tensor], Tensor]) -> Scalar:
-    """x^2."""
-    return Scalar(function, (), (-math.inf, math.inf), (0.0,))
+@elementwise("log.default", "log2.default", "log10.default", "log1p.default")
+def logarithm(call: Call, _value: Linear, function: Function) -> Scalar:
+    """Defined for positive x, or for x > -1."""
+    return exponentials.logarithm(_short(call), function)
 
 
-class Partial(Scalar):
-    """A function on the positive side of `START` only, infinitely steep or undefined at and below it."""
-
-    START = 0.0
-
-    def slopes(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        """Unbounded unless the interval stays above the start."""
-        least, most = super().slopes(lower, upper)
-        outside = lower <= self.START
-        return torch.where(outside, -math.inf, least), torch.where(outside, math.inf, most)
+def _short(call: Call) -> str:
+    return call.name.split(".")[1]
 
 
-class PartialFromMinusOne(Partial):
-    """The same for log(1 + x)."""
-
-    START = -1.0
-
-
-@elementwise("sqrt.default", "log.default", "log2.default", "log10.default", "rsqrt.default")
-def partial_function(_call: Call, _value: Linear, function: Callable[[Tensor], Tensor]) -> Scalar:
-    """Defined for positive x, monotone, with a monotone derivative."""
-    return Partial(function, (Knot(0.0, -math.inf, math.inf),))
-
-
-@elementwise("log1p.default")
-def logarithm_from_minus_one(_call: Call, _value: Linear, function: Callable[[Tensor], Tensor]) -> Scalar:
-    """log(1 + x)."""
-    return PartialFromMinusOne(function, (Knot(-1.0, -math.inf, math.inf),))
-
-
-class Pole(Scalar):
-    """A function with a pole at zero: an interval that holds zero has no bounds."""
-
-    def range(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        """Unbounded around the pole."""
-        least, most = super().range(lower, upper)
-        across = (lower <= 0) & (upper >= 0)
-        return torch.where(across, -math.inf, least), torch.where(across, math.inf, most)
-
-
-@elementwise("reciprocal.default")
-def reciprocal(_call: Call, _value: Linear, function: Callable[[Tensor], Tensor]) -> Scalar:
-    """1/x."""
-    return Pole(function, (Knot(0.0, -math.inf, math.inf),))
+@elementwise("sqrt.default", "rsqrt.default")
+def root(call: Call, _value: Linear, function: Function) -> Scalar:
+    """Defined for positive x."""
+    return powers.sqrt(function) if _short(call) == "sqrt" else powers.rsqrt(function)
 
 
 @elementwise("pow.Tensor_Scalar")
-def power(call: Call, _value: Linear, function: Callable[[Tensor], Tensor]) -> Scalar:
-    """x^a: the derivative a x^(a-1) is monotone on either side of zero; a fraction needs positive x."""
+def power(call: Call, _value: Linear, function: Function) -> Scalar:
+    """x^a."""
     exponent = float(call.arguments["exponent"])
-    if exponent in (0.0, 1.0):
-        return Scalar(function, (), (exponent, exponent))
-    if exponent % 1:
-        return Partial(function, (Knot(0.0, -math.inf, math.inf),))
-    if exponent < 0:
-        return Pole(function, (Knot(0.0, -math.inf, math.inf),))
-    return Scalar(function, (Knot(0.0, 0.0, 0.0),), (-math.inf, math.inf), (0.0,))
+    if not math.isfinite(exponent):
+        raise UnsupportedOperator(f"{call.place} with exponent {exponent:g} has no rule")
+    return powers.power(exponent, function)

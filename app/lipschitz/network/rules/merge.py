@@ -9,9 +9,9 @@ from app.lipschitz.network.builder import Builder, scaled_by
 from app.lipschitz.network.call import Call
 from app.lipschitz.network.nodes import nondecreasing
 from app.lipschitz.network.rules.broadcast import broadcast
-from app.lipschitz.network.rules.elementwise import flat, on_flat
+from app.lipschitz.network.rules.elementwise import on_flat, place
 from app.lipschitz.network.rules.table import rule
-from app.lipschitz.network.scalar import Knot, Scalar
+from app.lipschitz.network.scalars.rectifiers import clip
 from app.lipschitz.network.values import Constant, Linear
 from app.lipschitz.operators.base import Shape
 from app.lipschitz.operators.norm import Norm
@@ -57,9 +57,9 @@ def _clipped(builder: Builder, call: Call, shape: Shape) -> Linear:
     (dependent,) = call.linears()
     value = broadcast(dependent, shape)
     (bound,) = call.constants()
-    rises = call.name == "aten.minimum.default"
-    scalar = Scalar(on_flat(call, value), (Knot(flat(bound, value), 0.0, 1.0),), (float(rises), float(not rises)))
-    return builder.activation(value, scalar, call.origin)
+    at = place(bound, value)
+    low, high = (None, at) if call.name == "aten.minimum.default" else (at, None)
+    return builder.activation(value, clip(low, high, on_flat(call, value)), call.origin)
 
 
 def _sum(builder: Builder, call: Call, first: float, second: float) -> Linear:

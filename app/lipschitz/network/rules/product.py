@@ -16,9 +16,8 @@ from app.lipschitz.network.builder import Builder
 from app.lipschitz.network.call import Call
 from app.lipschitz.network.nodes import MatrixProduct, Nonlinear, Product
 from app.lipschitz.network.rules.broadcast import broadcast, diagonal
-from app.lipschitz.network.rules.elementwise import Pole
 from app.lipschitz.network.rules.table import only_dependent, rule
-from app.lipschitz.network.scalar import Knot, Scalar
+from app.lipschitz.network.scalars import powers, sigmoids
 from app.lipschitz.network.values import Constant, Linear
 from app.lipschitz.operators.base import Shape
 from app.lipschitz.operators.gather import Gather
@@ -34,14 +33,14 @@ def elementwise_product(builder: Builder, origin: Origin, left: Linear, right: L
     a, b = broadcast(left, shape), broadcast(right, shape)
     first, second = builder.emit(a), builder.emit(b)
     if first is second:
-        return builder.activation(a, Scalar(torch.square, (), (-math.inf, math.inf), (0.0,)), origin)
+        return builder.activation(a, powers.square(), origin)
     return builder.append(Product(shape, (origin,), first, second))
 
 
 def quotient(builder: Builder, call: Call) -> Linear:
     """A dependent or constant value over a dependent one: times its reciprocal, which has a pole at zero."""
     over, divisor = call.arguments["input"], call.arguments["other"]
-    inverse = builder.activation(divisor, Pole(torch.reciprocal, (Knot(0.0, -math.inf, math.inf),)), call.origin)
+    inverse = builder.activation(divisor, powers.reciprocal(), call.origin)
     if isinstance(over, Linear):
         return elementwise_product(builder, call.origin, over, inverse)
     shape = tuple(torch.broadcast_shapes(over.shape, inverse.shape))
@@ -99,7 +98,7 @@ def gated_linear_unit(builder: Builder, call: Call) -> Linear:
     """a sigmoid(b) for the halves a, b of one axis."""
     value = only_dependent(call)
     first, second = (entries(value, half) for half in positions(value).chunk(2, call.arguments["dim"]))
-    gate = builder.activation(second, Scalar(torch.sigmoid, (Knot(0.0, 0.25, 0.25),)), call.origin)
+    gate = builder.activation(second, sigmoids.sigmoid(), call.origin)
     return elementwise_product(builder, call.origin, first, gate)
 
 
