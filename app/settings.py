@@ -54,6 +54,12 @@ class Settings(BaseSettings):
     warm_spare: bool = Field(
         default=True, description="Whether one more child waits to replace a CPU slot's child that ends."
     )
+    quick_s: float = Field(
+        default=10,
+        ge=0,
+        description="How long a job that is expected to be short may have that spare child while all slots are busy, "
+        "in seconds; 0: never.",
+    )
     job_memory_bytes: int = Field(
         default=0,
         ge=0,
@@ -70,7 +76,9 @@ class Settings(BaseSettings):
         default=64 * MIB, ge=1024, description="Largest witness or certificate that is accepted from a child."
     )
     inspect_timeout_s: float = Field(
-        default=120, gt=0, description="Time limit for reading an uploaded file, in seconds."
+        default=120,
+        gt=0,
+        description="Longest time for reading an uploaded file, in seconds; a file gets 30 and one for every 8 MiB.",
     )
     default_timeout_s: float = Field(default=600, gt=0, description="Time limit of a job that names none, in seconds.")
     max_timeout_s: float = Field(default=86_400, gt=0, description="Longest time limit a job may ask for, in seconds.")

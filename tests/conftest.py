@@ -47,7 +47,7 @@ class RunningService:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.client = httpx.Client(base_url=self.url, timeout=120)
-        self._settings = {"worker_module": "tests.jobs.fake_worker", "sweep_s": 0.5} | settings
+        self._settings = {"worker_module": "tests.jobs.fake_worker", "sweep_s": 0.5, "quick_s": 0} | settings
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -12,7 +12,7 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 from app.api.house import House, InHouse
 from app.api.session import session_key
 from app.errors import Forbidden, Unauthorized
-from app.store.keys import Scope
+from app.store.keys import MAX_PRIORITY, Scope
 
 BEARER = HTTPBearer(scheme_name="Bearer", description="`Authorization: Bearer lip_...`", auto_error=False)
 HEADER = APIKeyHeader(name="X-API-Key", scheme_name="X-API-Key", description="`X-API-Key: lip_...`", auto_error=False)
@@ -22,11 +22,15 @@ READING = ("GET", "HEAD")
 
 @dataclass(frozen=True)
 class Caller:
-    """The tenant that a request speaks for; `key_id` is None where no keys are configured."""
+    """The tenant that a request speaks for; `key_id` is None where no keys are configured.
+
+    Without keys there is one owner, to whom no other's jobs can be unfair: every priority is allowed.
+    """
 
     tenant: str
     scopes: frozenset[Scope]
     key_id: str | None
+    max_priority: int = MAX_PRIORITY
 
     @property
     def is_admin(self) -> bool:
@@ -38,6 +42,12 @@ class Caller:
         if scope not in self.scopes:
             challenge = f'{CHALLENGE}, error="insufficient_scope", scope="{scope}"'
             raise Forbidden(f"The key lacks the scope `{scope}`.", headers={"WWW-Authenticate": challenge})
+
+    def require_priority(self, priority: int) -> None:
+        """Raise Forbidden unless the key allows jobs of that priority."""
+        if priority > self.max_priority:
+            detail = f"The key allows priorities up to {self.max_priority}; the service's operator can grant more."
+            raise Forbidden(detail, errors=[{"detail": detail, "pointer": "#/priority"}])
 
 
 ANYBODY = Caller("", frozenset(Scope), None)
@@ -59,7 +69,7 @@ async def identified(
 def _caller(house: House, secret: str | None) -> Caller:
     key = house.keys.holder(secret) if secret else None
     if key is not None:
-        return Caller(key.tenant, key.scopes, key.id)
+        return Caller(key.tenant, key.scopes, key.id, key.max_priority)
     if not house.keys.are_configured():
         return ANYBODY
     if secret:

@@ -24,7 +24,7 @@ from app.api.queries import fields_of
 from app.api.requests import MAX_REQUEST_BYTES, AnalysisFields, JobRequest, parse_fields
 from app.api.submission import resumed, submitted, view_of
 from app.api.uploads import received
-from app.api.views import EventPage, EventView, JobPage, JobSummary, JobView, time_of
+from app.api.views import EventPage, EventView, JobPage, JobSummary, JobView, bracket_of, time_of
 from app.api.waiting import until_over
 from app.errors import (
     InvalidRequest,
@@ -69,6 +69,7 @@ async def analyze(request: Request, house: InHouse, caller: InCaller, key: InKey
             body = parse_json(upload.fields.get("request", b"{}"))
             query = asked.model_dump(exclude_unset=True)
             fields = parse_fields(AnalysisFields, body | query if isinstance(body, dict) else body)
+            caller.require_priority(fields.priority)
             model, _ = await admitted(house, caller, upload)
             return await submitted(request, house, caller, model.id, fields, key)
 
@@ -89,6 +90,7 @@ async def submit_job(request: Request, house: InHouse, caller: InCaller, key: In
 
     async def act() -> Response:
         fields = parse_fields(JobRequest, parse_json(body))
+        caller.require_priority(fields.priority)
         return await submitted(request, house, caller, fields.model, fields, key)
 
     received = hashlib.sha256(body).hexdigest()
@@ -109,7 +111,9 @@ def list_jobs(
     wanted = Filter(status, model, method, _seconds(created_after))
     records = house.jobs.page(caller.tenant, wanted, page.limit, page.after)
     shown, token = page.cut(records, lambda job: (job.created_at, job.id))
-    return JobPage(jobs=[JobSummary.of(job) for job in shown], next_page_token=token)
+    ahead, brackets = house.jobs.ahead(shown), house.jobs.brackets(shown)
+    views = [JobSummary.of(job, ahead.get(job.id), bracket_of(brackets.get(job.id))) for job in shown]
+    return JobPage(jobs=views, next_page_token=token)
 
 
 @router.get("/jobs/{job_id}", responses=answers(*NO_JOB))

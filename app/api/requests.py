@@ -12,6 +12,7 @@ from app.api import problems
 from app.lipschitz.catalog import METHODS, MethodInfo, method_named
 from app.lipschitz.errors import InvalidRequest
 from app.lipschitz.request import checked_options
+from app.store.keys import DEFAULT_PRIORITY, MAX_PRIORITY
 
 DIGEST = "[0-9a-f]{64}"
 MAX_REQUEST_BYTES = 8 * 2**20
@@ -145,7 +146,12 @@ class AnalysisFields(Strict):
     queue_timeout_s: float | None = Field(
         default=None, gt=0, description="Longest wait in the queue, in seconds; null: the service's."
     )
-    priority: int = Field(default=5, ge=0, le=9, description="Jobs of a higher priority start first.")
+    priority: int = Field(
+        default=DEFAULT_PRIORITY,
+        ge=0,
+        le=MAX_PRIORITY,
+        description="Jobs of a higher priority start first; 403 above what the key allows, 5 unless it was given more.",
+    )
     seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of everything random.")
     webhook_url: str | None = Field(
         default=None, description="Where the job's end is told, by Standard Webhooks; http or https, a public address."

@@ -66,8 +66,8 @@ async def _answer(request: Request, house: House, caller: Caller, job: JobRecord
 
 
 def view_of(house: House, job: JobRecord) -> JobView:
-    """The job with its result."""
-    return JobView.finished(job, house.jobs.result(job))
+    """The job with its result, or its place in the queue."""
+    return JobView.finished(job, house.jobs.result(job), house.jobs.ahead([job]).get(job.id))
 
 
 def _checked_url(url: str | None, guard: Guard) -> str | None:

@@ -14,6 +14,7 @@ from app.contract.graph import GraphFacts, TensorView
 from app.jobs.admission import ModelRecord
 from app.jobs.datasets import DatasetRecord
 from app.jobs.record import JobRecord
+from app.jobs.states import Status
 
 
 class ModelView(BaseModel):
@@ -104,6 +105,29 @@ class Urls(BaseModel):
     witness: str | None
 
 
+class QueueView(BaseModel):
+    """Where a job waits."""
+
+    ahead: int = Field(
+        description="How many others start before it, if none comes meanwhile; a short job may start sooner."
+    )
+
+
+class BracketView(BaseModel):
+    """A result in short."""
+
+    upper: float | None = Field(description="Certified upper bound.")
+    lower: float | None = Field(description="Witnessed lower bound.")
+    verdict: str | None = Field(description="pass, fail or inconclusive where a gate was given.")
+
+
+class ComputedView(BaseModel):
+    """How an answer came to be."""
+
+    at: datetime = Field(description="When it was there first.")
+    seconds: float = Field(description="From the start of the job that computed it to its end.")
+
+
 class JobSummary(BaseModel):
     """A job without its result, as lists show it."""
 
@@ -118,7 +142,12 @@ class JobSummary(BaseModel):
     attempt: int
     worker: str | None
     device: str | None
+    queue: QueueView | None = Field(description="Null unless the job is queued.")
     cached: bool = Field(description="Answered from an earlier job with the same question.")
+    computed: ComputedView | None = Field(
+        description="When and in what time the result was computed, by an earlier job where `cached`; null without one."
+    )
+    bracket: BracketView | None = Field(description="The result in short; null without one.")
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -127,9 +156,9 @@ class JobSummary(BaseModel):
     urls: Urls
 
     @classmethod
-    def of(cls, job: JobRecord) -> JobSummary:
-        """The view of a record."""
-        return cls(**_members(job))
+    def of(cls, job: JobRecord, ahead: int | None, bracket: BracketView | None) -> JobSummary:
+        """The view of a record, of how many are ahead of it, and of its result in short."""
+        return cls(**_members(job, ahead), bracket=bracket)
 
 
 class JobView(JobSummary):
@@ -140,9 +169,9 @@ class JobView(JobSummary):
     result: dict[str, Any] | None
 
     @classmethod
-    def finished(cls, job: JobRecord, result: dict[str, Any] | None) -> JobView:
-        """The view of a record and its result."""
-        return cls(**_members(job), result=result)
+    def finished(cls, job: JobRecord, result: dict[str, Any] | None, ahead: int | None = None) -> JobView:
+        """The view of a record, of its result, and of how many are ahead of it."""
+        return cls(**_members(job, ahead), bracket=bracket_of(result), result=result)
 
 
 class JobPage(BaseModel):
@@ -178,7 +207,15 @@ def time_of(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _members(job: JobRecord) -> dict[str, Any]:
+def bracket_of(result: dict[str, Any] | None) -> BracketView | None:
+    """A result in short."""
+    if result is None:
+        return None
+    upper, lower = ((result.get(end) or {}).get("value") for end in ("upper", "lower"))
+    return BracketView(upper=upper, lower=lower, verdict=result.get("verdict"))
+
+
+def _members(job: JobRecord, ahead: int | None) -> dict[str, Any]:
     return {
         "id": job.id,
         "status": job.status,
@@ -191,7 +228,9 @@ def _members(job: JobRecord) -> dict[str, Any]:
         "attempt": job.attempt,
         "worker": job.worker,
         "device": job.device,
+        "queue": None if ahead is None else QueueView(ahead=ahead),
         "cached": job.cached,
+        "computed": _computed(job),
         "created_at": time_of(job.created_at),
         "started_at": _optional_time(job.started_at),
         "finished_at": _optional_time(job.finished_at),
@@ -199,6 +238,14 @@ def _members(job: JobRecord) -> dict[str, Any]:
         "error": job.error,
         "urls": urls_of(job.id, job.has_certificate, job.has_witness),
     }
+
+
+def _computed(job: JobRecord) -> ComputedView | None:
+    if job.status is not Status.SUCCEEDED or job.finished_at is None or job.started_at is None:
+        return None
+    at = job.finished_at if job.computed_at is None else job.computed_at
+    seconds = job.finished_at - job.started_at if job.computed_s is None else job.computed_s
+    return ComputedView(at=time_of(at), seconds=max(0.0, seconds))
 
 
 def _optional_time(seconds: float | None) -> datetime | None:

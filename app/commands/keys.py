@@ -13,7 +13,7 @@ from typing import Any
 
 from app.settings import Settings
 from app.store.database import Database
-from app.store.keys import KeyRecord, KeyRepository, Scope
+from app.store.keys import DEFAULT_PRIORITY, MAX_PRIORITY, KeyRecord, KeyRepository, Scope
 from app.store.private import keep_private
 
 OWNER = re.compile(r"[A-Za-z0-9._@-]{0,64}")
@@ -36,6 +36,14 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         type=_scopes,
         default=frozenset({Scope.READ, Scope.WRITE}),
         help="comma list of read, write, admin (default: read,write)",
+    )
+    create.add_argument(
+        "--max-priority",
+        type=int,
+        choices=range(MAX_PRIORITY + 1),
+        default=DEFAULT_PRIORITY,
+        metavar="P",
+        help=f"highest priority of the key's jobs, 0 to {MAX_PRIORITY} (default {DEFAULT_PRIORITY})",
     )
     listing = commands.add_parser("list", help="list the keys, without their secrets")
     revoke = commands.add_parser("revoke", help="end a key at once")
@@ -65,7 +73,7 @@ def opened(settings: Settings) -> Iterator[KeyRepository]:
 
 
 def _create(keys: KeyRepository, options: argparse.Namespace) -> int:
-    key, secret = keys.create(options.owner, options.scopes)
+    key, secret = keys.create(options.owner, options.scopes, options.max_priority)
     _print(options, _shown(key) | {"secret": secret}, f"{_line(key)}\n{secret}")
     return 0
 
@@ -93,6 +101,7 @@ def _shown(key: KeyRecord) -> dict[str, Any]:
         "id": key.id,
         "owner": key.tenant,
         "scopes": [scope for scope in Scope if scope in key.scopes],
+        "max_priority": key.max_priority,
         "created_at": _time(key.created_at),
         "revoked_at": None if key.revoked_at is None else _time(key.revoked_at),
     }
@@ -101,7 +110,8 @@ def _shown(key: KeyRecord) -> dict[str, Any]:
 def _line(key: KeyRecord) -> str:
     shown = _shown(key)
     end = "" if key.revoked_at is None else f", revoked {shown['revoked_at']}"
-    return f"{key.id}  owner {key.tenant!r}, {'+'.join(shown['scopes'])}, created {shown['created_at']}{end}"
+    allowed = f"{'+'.join(shown['scopes'])}, priority up to {key.max_priority}"
+    return f"{key.id}  owner {key.tenant!r}, {allowed}, created {shown['created_at']}{end}"
 
 
 def _time(seconds: float) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 from app.errors import Busy, InvalidModel, ModelInUse, Problem, UnknownModel, from_slug
+from app.jobs.lanes import is_program, is_quick_reading, reading_limit
 from app.jobs.record import JobRecord
 from app.jobs.service import JobService
 from app.jobs.states import ACTIVE, Status
@@ -66,7 +67,9 @@ class ModelService:
     def submit_inspection(self, tenant: str, staged: Staged) -> JobRecord:
         """Have a child read the file."""
         staged.sync()
-        return self._jobs.submit_inspection(tenant, staged.sha256, staged.key, self._inspect_timeout_s)
+        limit_s = reading_limit(staged.size, self._inspect_timeout_s)
+        lane = {"quick": is_quick_reading(staged.size), "program": is_program(staged.path)}
+        return self._jobs.submit_inspection(tenant, staged.sha256, staged.key, limit_s, **lane)
 
     def admit(self, tenant: str, staged: Staged, name: str, inspection: JobRecord) -> tuple[ModelRecord, bool]:
         """Keep the file that was inspected, and whether it is new; raises the inspection's refusal."""

@@ -32,7 +32,7 @@ class Dispatcher(Protocol):
         """Say that a job waits. Best effort, and never slow."""
 
     def hear(self, job_id: str) -> None:
-        """The database says that a job waits that was submitted anywhere. Best effort."""
+        """A job waits that was submitted anywhere, or a slot was taken and another may have to step in. Best effort."""
 
     def serve(self, slots: Sequence[Slot]) -> None:
         """Start to bring jobs to the slots, in threads of its own."""

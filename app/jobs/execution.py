@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -41,6 +42,7 @@ class Ending:
     result: dict[str, Any] | None = None
     witness: bytes | None = None
     certificate: dict[str, Any] | None = None
+    has_outstayed: bool = False
 
 
 class Execution:
@@ -54,7 +56,9 @@ class Execution:
         settings: Settings,
         is_stopping: Callable[[], bool],
         on_progress: Callable[[str], None],
+        stay_s: float = math.inf,
     ) -> None:
+        """`stay_s`: for how long the job may have this child; after that it goes back to the queue."""
         self._job = job
         self._child = child
         self._hold = hold
@@ -66,6 +70,7 @@ class Execution:
         self._on_progress = on_progress
         start = time.monotonic()
         self._deadline = start + job.timeout_s
+        self._leaves_at = start + stay_s
         self._look_at = start + ATTENTION_S
         self._report_at = start + self._progress_s
         self._progress: dict[str, Any] | None = None
@@ -113,6 +118,8 @@ class Execution:
         if now >= self._deadline:
             limit = f"{self._job.timeout_s:g} s"
             return Ending(TIME_OUT, error=TimeLimit(f"The job was stopped at its time limit of {limit}."))
+        if now >= self._leaves_at:
+            return Ending(REQUEUE, has_outstayed=True)
         if now >= self._look_at:
             self._look_at = now + ATTENTION_S
             return self._look()

@@ -57,6 +57,8 @@ class JobRecord:
     expired: bool
     quick: bool
     program: bool
+    computed_at: float | None
+    computed_s: float | None
 
     @classmethod
     def of(cls, row: RowMapping) -> JobRecord:

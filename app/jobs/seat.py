@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from app.jobs.devices import Device
 from app.jobs.nursery import Nursery, StartFailed, WarmChild
@@ -13,6 +14,25 @@ from app.jobs.spare import Spare
 logger = logging.getLogger(__name__)
 
 MAX_RETRY_S = 30.0
+
+
+class ChildSeat(Protocol):
+    """Where a slot's child sits, if one does."""
+
+    warm: WarmChild | None
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last child did not start."""
+
+    def fill(self, gives_up: Callable[[], bool]) -> bool:
+        """Whether a warm child sits here, after an attempt to have one."""
+
+    def empty(self) -> None:
+        """Kill the child, if there is one."""
+
+    def close(self) -> None:
+        """Kill the child: the service stops."""
 
 
 class Seat:

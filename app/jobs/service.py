@@ -23,8 +23,9 @@ from app.errors import (
     UnknownModel,
 )
 from app.jobs.dispatcher import Dispatcher
+from app.jobs.lanes import is_quick_analysis
 from app.jobs.record import JobRecord, Kind
-from app.jobs.states import CANCEL_QUEUED, CANCEL_RUNNING, TERMINAL, Status
+from app.jobs.states import CANCEL_QUEUED, CANCEL_RUNNING, CLAIM, TERMINAL, Status
 from app.jobs.watch import Watch
 from app.settings import Settings
 from app.store.admission import QueueTerms
@@ -96,6 +97,7 @@ class JobService:
             dataset=submission.dataset,
             tenant=submission.tenant,
             webhook_url=submission.webhook_url,
+            quick=self._is_quick(submission),
         )
         row = self._repository.insert_analysis(
             values, self._terms(submission.queue_timeout_s), submission.idempotency_key
@@ -104,9 +106,12 @@ class JobService:
             raise self._unknown(submission)
         return self._queued(row)
 
-    def submit_inspection(self, tenant: str, sha256: str, blob: str, timeout_s: float) -> JobRecord:
-        """Queue the inspection of a file that is not a model yet."""
-        values = _values(Kind.INSPECT, sha256, blob, timeout_s=timeout_s, tenant=tenant)
+    def submit_inspection(
+        self, tenant: str, sha256: str, blob: str, timeout_s: float, *, quick: bool = False, program: bool = False
+    ) -> JobRecord:
+        """Queue the inspection of a file that is not a model yet: whether it should be short, and runs the file."""
+        told = {"timeout_s": timeout_s, "tenant": tenant, "quick": quick, "program": program}
+        values = _values(Kind.INSPECT, sha256, blob, **told)
         return self._queued(self._repository.insert(values))
 
     def submit_graph(self, tenant: str, sha256: str, request: dict[str, Any], timeout_s: float) -> JobRecord:
@@ -141,6 +146,10 @@ class JobService:
         """What the job found, None unless it succeeded."""
         return self._repository.result(job.id) if job.status is Status.SUCCEEDED else None
 
+    def brackets(self, jobs: Sequence[JobRecord]) -> dict[str, dict[str, Any]]:
+        """`upper`, `lower` and `verdict` of each job that succeeded."""
+        return self._repository.brackets([job.id for job in jobs if job.status is Status.SUCCEEDED])
+
     def witness(self, tenant: str, job_id: str) -> bytes:
         """The job's witness as an npz file; NoWitness where there is none."""
         job = self.get(tenant, job_id)
@@ -160,6 +169,14 @@ class JobService:
     def page(self, tenant: str, wanted: Filter, limit: int, after: tuple[float, str] | None) -> list[JobRecord]:
         """The tenant's analyses, newest first."""
         return [JobRecord.of(row) for row in self._repository.page(tenant, Kind.ANALYZE, wanted, limit, after)]
+
+    def ahead(self, jobs: Sequence[JobRecord]) -> dict[str, int]:
+        """For each of a tenant's jobs that waits, how many others start before it; none where none waits."""
+        waiting = {job.id: job for job in jobs if job.status is Status.QUEUED}
+        if not waiting:
+            return {}
+        first = next(iter(waiting.values()))
+        return self._repository.ahead(CLAIM, first.tenant, first.kind, waiting)
 
     def events(self, job_id: str, after: int, limit: int) -> Sequence[RowMapping]:
         """What happened to the job after the event of that number."""
@@ -198,9 +215,13 @@ class JobService:
             "attempt": 0,
             "losses": 0,
         }
-        values |= {name: earlier[name] for name in COPIED}
+        values |= {name: earlier[name] for name in COPIED} | _computed(earlier)
         row = self._repository.insert_copy(values, earlier["id"], submission.idempotency_key)
         return JobRecord.of(row) if row is not None else None
+
+    def _is_quick(self, asked: Submission) -> bool:
+        size = self._repository.model_size(asked.tenant, asked.model)
+        return size is not None and is_quick_analysis(asked.request, asked.timeout_s, size, self._settings.quick_s)
 
     def _terms(self, queue_timeout_s: float | None = None) -> QueueTerms:
         settings = self._settings
@@ -209,7 +230,7 @@ class JobService:
         )
 
     def _unknown(self, submission: Submission) -> Problem:
-        if not self._repository.has_model(submission.tenant, submission.model):
+        if self._repository.model_size(submission.tenant, submission.model) is None:
             return _unknown_model(submission.model)
         return UnknownDataset(f"No data set {submission.dataset} has been uploaded.")
 
@@ -241,6 +262,13 @@ def _values(kind: Kind, model: str, blob: str, **others: Any) -> dict[str, Any]:
         "tenant": "",
     }
     return defaults | others
+
+
+def _computed(earlier: RowMapping) -> dict[str, float]:
+    """When the answer of the earlier job was computed, and in what time."""
+    if earlier["computed_at"] is not None:
+        return {"computed_at": earlier["computed_at"], "computed_s": earlier["computed_s"]}
+    return {"computed_at": earlier["finished_at"], "computed_s": earlier["finished_at"] - earlier["started_at"]}
 
 
 def _unknown_model(sha256: str) -> UnknownModel:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,10 +16,11 @@ from app.jobs.devices import Device, waiting_device
 from app.jobs.execution import Ending, Execution, unreadable
 from app.jobs.gpu_memory import gpu_memory
 from app.jobs.hold import Hold, Lost
+from app.jobs.lanes import ARCHIVE
 from app.jobs.nursery import Nursery
 from app.jobs.quarantine import Quarantine, is_fault
 from app.jobs.record import JobRecord, Kind
-from app.jobs.seat import Seat
+from app.jobs.seat import ChildSeat, Seat
 from app.jobs.spare import Spare
 from app.jobs.states import CANCELED, CLAIM, FAIL, REQUEUE, Status
 from app.jobs.watch import Watch
@@ -28,9 +30,6 @@ from app.store.jobs import JobRepository
 from app.store.line import Wanted
 
 logger = logging.getLogger(__name__)
-
-ARCHIVE = b"PK\x03\x04"
-"""How every TorchScript and torch.export file begins; such a file is a program."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,7 @@ class Surroundings:
     owner: str
     is_stopping: Callable[[], bool]
     changed: Callable[[], None]
+    taken: Callable[[str], None]
 
     @cached_property
     def nursery(self) -> Nursery:
@@ -75,15 +75,26 @@ class Surroundings:
 
 
 class WorkerSlot:
-    """Keeps a child warm and runs jobs in it. Its thread alone calls `prepare` and `run_next`."""
+    """Keeps a child warm and runs jobs in it. Its thread alone calls `prepare`, `run_next` and `run`."""
 
-    def __init__(self, index: int, device: Device, kinds: Sequence[Kind], around: Surroundings) -> None:
-        self._kinds = tuple(kinds)
+    def __init__(
+        self,
+        index: int,
+        device: Device,
+        wanted: Wanted,
+        around: Surroundings,
+        seat: ChildSeat | None = None,
+        stay_s: float = math.inf,
+    ) -> None:
+        """`stay_s`: for how long a job may stay here before it goes back to the queue."""
+        self._wanted = wanted
+        self._kinds = tuple(map(Kind, wanted.kinds))
+        self._stay_s = stay_s
         self._name = f"{around.settings.host_name}/{index}"
         self._device_name = device.name
         self._gpu = device.environment["CUDA_VISIBLE_DEVICES"] if device.is_gpu else ""
         self._around = around
-        self._seat = Seat(device, around.nursery, around.spare)
+        self._seat = seat or Seat(device, around.nursery, around.spare)
         self._quarantine = Quarantine(around.settings.quarantine_s) if device.is_gpu else None
         self._state = "starting"
         self._job: str | None = None
@@ -96,12 +107,18 @@ class WorkerSlot:
         """What can run here."""
         return self._kinds
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether it would take a job now; may be read from any thread."""
+        return self._state == "idle"
+
     def view(self) -> WorkerView:
         """The slot's state at this moment; may be read from any thread."""
         warm = self._seat.warm
         reason = self._quarantine.reason if self._quarantine else ""
         memory = gpu_memory(self._gpu) if self._gpu else {}
-        details = (warm.details if warm else {}) | ({"reason": reason} if reason else {}) | memory
+        lane = {} if math.isinf(self._stay_s) else {"lane": "quick"}
+        details = lane | (warm.details if warm else {}) | ({"reason": reason} if reason else {}) | memory
         return WorkerView(
             self._name,
             self._kinds,
@@ -123,16 +140,26 @@ class WorkerSlot:
 
     def run_next(self) -> bool:
         """Claim the job that is next for this slot, run it, store how it ended; False when none waits."""
+        return self.run(self._wanted)
+
+    def rest(self, is_ready: bool) -> None:
+        """Say whether it would take a job now."""
+        if is_ready or self._state != "starting":
+            self._become("idle" if is_ready else "restarting")
+
+    def run(self, wanted: Wanted) -> bool:
+        """The same, for some of its jobs."""
         around = self._around
         since = time.monotonic()
         lease_s, where = around.settings.lease_s, {"worker": self._name, "device": self._device_name}
-        row = around.repository.claim(CLAIM, Wanted(self._kinds), around.owner, lease_s, **where)
+        row = around.repository.claim(CLAIM, wanted, around.owner, lease_s, **where)
         if row is None:
             return False
         job = JobRecord.of(row)
         around.watch.changed(job.id)
         self._job = job.id
         self._become("busy")
+        around.taken(job.id)
         try:
             self._complete(job, Hold(around.repository, job.fence, lease_s, since))
         except BaseException:
@@ -188,7 +215,8 @@ class WorkerSlot:
                 return Ending(None)
             assert self._seat.warm is not None
             child, settings = self._seat.warm.child, around.settings
-            execution = Execution(job, child, hold, settings, around.is_stopping, around.watch.changed)
+            calls = (around.is_stopping, around.watch.changed)
+            execution = Execution(job, child, hold, settings, *calls, self._stay_s)
             ending = execution.run(model, dataset)
         # A program that failed may have left threads behind, which would be the next job's.
         return replace(ending, child_is_idle=False) if is_program and ending.error else ending
@@ -211,6 +239,8 @@ class WorkerSlot:
         except Lost:
             status = None
         around.watch.changed(job.id)
+        if status == Status.QUEUED:
+            around.taken(job.id)
         logger.info("job %s: %s", job.id, status or "the lease is lost, its outcome is dropped")
 
     def _stored(self, job: JobRecord, ending: Ending) -> str | None:
@@ -219,7 +249,7 @@ class WorkerSlot:
         if ending.move is None:
             return None
         if ending.move is REQUEUE:
-            stored = repository.release(fence, REQUEUE, losses=0)
+            stored = repository.release(fence, REQUEUE, losses=0, quick=job.quick and not ending.has_outstayed)
         else:
             stored = repository.finish(
                 fence,
@@ -239,5 +269,7 @@ def _document(job: JobRecord, error: Problem | None) -> dict[str, object] | None
 
 
 def is_ready(view: WorkerView) -> bool:
-    """Whether the slot works: it has a warm child, or had one until a job's end took it along."""
-    return view.state in ("idle", "busy", "restarting")
+    """Whether the slot works: it has a warm child, or had one until a job's end took it along. One that steps in for
+    others does not make up for them.
+    """
+    return "lane" not in view.details and view.state in ("idle", "busy", "restarting")

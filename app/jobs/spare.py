@@ -26,6 +26,7 @@ class Spare:
         self._change = threading.Condition()
         self._child: WarmChild | None = None
         self._is_starting = False
+        self._is_lent = False
         self._thread: threading.Thread | None = None
 
     def want(self) -> None:
@@ -47,6 +48,27 @@ class Spare:
             return None
         return warm
 
+    def is_ready(self) -> bool:
+        """Whether a child waits."""
+        with self._change:
+            return self._child is not None and not self._is_stopping()
+
+    def lend(self) -> WarmChild | None:
+        """The spare for a while, None where none waits; no other is started before `give_back`."""
+        with self._change:
+            warm, self._child = self._child, None
+            if warm is not None and not warm.child.is_alive():
+                warm.child.kill()
+                warm = None
+            self._is_lent = warm is not None
+        return warm
+
+    def give_back(self, warm: WarmChild | None) -> None:
+        """Take the spare back; None where it is no more."""
+        with self._change:
+            self._child, self._is_lent = warm, False
+            self._change.notify_all()
+
     def close(self) -> None:
         """End the thread, once the service stops, and the spare."""
         with self._change:
@@ -57,7 +79,7 @@ class Spare:
     def _keep(self) -> None:
         while not self._is_stopping():
             with self._change:
-                if self._child is not None:
+                if self._child is not None or self._is_lent:
                     self._change.wait(LOOK_S)
                     continue
                 self._is_starting = True

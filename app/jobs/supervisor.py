@@ -7,10 +7,11 @@ import os
 import threading
 import uuid
 
-from app.jobs.devices import slot_devices, spare_device
+from app.jobs.devices import slot_devices, spare_device, waiting_device
 from app.jobs.dispatcher import Dispatcher
 from app.jobs.housekeeping import Housekeeping
 from app.jobs.publisher import Publisher
+from app.jobs.quick import LentSeat, QuickSlot
 from app.jobs.record import READINGS, Kind
 from app.jobs.recovery import Recovery
 from app.jobs.slots import Surroundings, WorkerSlot, WorkerView
@@ -19,6 +20,7 @@ from app.settings import Settings
 from app.store.blobs import Blobs
 from app.store.database import OUTAGES, Database
 from app.store.jobs import JobRepository
+from app.store.line import Wanted
 from app.store.locks import Held
 from app.store.retention import RetentionRepository
 from app.store.workers import WorkerRepository
@@ -49,8 +51,8 @@ class Supervisor:
         retention = RetentionRepository(database)
         self._housekeeping = Housekeeping(retention, workers, settings.retention_s, settings.lease_s)
         self._publisher = Publisher(workers, owner, settings.host_name, settings.lease_s / 3, self.workers)
-        changed = self._publisher.changed
-        around = Surroundings(settings, repository, blobs, datasets, watch, owner, self._stop.is_set, changed)
+        bells = (self._publisher.changed, dispatcher.hear)
+        around = Surroundings(settings, repository, blobs, datasets, watch, owner, self._stop.is_set, *bells)
         self._slots = _slots(settings, around)
         self._sweeper = threading.Thread(target=self._sweep_forever, name="sweeper", daemon=True)
 
@@ -95,7 +97,13 @@ class Supervisor:
         self._dispatcher.notify(job_id, 0)
 
 
-def _slots(settings: Settings, around: Surroundings) -> list[WorkerSlot]:
-    """One slot a device for analyses, and a spare that none of them holds up, for uploads and graphs."""
-    slots = [WorkerSlot(index, device, (Kind.ANALYZE,), around) for index, device in enumerate(slot_devices(settings))]
-    return [*slots, WorkerSlot(len(slots), spare_device(), READINGS, around)]
+def _slots(settings: Settings, around: Surroundings) -> list[WorkerSlot | QuickSlot]:
+    """One slot a device for analyses, one that none of them holds up for uploads and graphs, and the quick lane."""
+    analyses, readings = Wanted((Kind.ANALYZE,)), Wanted(READINGS, program_share=1)
+    slots = [WorkerSlot(index, device, analyses, around) for index, device in enumerate(slot_devices(settings))]
+    slots.append(WorkerSlot(len(slots), spare_device(), readings, around))
+    if around.spare is None or not settings.quick_s:
+        return [*slots]
+    seat, either = LentSeat(around.spare), Wanted((*READINGS, Kind.ANALYZE), only_quick=True)
+    lane = WorkerSlot(len(slots), waiting_device(settings), either, around, seat, settings.quick_s)
+    return [*slots, QuickSlot(lane, seat, around.spare, around.repository, slots)]

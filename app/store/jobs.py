@@ -88,11 +88,11 @@ class JobRepository:
             bind(connection, row, key)
             return row
 
-    def has_model(self, tenant: str, sha256: str) -> bool:
-        """Whether the tenant has a model of that digest."""
-        query = select(models.c.id).where(models.c.tenant == tenant, models.c.id == sha256)
+    def model_size(self, tenant: str, sha256: str) -> int | None:
+        """Bytes of the tenant's model of that digest, None where there is none."""
+        query = select(models.c.size_bytes).where(models.c.tenant == tenant, models.c.id == sha256)
         with self._database.read() as connection:
-            return connection.scalar(query) is not None
+            return connection.scalar(query)
 
     def get(self, tenant: str, job_id: str) -> RowMapping | None:
         """The tenant's job, without its result."""
@@ -104,6 +104,17 @@ class JobRepository:
         """The job's result, None before it succeeded."""
         with self._database.read() as connection:
             return connection.scalar(select(results.c.result).where(results.c.job == job_id))
+
+    def brackets(self, ids: Collection[str]) -> dict[str, dict[str, Any]]:
+        """The `upper` and `lower` values and the `verdict` of those jobs' results, without the rest of them."""
+        upper, lower = (results.c.result[end, "value"].as_float() for end in ("upper", "lower"))
+        query = select(results.c.job, upper, lower, results.c.result["verdict"].as_string())
+        with self._database.read() as connection:
+            rows = connection.execute(query.where(results.c.job.in_(ids))).all() if ids else []
+        return {
+            job: {"upper": {"value": high}, "lower": {"value": low}, "verdict": verdict}
+            for job, high, low, verdict in rows
+        }
 
     def witness(self, job_id: str) -> bytes | None:
         """The job's witness file, None where there is none."""

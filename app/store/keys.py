@@ -17,6 +17,10 @@ from app.store.tables import keys
 
 SECRET_PREFIX = "lip_"  # noqa: S105 (how secrets begin, not one)
 SECRET_BYTES = 32
+MAX_PRIORITY = 9
+"""Of all jobs."""
+DEFAULT_PRIORITY = 5
+"""Of jobs that name none, and the most that a key allows unless it was given more."""
 
 
 class Scope(StrEnum):
@@ -29,19 +33,20 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True)
 class KeyRecord:
-    """A key without its secret. Times are seconds since the epoch, UTC."""
+    """A key without its secret. Times are seconds since the epoch, UTC; jobs go up to `max_priority`."""
 
     id: str
     tenant: str
     scopes: frozenset[Scope]
     created_at: float
     revoked_at: float | None
+    max_priority: int
 
     @classmethod
     def of(cls, row: RowMapping) -> KeyRecord:
         """The record of a row of the keys table."""
         scopes = frozenset(map(Scope, row["scopes"].split(",")))
-        return cls(row["id"], row["tenant"], scopes, row["created_at"], row["revoked_at"])
+        return cls(row["id"], row["tenant"], scopes, row["created_at"], row["revoked_at"], row["max_priority"])
 
 
 class KeyRepository:
@@ -50,7 +55,9 @@ class KeyRepository:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def create(self, tenant: str, scopes: Collection[Scope]) -> tuple[KeyRecord, str]:
+    def create(
+        self, tenant: str, scopes: Collection[Scope], max_priority: int = DEFAULT_PRIORITY
+    ) -> tuple[KeyRecord, str]:
         """A new key, and its secret, which cannot be read again."""
         secret = SECRET_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
         values = {
@@ -58,6 +65,7 @@ class KeyRepository:
             "tenant": tenant,
             "hash": _digest(secret),
             "scopes": ",".join(scope for scope in Scope if scope in scopes),
+            "max_priority": max_priority,
         }
         with self._database.write() as connection:
             query = insert(keys).values(**values, created_at=now()).returning(keys)

@@ -84,6 +84,8 @@ jobs = Table(
     Column("webhook_url", String(2048)),
     Column("quick", Boolean, nullable=False, server_default=false(), comment="expected to be over soon"),
     Column("program", Boolean, nullable=False, server_default=false(), comment="its file is a program"),
+    Column("computed_at", Float, comment="of an answer from the store: when it was computed"),
+    Column("computed_s", Float, comment="of an answer from the store: in what time"),
 )
 Index(
     "jobs_queue",

@@ -26,7 +26,8 @@ def instructions(data: bytes) -> dict[str, Any]:
     """The JSON behind the envelope `08 08 3a <length>`."""
     start = re.search(rb'\{["}]', data)  # the length before may hold a brace of its own
     assert start
-    return json.loads(data[start.start() :].rstrip(b"\0"))
+    told: dict[str, Any] = json.JSONDecoder().raw_decode(data[start.start() :].decode("latin-1"))[0]
+    return told
 
 
 def sleep(step: dict[str, Any], progress: Progress) -> None:

@@ -141,3 +141,19 @@ def test_ahead_is_the_order_in_which_slots_take(repository: JobRepository) -> No
         place += 1
     assert place == 35
     assert set(told.values()) == {None}
+
+
+def test_brackets_are_results_in_short(repository: JobRepository) -> None:
+    found = {"upper": {"value": 2.5, "method": "m"}, "lower": None, "verdict": "pass", "layers": [1, 2]}
+    ids = []
+    for result in (found, {}):
+        queued(repository)
+        row = take(repository)
+        assert row is not None
+        repository.finish(JobRecord.of(row).fence, SUCCEED, result=result)
+        ids.append(row["id"])
+    assert repository.brackets([]) == {}
+    assert repository.brackets([*ids, "no such job"]) == {
+        ids[0]: {"upper": {"value": 2.5}, "lower": {"value": None}, "verdict": "pass"},
+        ids[1]: {"upper": {"value": None}, "lower": {"value": None}, "verdict": None},
+    }

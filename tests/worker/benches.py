@@ -14,15 +14,15 @@ from sqlalchemy import RowMapping
 from sqlalchemy.exc import OperationalError
 
 from app.jobs.devices import Device, spare_device
-from app.jobs.record import Kind
-from app.jobs.slots import ARCHIVE, Surroundings, WorkerSlot
+from app.jobs.lanes import ARCHIVE
+from app.jobs.slots import Surroundings, WorkerSlot
 from app.jobs.watch import Watch
 from app.settings import Settings
 from app.store.blobs import Blobs
 from app.store.database import Database
 from app.store.jobs import JobRepository
 from tests.conftest import fake_model
-from tests.jobs.rows import queued
+from tests.jobs.rows import ANALYSES, queued
 
 GPU = Device("cuda:0", spare_device().environment | {"CUDA_VISIBLE_DEVICES": "0"})
 
@@ -58,9 +58,17 @@ class Bench:
         self.blobs = Blobs(folder / "files", 2**30, 0)
         self.stop = threading.Event()
         self.around = Surroundings(
-            self.settings, self.outage, self.blobs, self.blobs, Watch(), "me", self.stop.is_set, lambda: None
+            self.settings,
+            self.outage,
+            self.blobs,
+            self.blobs,
+            Watch(),
+            "me",
+            self.stop.is_set,
+            lambda: None,
+            lambda _: None,
         )
-        self.slot = WorkerSlot(0, device or spare_device(), (Kind.ANALYZE,), self.around)
+        self.slot = WorkerSlot(0, device or spare_device(), ANALYSES, self.around)
 
     def submit(self, tenant: str = "", is_program: bool = False, timeout_s: float = 30, **told: Any) -> str:
         """The id of a queued job on a file of its own."""

@@ -1,4 +1,4 @@
-"""A fair queue: turns of tenants, quick jobs, programs; how urgent a key's jobs may be."""
+"""A fair queue: turns of tenants, quick jobs, programs; how urgent a key's jobs may be. When answers were computed."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -16,6 +16,8 @@ def upgrade() -> None:
     for name, meaning in (("quick", "expected to be over soon"), ("program", "its file is a program")):
         column = sa.Column(name, sa.Boolean, nullable=False, server_default=sa.false(), comment=meaning)
         op.add_column("jobs", column)
+    for name, meaning in (("computed_at", "when it was computed"), ("computed_s", "in what time")):
+        op.add_column("jobs", sa.Column(name, sa.Float, comment=f"of an answer from the store: {meaning}"))
     op.add_column("keys", sa.Column("max_priority", sa.Integer, nullable=False, server_default="5"))
     op.create_table(
         "turns",
@@ -33,5 +35,5 @@ def downgrade() -> None:
     op.create_index("jobs_queue", "jobs", QUEUE)
     op.drop_table("turns")
     op.drop_column("keys", "max_priority")
-    for name in ("program", "quick"):
+    for name in ("computed_s", "computed_at", "program", "quick"):
         op.drop_column("jobs", name)
