@@ -7,6 +7,7 @@ with Client("http://localhost:8000") as lipserve:
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -21,6 +22,8 @@ WAIT_S = 10.0
 """How long one request waits for a job's end."""
 PATIENCE_S = 60.0
 """How long the service may take to answer beyond that."""
+NEEDED = {"id", "model", "status", "finished_at", "error", "progress"}
+"""Members that every job has."""
 FOLLOW_S = 0.5
 """How often progress is asked for by those who want to see it."""
 
@@ -36,11 +39,20 @@ class Refused(Exception):
         self.problem = problem
 
 
+class Unexpected(Exception):
+    """The service answered with something else than was asked for: no job, or another one."""
+
+
 @dataclass(frozen=True)
 class Job:
     """A job of the contract; `fields` holds all of it."""
 
     fields: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        missing = NEEDED - self.fields.keys()
+        if missing:
+            raise Unexpected(f"The answer is no job: it has no {', '.join(sorted(missing))}.")
 
     @property
     def id(self) -> str:
@@ -48,9 +60,20 @@ class Job:
         return str(self.fields["id"])
 
     @property
+    def model(self) -> str:
+        """The model's id."""
+        return str(self.fields["model"])
+
+    @property
     def status(self) -> str:
         """queued, running, canceling, succeeded, failed, canceled or timed_out."""
         return str(self.fields["status"])
+
+    @property
+    def place(self) -> str:
+        """The status, with how many jobs are ahead while it waits: `queued, 3 ahead`."""
+        queue = self.fields.get("queue")
+        return f"{self.status}, {queue['ahead']} ahead" if queue else self.status
 
     @property
     def is_over(self) -> bool:
@@ -72,12 +95,14 @@ class Job:
     @property
     def verdict(self) -> str | None:
         """pass, fail or inconclusive where a gate was given."""
-        verdict: str | None = None if self.result is None else self.result["verdict"]
+        verdict: str | None = None if self.result is None else self.result.get("verdict")
         return verdict
 
 
 class Client:
-    """One service. Methods raise Refused for its problems and httpx.TransportError where it cannot be reached."""
+    """One service. Methods raise Refused for its problems, Unexpected for answers to something else, and
+    httpx.TransportError where it cannot be reached.
+    """
 
     def __init__(self, url: str, key: str | None = None) -> None:
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
@@ -94,7 +119,12 @@ class Client:
     def upload(self, model: Path) -> str:
         """The id of an uploaded model, its SHA-256; the same bytes are stored once."""
         with model.open("rb") as file:
-            return str(self._call("POST", "/v1/models", files={"file": (model.name, file)})["id"])
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            file.seek(0)
+            told = self._call("POST", "/v1/models", files={"file": (model.name, file)}).get("id")
+        if told != digest:
+            raise Unexpected(f"The service took another file: {told}, sent was {digest}.")
+        return digest
 
     def upload_dataset(self, points: Path) -> str:
         """The id of an uploaded data set, npy or npz."""
@@ -104,11 +134,17 @@ class Client:
     def submit(self, model: str, request: dict[str, Any], idempotency_key: str | None = None) -> Job:
         """Queue an analysis of an uploaded model; the same key never makes a second job."""
         headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
-        return Job(self._call("POST", "/v1/jobs", json=request | {"model": model}, headers=headers))
+        job = Job(self._call("POST", "/v1/jobs", json=request | {"model": model}, headers=headers))
+        if job.model != model:
+            raise Unexpected(f"The service works on the model {job.model}, asked was {model}.")
+        return job
 
     def job(self, job_id: str, wait_s: float = 0) -> Job:
         """The job as it is, at once or when it is over, at the latest after `wait_s` seconds."""
-        return Job(self._call("GET", f"/v1/jobs/{job_id}", params={"wait": wait_s}))
+        job = Job(self._call("GET", f"/v1/jobs/{job_id}", params={"wait": wait_s}))
+        if job.id != job_id:
+            raise Unexpected(f"The service answered about the job {job.id}, asked was {job_id}.")
+        return job
 
     def cancel(self, job_id: str) -> Job:
         """Ask for the job's end."""
@@ -122,7 +158,10 @@ class Client:
         """Upload, submit, and wait for the end; an interrupt (KeyboardInterrupt) cancels the job."""
         job = self.submit(self.upload(model), request)
         try:
-            return self.finished(job.id, on_progress)
+            done = self.finished(job.id, on_progress)
+            if done.model != job.model:
+                raise Unexpected(f"The service answered about the model {done.model}, asked was {job.model}.")
+            return done
         except KeyboardInterrupt:
             self.cancel(job.id)
             raise
@@ -134,7 +173,7 @@ class Client:
             if on_progress is None:
                 job = self.job(job_id, WAIT_S)
                 continue
-            on_progress(job.fields["progress"] or {"phase": job.status})
+            on_progress(job.fields["progress"] or {"phase": job.place})
             time.sleep(FOLLOW_S)
             job = self.job(job_id)
         return job

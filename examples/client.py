@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from app.client import Client, Job, Refused
+from app.client import Client, Job, Refused, Unexpected
 
 STATUS = {"pass": 0, "fail": 1, "inconclusive": 2}
 ERROR = 3
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         job = analyzed(options.service, options.model, options.max_upper, options.budget)
-    except (Refused, httpx.HTTPError, OSError) as error:
+    except (Refused, Unexpected, httpx.HTTPError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return ERROR
     if job.result is None:
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ERROR
     print(bracket(job.result))
     print(f"gate: {job.verdict}")
-    return STATUS[str(job.verdict)]
+    return STATUS.get(str(job.verdict), ERROR)
 
 
 def analyzed(service: str, model: Path, max_upper: float, budget_s: float) -> Job:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from app.client import Client, Refused
+from app.client import Client, Refused, Unexpected
 from app.commands.local import analyze_here
 from app.commands.show import Display, summary
 from app.errors import Problem
@@ -48,23 +49,38 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Exit status 0: gate passed or none given, 1: failed, 2: inconclusive, 3: error."""
-    server = options.server or ClientSettings().url
-    display = Display(is_live=sys.stderr.isatty() and not options.quiet)
+    """Exit status 0: gate passed or none given, 1: failed, 2: inconclusive, 3: error, whatever it is."""
     try:
-        with display:
-            request = request_of(options)
-            found = _there(server, options, request, display) if server else _here(options, request, display)
+        return _run(options)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except (Problem, Refused, httpx.HTTPError, OSError, ValueError) as error:
+    except (Problem, Refused, Unexpected, httpx.HTTPError, OSError, ValueError) as error:
         sys.stderr.write(f"lipserve analyze: {error}\n")
-        return ERROR
+    except Exception:  # Python's own status for it would be 1, which says that the gate has failed
+        traceback.print_exc()
+    return ERROR
+
+
+def _run(options: argparse.Namespace) -> int:
+    server = options.server or ClientSettings().url
+    display = Display(is_live=sys.stderr.isatty() and not options.quiet)
+    with display:
+        request = request_of(options)
+        found = _there(server, options, request, display) if server else _here(options, request, display)
     result = found["result"]
+    status = _status(result, is_gated=request.get("gate") is not None)
     sys.stdout.write((json.dumps(result, indent=2) if options.json else summary(options.model.name, result)) + "\n")
     if options.certificate is not None:
         _write_certificate(options.certificate, found["certificate"])
-    return OF_VERDICT[result["verdict"]]
+    return status
+
+
+def _status(result: dict[str, Any], *, is_gated: bool) -> int:
+    """The verdict as exit status; ValueError where a gate has none, or one that nobody knows."""
+    verdict = result.get("verdict")
+    if verdict not in OF_VERDICT or (is_gated and verdict is None):
+        raise ValueError(f"the answer to the gate is {verdict!r}, which is no verdict")
+    return OF_VERDICT[verdict]
 
 
 def request_of(options: argparse.Namespace) -> dict[str, Any]:
