@@ -122,12 +122,17 @@ class RunningService:
             assert self._process is not None
             assert self._process.poll() is None, self.log()
             try:
-                if self.client.get("/readyz").status_code == 200:
+                if _works(self.client.get("/readyz").json()["checks"]):
                     return
             except httpx.TransportError:
                 pass
             time.sleep(0.02)
         raise TimeoutError(self.log())
+
+
+def _works(checks: dict[str, str]) -> bool:
+    """Whether a service does all that it was started for; some are started without room on the disk."""
+    return all(told == "ok" for name, told in checks.items() if name != "disk")
 
 
 def free_port() -> int:

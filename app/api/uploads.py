@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 FLUSH_BYTES = 2**20
 MAX_FIELD_BYTES = 8 * 2**20
+MAX_PART_HEADER_BYTES = 16 * 2**10
 DRAIN_S = 20.0
 MAX_NAME = 255
 DEFAULT_NAME = "upload"
@@ -150,6 +151,7 @@ class _Form:
         self._part = ""
         self._header = b""
         self._value = b""
+        self._header_bytes = 0
         self._pieces: list[bytes] = []
         self._has_file = False
 
@@ -172,12 +174,21 @@ class _Form:
 
     def _on_part_begin(self) -> None:
         self._part = ""
+        self._header_bytes = 0
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
         self._header += data[start:end]
+        self._count_header(end - start)
 
     def _on_header_value(self, data: bytes, start: int, end: int) -> None:
         self._value += data[start:end]
+        self._count_header(end - start)
+
+    def _count_header(self, size: int) -> None:
+        """Headers of a part are few and short, as a request's are."""
+        self._header_bytes += size + 1
+        if self._header_bytes > MAX_PART_HEADER_BYTES:
+            raise MalformedRequest(f"The headers of a part of the form are longer than {MAX_PART_HEADER_BYTES} bytes.")
 
     def _on_header_end(self) -> None:
         if self._header.lower() == b"content-disposition":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from urllib.parse import unquote
 
 import httpx
 
-from app.errors import DigestMismatch, Problem, SourceRefused, SourceUnreachable
+from app.errors import DigestMismatch, InvalidModel, SourceRefused, SourceUnreachable
 from app.registries import fetch_external
 from app.registries.fetch import Fetcher
 from app.registries.guard import Refused, Unreachable
@@ -77,7 +78,7 @@ def whole(found: Found, source: Source, stage: Stage) -> Staged:
         source.read(found.path, staged.write)
         if found.sha256 is not None and staged.sha256 != found.sha256:
             raise DigestMismatch(f"The bytes fetched have the SHA-256 {staged.sha256} instead of {found.sha256}.")
-        if (names := _beside(staged)) and not isinstance(source, Url):
+        if not isinstance(source, Url) and (names := _beside(staged)):  # a URL names one file, with none beside it
             return _joined(staged, names, found, source, stage)
     except BaseException:
         staged.close()
@@ -98,29 +99,38 @@ def told() -> Iterator[None]:
 
 def _beside(staged: Staged) -> list[str]:
     """Files with weights that an ONNX file names."""
-    if staged.size > MAX_SPLIT_BYTES:
+    if not 0 < staged.size <= MAX_SPLIT_BYTES:
         return []
-    data = staged.path.read_bytes()
-    if data.startswith(ZIP):
-        return []
-    try:
-        return fetch_external.external_files(data)
-    except Problem:
-        return []
+    with _mapped(staged) as model:
+        if model[: len(ZIP)] == ZIP:
+            return []
+        try:
+            return fetch_external.external_files(model)
+        except InvalidModel:
+            return []
+
+
+@contextmanager
+def _mapped(staged: Staged) -> Iterator[mmap.mmap]:
+    with staged.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as model:
+        yield model
 
 
 def _joined(staged: Staged, names: list[str], found: Found, source: Source, stage: Stage) -> Staged:
     with ExitStack() as stack:
         stack.callback(staged.close)
         files: dict[str, Path] = {}
+        left = staged.max_bytes
         for name in names:
             part = stage()
             stack.callback(part.close)
-            source.read(str(PurePosixPath(found.path).parent / name), part.write)
+            source.read(str(PurePosixPath(found.path).parent / name), part.capped(left))
+            left -= part.size
             files[name] = part.path
         joined = stage()
         try:
-            fetch_external.embed(staged.path.read_bytes(), files, joined.write)
+            with _mapped(staged) as model:
+                fetch_external.embed(model, files, joined.write)
         except BaseException:
             joined.close()
             raise

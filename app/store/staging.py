@@ -28,7 +28,7 @@ class Staged:
         self.path = path
         self.key = f"{STAGING}/{path.name}"
         self.size = 0
-        self._max_bytes, self._reserve_bytes = caps
+        self.max_bytes, self._reserve_bytes = caps
         self._on_sync = on_sync
         self._on_close = on_close
         self._is_shown = False
@@ -44,8 +44,8 @@ class Staged:
     def write(self, chunk: bytes) -> None:
         """Append; TooLarge beyond the cap, StorageFull where the disk has no room."""
         self.size += len(chunk)
-        if self.size > self._max_bytes:
-            raise TooLarge(f"The file is larger than {self._max_bytes} bytes.")
+        if self.size > self.max_bytes:
+            raise TooLarge(f"The file is larger than {self.max_bytes} bytes.")
         if shutil.disk_usage(self.path.parent).free < self._reserve_bytes + len(chunk):
             raise StorageFull("The disk that holds the uploads is nearly full.")
         self._hash.update(chunk)
@@ -55,6 +55,11 @@ class Staged:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise StorageFull("The disk that holds the uploads is full.") from error
             raise
+
+    def capped(self, max_bytes: int) -> Callable[[bytes], None]:
+        """`write` with a cap that is smaller than the file's own."""
+        self.max_bytes = min(self.max_bytes, max_bytes)
+        return self.write
 
     def sync(self) -> None:
         """Bring the bytes to where they last, and where every worker can read them under `key`."""

@@ -165,6 +165,18 @@ def test_a_broken_form_is_refused(service: RunningService, body: bytes, content_
     assert service.files() == before
 
 
+@pytest.mark.parametrize(
+    "head",
+    [b"X-Long: " + b"x" * 2**19, b"X: y\r\n" * 10_000, b"x" * 2**19 + b": y"],
+    ids=["value", "many", "name"],
+)
+def test_headers_of_a_part_are_short(service: RunningService, head: bytes) -> None:
+    body = b"--b\r\n" + head.strip() + b'\r\nContent-Disposition: form-data; name="file"\r\n\r\nabc\r\n--b--\r\n'
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    answer = service.client.post("/v1/models", content=body, headers=headers)
+    assert (answer.status_code, answer.json()["type"]) == (400, "urn:lipserve:problem:malformed-request")
+
+
 def test_a_form_without_file_is_refused(service: RunningService) -> None:
     body = b'--b\r\nContent-Disposition: form-data; name="request"\r\n\r\n{}\r\n--b--\r\n'
     headers = {"Content-Type": "multipart/form-data; boundary=b"}
@@ -184,7 +196,7 @@ def test_a_model_is_kept_while_jobs_on_it_run(service: RunningService) -> None:
 def test_a_client_that_goes_away_leaves_nothing(service: RunningService) -> None:
     before = service.files()
     with socket.create_connection(("127.0.0.1", service.port)) as connection:
-        head = b"POST /v1/models HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n"
+        head = b"POST /v1/models HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900000\r\n\r\n"
         connection.sendall(head + fake_model(a="gone") + bytes(500_000))
         eventually(service.files, lambda files: len(files) == len(before) + 1)
     eventually(service.files, lambda files: files == before)

@@ -3,7 +3,7 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -25,18 +25,10 @@ def test_readiness_tells_its_checks(service: RunningService) -> None:
     assert checks == dict.fromkeys(names, "ok")
 
 
-def test_a_full_disk_is_known(tmp_path: Path) -> None:
-    """A service that is never ready."""
-    service = RunningService(tmp_path / "data", disk_reserve_bytes=2**60)
-    service._await_ready = lambda: eventually(service.log, lambda log: "Uvicorn running" in log, 60)
-    service.start()
-    try:
-        answer = service.client.get("/readyz")
-        assert answer.status_code == 503
-        assert "LIPSERVE_DISK_RESERVE_BYTES" in answer.json()["checks"]["disk"]
-        assert "disk" in answer.json()["detail"]
-    finally:
-        service.stop()
+def test_a_full_disk_is_known(start_service: Callable[..., RunningService]) -> None:
+    answer = start_service(disk_reserve_bytes=2**60).client.get("/readyz")
+    assert (answer.status_code, answer.json()["detail"]) == (503, "Not ready: disk.")
+    assert "LIPSERVE_DISK_RESERVE_BYTES" in answer.json()["checks"]["disk"]
 
 
 def test_version_names_what_computes(service: RunningService) -> None:

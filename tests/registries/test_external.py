@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import tracemalloc
 from itertools import pairwise
 from pathlib import Path
 
@@ -67,7 +69,8 @@ def test_places_elsewhere_are_refused(location: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "place", [{"offset": "99"}, {"length": "99"}, {"offset": "-1"}, {"length": "x"}, {"offset": "٣"}]
+    "place",
+    [{"offset": "99"}, {"length": "99"}, {"offset": "-1"}, {"length": "x"}, {"offset": "٣"}, {"length": "9" * 5000}],
 )
 def test_places_beyond_the_file_are_refused(tmp_path: Path, place: dict[str, str]) -> None:
     (tmp_path / "weights").write_bytes(bytes(16))
@@ -93,3 +96,47 @@ def pointing(**place: str) -> bytes:
     for key, value in place.items():
         tensor.external_data.add(key=key, value=value)
     return model.SerializeToString()
+
+
+def field(number: int, payload: bytes) -> bytes:
+    length, digits = len(payload), bytearray([number << 3 | 2])
+    while length > 0x7F:
+        digits.append(length & 0x7F | 0x80)
+        length >>= 7
+    return bytes(digits) + bytes([length]) + payload
+
+
+EIGHT_MIB = 8 * 2**20
+EXTERNALLY = b"\x70\x01"
+HOSTILE = {
+    "tiny fields": b"\x08\x00" * (EIGHT_MIB // 2),
+    "tiny fields of a graph": field(7, b"\x08\x00" * (EIGHT_MIB // 2)),
+    "tiny fields of a tensor": field(7, field(5, b"\x08\x00" * (EIGHT_MIB // 2))),
+    "many graphs": field(7, b"") * (EIGHT_MIB // 2),
+    "many tensors": field(7, field(5, EXTERNALLY + field(13, field(1, b"location") + field(2, b"w"))) * 400_000),
+    "many places": field(7, field(5, EXTERNALLY + field(13, field(1, b"location") + field(2, b"w")) * 500_000)),
+    "a long place": field(7, field(5, EXTERNALLY + field(13, field(1, b"location") + field(2, b"w" * EIGHT_MIB)))),
+    "long numbers": b"\xff" * EIGHT_MIB,
+    "a length beyond the end": b"\x3a" + b"\xff" * 9 + b"\x01",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_files_cost_little(name: str) -> None:
+    start = time.process_time()
+    with pytest.raises(InvalidModel):
+        external_files(HOSTILE[name])
+    assert time.process_time() - start < 3  # 22 s before there was a limit
+
+
+def test_a_payload_of_any_size_is_skipped_not_copied(tmp_path: Path) -> None:
+    """What is large, and no place of weights, costs nothing."""
+    model = field(7, field(5, field(9, bytes(64 * 2**20)))) + field(2, b"producer")
+    tracemalloc.start()
+    assert external_files(model) == []
+    pieces: list[int] = []
+    embed(model, {}, lambda piece: pieces.append(len(piece)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert sum(pieces) == len(model)
+    assert peak < 4 * 2**20
