@@ -14,6 +14,7 @@ from app.lipschitz.ingest import exported, inputs, onnx_declared, onnx_file, onn
 from app.lipschitz.ingest.agreement import run_both
 from app.lipschitz.ingest.dependence import refuse_dependence
 from app.lipschitz.ingest.labels import label
+from app.lipschitz.ingest.probes import probe
 from app.lipschitz.ingest.promote import promote
 from app.lipschitz.ingest.sniff import detect
 from app.lipschitz.ingest.trace import clean, pure, trace
@@ -66,6 +67,8 @@ def _captured(data: bytes, shapes: InputShapes | None) -> tuple[Captured, list[R
     traced = pure(traced, samples[0])
     clean(traced)
     label(traced, [spec.name for spec in program.inputs], program.constant_names)
+    if program.differentiable:
+        probe(traced, program.reference, program.inputs, program.inspection.parameters)
     runs, names = run_both(traced, program.reference, samples), program.output_names
     concrete, inspection, warnings = program.inputs, program.inspection, (*program.warnings, *dict.fromkeys(found))
     del program  # the original's weights must not lie beside their float64 copies

@@ -35,11 +35,12 @@ def program(module: nn.Module, callee: Callee, inspection: Inspection, concrete:
     """The module as a program: run twice on one input to find hidden state, and to count its outputs."""
     _require_finite(module)
     function = _flat(callee)
-    count = len(_run_twice(module, function, next(inputs.samples(concrete, seed=0, count=1))))
+    original = _original(function)
+    count = len(_run_twice(module, original, next(inputs.samples(concrete, seed=0, count=1))))
     names = tuple(spec.name for spec in inspection.outputs)
     if len(names) != count:
         names = ("output",) if count == 1 else tuple(f"output_{position}" for position in range(count))
-    return Program(inspection, concrete, names, function, function, constant_names(module), differentiable=True)
+    return Program(inspection, concrete, names, function, original, constant_names(module), differentiable=True)
 
 
 def constant_names(module: nn.Module) -> dict[int, str]:
@@ -60,6 +61,16 @@ def _flat(callee: Callee) -> Function:
     return function
 
 
+def _original(function: Function) -> Function:
+    """The function as it is traced: gradients on, and inputs that ask for them."""
+
+    def original(*tensors: Tensor) -> Sequence[Tensor]:
+        with torch.enable_grad():
+            return [y.detach() for y in function(*(x.detach().requires_grad_() for x in tensors))]
+
+    return original
+
+
 def _require_finite(module: nn.Module) -> None:
     for name, parameter in module.named_parameters():
         if parameter.is_floating_point() and not bool(torch.isfinite(parameter).all()):
@@ -68,19 +79,11 @@ def _require_finite(module: nn.Module) -> None:
 
 def _run_twice(module: nn.Module, function: Function, example: Sequence[Tensor]) -> Sequence[Tensor]:
     before = [buffer.clone() for buffer in module.buffers()]
-    with torch.no_grad():
-        try:
-            first, second = function(*example), function(*example)
-        except (
-            RuntimeError,
-            ValueError,
-            TypeError,
-            IndexError,
-            AssertionError,
-            NotImplementedError,
-        ) as error:
-            raise _not_runnable(example, error) from error
-    if not _all_same(first, second) or not _all_same(before, list(module.buffers())):
+    try:
+        first, second = function(*example), function(*example)
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError, NotImplementedError) as error:
+        raise _not_runnable(example, error) from error
+    if not all_same(first, second) or not all_same(before, list(module.buffers())):
         raise StatefulModel("Two calls with one input differ, or change the model's buffers: it keeps state.")
     if not first:
         raise UnsupportedOperator("The model returns no tensor.")
@@ -95,7 +98,8 @@ def _not_runnable(example: Sequence[Tensor], error: Exception) -> InvalidInputs 
     return InvalidInputs(f"The model cannot be run on {dtypes.from_torch(example[0].dtype)} inputs {shapes}: {reason}")
 
 
-def _all_same(first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:
+def all_same(first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:
+    """Equal to the bit, NaN to NaN."""
     return len(first) == len(second) and all(
         a.shape == b.shape and bool(((a == b) | (a.isnan() & b.isnan())).all())
         for a, b in zip(first, second, strict=True)

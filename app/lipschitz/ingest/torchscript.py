@@ -1,7 +1,8 @@
 """TorchScript archives: `torch.jit.load` from memory. The caller must have confined the process.
 
 A script carries no input shapes, so the caller gives them; where the first layer's weight fixes its input,
-the refusal proposes a shape. Hidden state is found by looking for writes to attributes and by calling twice.
+the refusal proposes a shape. Hidden state and hidden reading are kept out by what a script may consist of
+(`script_graph`), and looked for by calling in different orders (`probes`).
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import torch
 
 from app.lipschitz.artifact import dtypes
 from app.lipschitz.artifact.captured import InputShapes, Inspection, TensorSpec
-from app.lipschitz.errors import InvalidModel, StatefulModel, UnsupportedOperator
-from app.lipschitz.ingest import inputs, torch_module
+from app.lipschitz.errors import InvalidModel, UnsupportedOperator
+from app.lipschitz.ingest import inputs, script_graph, torch_module
 from app.lipschitz.ingest.messages import first_line
 from app.lipschitz.ingest.program import Program
 from app.lipschitz.ingest.proposal import missing_shapes
@@ -48,8 +49,7 @@ def load(data: bytes, shapes: InputShapes | None) -> Program:
     inspection = _describe(module)
     if inspection.unsupported:
         raise UnsupportedOperator(f"TorchScript operator {inspection.unsupported[0]} is not supported.")
-    if "prim::SetAttr" in _kinds(module.inlined_graph):
-        raise StatefulModel("The model's forward writes to its own attributes: it keeps state between calls.")
+    script_graph.check(module)
     inputs.require_floating(inspection.inputs)
     if shapes is None:
         raise missing_shapes(module, [spec.name for spec in inspection.inputs])
@@ -58,8 +58,9 @@ def load(data: bytes, shapes: InputShapes | None) -> Program:
 
 
 def _describe(module: torch.jit.ScriptModule) -> Inspection:
-    kinds = (kind.removeprefix("aten::") for kind in _kinds(module.inlined_graph) if not kind.startswith("prim::"))
-    histogram = Counter(kinds)
+    graph = module.inlined_graph
+    kinds = (node.kind() for node in script_graph.nodes(graph))
+    histogram = Counter(kind.removeprefix("aten::") for kind in kinds if not kind.startswith("prim::"))
     return Inspection(
         "torchscript",
         tuple(_arguments(module)),
@@ -68,13 +69,6 @@ def _describe(module: torch.jit.ScriptModule) -> Inspection:
         dict(histogram),
         tuple(sorted(kind for kind in histogram if "::" in kind)),
     )
-
-
-def _kinds(block: torch._C.Graph | torch._C.Block) -> Iterator[str]:
-    for node in block.nodes():
-        yield node.kind()
-        for inner in node.blocks():
-            yield from _kinds(inner)
 
 
 def _arguments(module: torch.jit.ScriptModule) -> Iterator[TensorSpec]:

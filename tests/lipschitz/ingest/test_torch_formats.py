@@ -319,9 +319,25 @@ def test_transformers_and_recurrent_layers_decompose() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.lstm(self.encoder(x))[0]
 
-    captured = capture(script(Sequence()), [[1, 2, 4]])
+    captured = capture(export(Sequence(), torch.zeros(1, 2, 4)))
     names = {str(n.target) for n in captured.graph.graph.nodes if n.op == "call_function"}
     assert not any("encoder" in name or "rnn" in name or "attention" in name for name in names)
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(4, 3, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.lstm(x)[0]
+
+
+def test_a_script_that_asks_whether_gradients_are_on_is_not_one_function() -> None:
+    """The script of torch's encoder layer takes another way without gradients."""
+    with pytest.raises(UnsupportedOperator, match=r"torch\.export"):
+        capture(script(nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)), [[1, 2, 4]])
+    assert capture(script(Recurrent()), [[1, 2, 4]])
 
 
 def test_scalars_computed_in_the_models_precision_are_told() -> None:
