@@ -158,16 +158,13 @@ class Client:
         """Upload, submit, and wait for the end; an interrupt (KeyboardInterrupt) cancels the job."""
         job = self.submit(self.upload(model), request)
         try:
-            done = self.finished(job.id, on_progress)
-            if done.model != job.model:
-                raise Unexpected(f"The service answered about the model {done.model}, asked was {job.model}.")
-            return done
+            return self.finished(job.id, on_progress, job.model)
         except KeyboardInterrupt:
             self.cancel(job.id)
             raise
 
-    def finished(self, job_id: str, on_progress: Progress | None = None) -> Job:
-        """The job when it is over; `on_progress` is called with the job's `progress` as it changes."""
+    def finished(self, job_id: str, on_progress: Progress | None = None, model: str | None = None) -> Job:
+        """The job when it is over, which has to be about `model`; `on_progress` is called with its `progress`."""
         job = self.job(job_id)
         while not job.is_over:
             if on_progress is None:
@@ -176,6 +173,8 @@ class Client:
             on_progress(job.fields["progress"] or {"phase": job.place})
             time.sleep(FOLLOW_S)
             job = self.job(job_id)
+        if model not in (None, job.model):
+            raise Unexpected(f"The service answered about the model {job.model}, asked was {model}.")
         return job
 
     def _call(self, method: str, path: str, **options: Any) -> dict[str, Any]:

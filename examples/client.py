@@ -50,7 +50,7 @@ def analyzed(service: str, model: Path, max_upper: float, budget_s: float) -> Jo
         request = {"methods": "auto", "budget_s": budget_s, "gate": {"max_upper": max_upper}}
         job = client.submit(model_id, request)
         print(f"job {job.id} of model {model_id[:12]}")
-        return client.finished(job.id, on_progress=show)
+        return client.finished(job.id, on_progress=show, model=model_id)
 
 
 def show(progress: dict[str, Any]) -> None:

@@ -81,6 +81,11 @@ def test_the_client_tells_errors_apart(library_service: RunningService, tmp_path
         assert capsys.readouterr().err.startswith("error: ")
 
 
+def test_the_script_is_a_gate_in_itself() -> None:
+    """tests/examples/test_gate.py has it ask."""
+    assert (ROOT / command_of("gate.sh").split()[0]).stat().st_mode & 0o111
+
+
 def test_the_training_example_has_the_options_of_its_command() -> None:
     done = run(f"{command_of('examples.train_regularized').split(' --')[0]} --help")
     assert done.returncode == 0, done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -39,29 +40,35 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService
 
 def steps() -> dict[str, str]:
     github, gitlab = map(yaml.safe_load, snippets("yaml"))
-    return {"github": github["jobs"]["bound"]["steps"][1]["run"], "gitlab": gitlab["bound"]["script"][0]}
+    return {"github": github["jobs"]["bound"]["steps"][-1]["run"], "gitlab": gitlab["bound"]["script"][0]}
 
 
 @pytest.mark.parametrize("place", ["github", "gitlab"])
 @pytest.mark.parametrize(("limit", "status"), [("12", 0), ("11", 1)])
 def test_the_gate_stops_the_build(running: RunningService, tmp_path: Path, place: str, limit: str, status: int) -> None:
     step = steps()[place]
-    assert '"max_upper": 12' in step
+    assert "--max-upper 12" in step
     (tmp_path / "model.onnx").write_bytes((ROOT / "examples" / "iris.onnx").read_bytes())
-    done = run(step.replace('"max_upper": 12', f'"max_upper": {limit}'), running, tmp_path)
+    done = run(step.replace("--max-upper 12", f"--max-upper {limit}"), running, tmp_path)
     assert done.returncode == status, done.stderr
-    assert f'"verdict": "{"fail" if status else "pass"}"' in done.stdout
+    file = tmp_path / "bracket.json"
+    if file.exists():
+        assert json.loads(file.read_text())["verdict"] == ("fail" if status else "pass")
+    else:
+        assert f"gate: {'fail' if status else 'pass'}" in done.stdout
 
 
 @pytest.mark.parametrize("place", ["github", "gitlab"])
 def test_the_gate_stops_on_what_is_no_model(running: RunningService, tmp_path: Path, place: str) -> None:
     (tmp_path / "model.onnx").write_bytes(b"no model")
-    assert run(steps()[place], running, tmp_path).returncode != 0
-    assert not (tmp_path / "job.json").exists()
+    done = run(steps()[place], running, tmp_path)
+    assert done.returncode == 3
+    assert "The file is" in done.stderr
 
 
 def run(step: str, service: RunningService, folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"LIPSERVE_URL": service.url, "LIPSERVE_KEY": "any"}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = os.environ | {"LIPSERVE_URL": service.url, "LIPSERVE_KEY": "any", "PATH": path}
     return subprocess.run(
         ["bash", "-c", step], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
     )
