@@ -55,7 +55,7 @@ class LayerView(Part):
 class Details(Part):
     """What a method tells of its work; `trail` lists seconds, upper and lower bound."""
 
-    trail: list[Annotated[tuple[float, float | None, float | None], Field(strict=False)]] = []
+    trail: list[Annotated[list[float | None], Field(min_length=3, max_length=3)]] = []
 
 
 class EstimateView(Part):
