@@ -48,6 +48,19 @@ datasets = Table(
     Column("labels", JSON(none_as_null=True)),
 )
 
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("model", String(64), primary_key=True),
+    Column("shapes", String(64), primary_key=True, comment="SHA-256 of the input shapes that were asked for"),
+    Column("engine", String(64), primary_key=True, comment="the version that captured it"),
+    Column("digest", String(64), nullable=False, comment="SHA-256 of its file"),
+    Column("used_at", Float, nullable=False),
+)
+Index("artifacts_by_digest", artifacts.c.digest)
+Index("artifacts_by_use", artifacts.c.used_at)
+
 jobs = Table(
     "jobs",
     metadata,
