@@ -102,7 +102,9 @@ def build(settings: Settings, drain: Drain) -> House:
     engine = Engine(settings, runs_jobs=settings.local_workers)
     database, blobs = engine.database, engine.blobs
     service = JobService(engine.repository, engine.dispatcher, engine.watch, settings)
-    model_service = ModelService(model_repository(database), blobs, service, settings.inspect_timeout_s)
+    model_service = ModelService(
+        model_repository(database), blobs, engine.artifacts, service, settings.inspect_timeout_s
+    )
     idempotency = IdempotencyRepository(database, settings.idempotency_s, STALE_S)
     return House(
         settings,

@@ -44,6 +44,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--budget", type=float, metavar="S", help="seconds that the methods share (default 60)")
     parser.add_argument("--request", metavar="JSON", help="more fields of the request as JSON, or @FILE")
     parser.add_argument("--certificate", type=Path, metavar="FILE", help="write the certificate of the upper bound")
+    parser.add_argument("--trust", action="store_true", help="run a program also where this machine cannot confine it")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
 
@@ -120,7 +121,8 @@ def _shape(text: str) -> tuple[str, list[int]]:
 
 
 def _here(options: argparse.Namespace, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    return analyze_here(options.model, options.dataset, request, progress)
+    answer = analyze_here(options.model, options.dataset, request, progress, options.trust)
+    return {"result": answer.result, "certificate": answer.certificate}
 
 
 def _there(url: str, options: argparse.Namespace, request: dict[str, Any], progress: Progress) -> dict[str, Any]:

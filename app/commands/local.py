@@ -1,54 +1,145 @@
-"""An analysis without a server: one child process, confined as the service's are, for one model."""
+"""The service's way to an answer without a server: one child captures the model, another bounds the captured graph."""
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
+import math
 import sys
-from collections.abc import Mapping
-from contextlib import ExitStack
+import tempfile
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from app.api.requests import AnalysisFields, parse_fields
 from app.client import Progress
-from app.contract.messages import NoMessage, read_certificate
-from app.errors import WorkerCrashed, from_slug
-from app.jobs.child import Child, ChildDied, ProtocolBroken, Sink
-from app.jobs.devices import slot_devices
+from app.errors import Problem, TimeLimit, TorchscriptRefused, WorkerCrashed, from_slug
+from app.jobs.answers import ANSWERS, Answer, Files
+from app.jobs.artifacts import max_bytes
+from app.jobs.child import ChildDied, Message, ProtocolBroken, Sink
+from app.jobs.devices import Device, slot_devices, spare_device
 from app.jobs.nursery import Nursery, StartFailed
 from app.settings import Settings
 
 LISTEN_S = 0.2
+REFUSAL = 422
 
 
-def analyze_here(model: Path, dataset: Path | None, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """`{"result", "witness", "certificate"}` of the model; Problem where there is none, OSError without the file."""
+def analyze_here(
+    model: Path, dataset: Path | None, request: dict[str, Any], progress: Progress, trusts: bool = False
+) -> Answer:
+    """The model's result; Problem where there is none, OSError without the file.
+
+    `trusts`: a program runs also where this machine cannot confine it.
+    """
     fields = parse_fields(AnalysisFields, request).canonical()
-    settings = Settings()
-    with ExitStack() as stack:
-        paths = {"model": model} | ({} if dataset is None else {"dataset": dataset})
-        files = {name: stack.enter_context(path.open("rb")) for name, path in paths.items()}
-        progress({"phase": "starting"})
+    progress({"phase": "starting"})
+    with _children(trusts) as (capturing, bounding), ExitStack() as stack:
+        subject = _captured(stack, capturing, model, fields["inputs"], progress)
+        files: dict[str, BinaryIO] = {"artifact": subject.artifact}
+        if dataset is not None:
+            files["dataset"] = stack.enter_context(dataset.open("rb"))
+        request, kept = {"request": fields, "model": subject.sha256}, Files()
+        message = bounding.asked("analyze", request, files, ANSWERS, kept.sinks(sys.maxsize), progress)
+        return kept.answer(message)
+
+
+def verify_here(model: Path, certificate: Path, trusts: bool = False) -> dict[str, Any]:
+    """What `certificate.verify` says of the certificate; Problem where a child fails, OSError without the files."""
+    proof, question = certificate.read_bytes(), dict[str, Any](reason=None)
+    files: dict[str, BinaryIO] = {"certificate": io.BytesIO(proof)}
+    with _children(trusts) as (capturing, bounding), ExitStack() as stack:
         try:
-            warm = Nursery(settings).start(slot_devices(settings)[0], lambda: False)
-            stack.callback(warm.child.kill)
-            return _answer(warm.child, fields, files, progress)
-        except (StartFailed, ChildDied, ProtocolBroken, NoMessage) as error:
-            raise WorkerCrashed(f"The process that ran the analysis {error}.") from error
+            subject = _captured(stack, capturing, model, _shapes(proof), _silent)
+            files["artifact"], question["model"] = subject.artifact, subject.sha256
+        except Problem as refusal:
+            if refusal.status != REFUSAL or isinstance(refusal, TorchscriptRefused):
+                raise
+            question["reason"] = f"the model cannot be captured: {refusal.detail}"
+        return bounding.asked("verify", question, files, ("verdict", "error"), {}, _silent).body
 
 
-def _answer(child: Child, request: dict[str, Any], files: Mapping[str, BinaryIO], progress: Progress) -> dict[str, Any]:
-    found = {name: bytearray() for name in ("witness", "certificate")}
-    sinks = {name: Sink(file.extend, sys.maxsize) for name, file in found.items()}
-    child.ask("analyze", request, files, ("progress", "result", "error"), sinks)
-    while True:
-        message = child.receive(LISTEN_S)
-        if message is None:
-            continue
-        if message.kind == "progress":
-            progress(message.body)
-        elif message.kind == "error":
-            raise from_slug(**message.body)
-        else:
-            kept = {name: bytes(found[name]) for name in message.files}
-            certificate = read_certificate(kept["certificate"]) if "certificate" in kept else None
-            return {"result": message.body, "witness": kept.get("witness"), "certificate": certificate}
+@dataclass(frozen=True)
+class _Subject:
+    """A model's captured graph, and the digest of its file."""
+
+    sha256: str
+    artifact: BinaryIO
+
+
+class _Child:
+    """A child of its own for one question, started when this is made, and confined as the service's are."""
+
+    def __init__(self, settings: Settings, device: Device, limit_s: float) -> None:
+        self._nursery, self._device, self._limit_s = Nursery(settings), device, limit_s
+        self._child = self._nursery.begin(device)
+
+    def asked(
+        self,
+        kind: str,
+        request: Mapping[str, Any],
+        files: Mapping[str, BinaryIO],
+        answers: Collection[str],
+        sinks: Mapping[str, Sink],
+        progress: Progress,
+    ) -> Message:
+        """Its answer; Problem where that is a refusal, or none comes in time."""
+        child = self._nursery.finish(self._child, self._device, lambda: False).child
+        child.ask(kind, request, files, answers, sinks)
+        deadline = time.monotonic() + self._limit_s
+        while time.monotonic() < deadline:
+            message = child.receive(LISTEN_S)
+            if message is not None and message.kind == "error":
+                raise from_slug(**message.body)
+            if message is not None and message.kind != "progress":
+                return message
+            if message is not None:
+                progress(message.body)
+        raise TimeLimit(f"The model could not be read within {self._limit_s:g} s.")
+
+    def kill(self) -> None:
+        """End it."""
+        self._child.kill()
+
+
+@contextmanager
+def _children(trusts: bool) -> Iterator[tuple[_Child, _Child]]:
+    """A capture child and a bounding child, killed at the end."""
+    settings = Settings(untrusted_torchscript="trust") if trusts else Settings()
+    with ExitStack() as stack:
+        children = []
+        for device, limit_s in ((spare_device(), settings.default_timeout_s), (slot_devices(settings)[0], math.inf)):
+            children.append(_Child(settings, device, limit_s))
+            stack.callback(children[-1].kill)
+        try:
+            yield children[0], children[1]
+        except (StartFailed, ChildDied, ProtocolBroken) as error:
+            raise WorkerCrashed(f"The process that ran the analysis was stopped: {error}.") from error
+
+
+def _captured(stack: ExitStack, child: _Child, path: Path, inputs: Any, progress: Progress) -> _Subject:
+    """The model's captured graph; its child, which a program may have changed, is asked nothing else."""
+    artifact: BinaryIO = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 (the stack closes it)
+    model = stack.enter_context(path.open("rb"))
+    sha256 = hashlib.file_digest(model, "sha256").hexdigest()
+    progress({"phase": "reading"})
+    sinks = {"artifact": Sink(artifact.write, max_bytes(path.stat().st_size))}
+    child.asked("capture", {"inputs": inputs}, {"model": model}, ("artifact", "error"), sinks, progress)
+    child.kill()
+    return _Subject(sha256, artifact)
+
+
+def _silent(_progress: Mapping[str, Any]) -> None:
+    """Nobody watches."""
+
+
+def _shapes(certificate: bytes) -> Any:
+    """The shapes that the certificate's function was captured with; the check itself is for the child."""
+    try:
+        return json.loads(certificate)["function"]["inputs"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None

@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from app.commands.local import verify_here
+from app.errors import Problem
+
 VALID, INVALID, ERROR = 0, 1, 3
 """Exit statuses."""
 
@@ -16,16 +19,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """What `verify` understands."""
     parser.add_argument("model", type=Path, help="the model's file")
     parser.add_argument("certificate", type=Path, help="the certificate's file, JSON")
+    parser.add_argument("--trust", action="store_true", help="run a program also where nothing confines it")
     parser.add_argument("--json", action="store_true", help="print the whole answer as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
     """Exit status 0: valid, 1: invalid, 3: error."""
-    from app.lipschitz.files import verify  # torch is needed here only
-
     try:
-        answer = verify(options.model.read_bytes(), options.certificate.read_bytes())
-    except (OSError, MemoryError) as error:
+        answer = verify_here(options.model, options.certificate, options.trust)
+    except (OSError, Problem) as error:
         sys.stderr.write(f"lipserve verify: {error}\n")
         return ERROR
     sys.stdout.write((json.dumps(answer, indent=2) if options.json else _verdict(answer)) + "\n")

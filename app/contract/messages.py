@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from app.contract import plain
 from app.contract.graph import GraphFacts, ModelFacts
-from app.contract.result import CertificateView, ResultView
+from app.contract.result import CertificateView, ResultView, VerdictView
 
 KIB, MIB = 2**10, 2**20
 
@@ -68,6 +68,7 @@ TYPES: Mapping[str, tuple[type[BaseModel], int]] = {
     "artifact": (Captured, KIB),
     "graph": (GraphFacts, 16 * MIB),
     "result": (ResultView, 8 * MIB),
+    "verdict": (VerdictView, 8 * MIB),
 }
 """Every kind of message with its type, and the most bytes that it may take."""
 

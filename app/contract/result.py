@@ -92,6 +92,16 @@ class CertificateView(Part):
     pieces: list[Document]
 
 
+class VerdictView(Part):
+    """What became of a certificate that was checked again."""
+
+    valid: bool
+    reasons: list[str]
+    pieces: list[Document]
+    check: str | None
+    seconds: float
+
+
 class ResultView(Part):
     """All that a job found."""
 

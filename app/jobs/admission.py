@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 from app.errors import Busy, InvalidModel, ModelInUse, Problem, UnknownModel, from_slug
+from app.jobs.artifacts import Artifacts
 from app.jobs.lanes import is_program, is_quick_reading, reading_limit
 from app.jobs.record import JobRecord
 from app.jobs.service import JobService
@@ -37,9 +38,17 @@ class ModelRecord:
 class ModelService:
     """Decides which files are models, and when they go."""
 
-    def __init__(self, repository: UploadRepository, blobs: Blobs, jobs: JobService, inspect_timeout_s: float) -> None:
+    def __init__(
+        self,
+        repository: UploadRepository,
+        blobs: Blobs,
+        artifacts: Artifacts,
+        jobs: JobService,
+        inspect_timeout_s: float,
+    ) -> None:
         self._repository = repository
         self._blobs = blobs
+        self._artifacts = artifacts
         self._jobs = jobs
         self._inspect_timeout_s = inspect_timeout_s
 
@@ -100,10 +109,11 @@ class ModelService:
         raise self._given_up(capture)
 
     def delete(self, tenant: str, sha256: str) -> None:
-        """Forget the model and its file; ModelInUse while jobs on it are not over."""
+        """Forget the model, its file and its captured graphs; ModelInUse while jobs on it are not over."""
         self.get(tenant, sha256)
         if not self._repository.remove(tenant, sha256, ACTIVE, lambda: self._blobs.remove(sha256)):
             raise ModelInUse("Jobs on this model wait or run; cancel them first.")
+        self._artifacts.drop_model(tenant, sha256)
 
     def _refusal(self, inspection: JobRecord) -> Problem:
         match inspection.status, inspection.error:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from app.jobs.artifacts import Artifacts, max_bytes
 from app.jobs.dispatch import dispatcher_of
 from app.jobs.supervisor import Supervisor
 from app.jobs.watch import Watch
 from app.settings import Settings
+from app.store.artifacts import ArtifactRepository
 from app.store.blobs import open_blobs
 from app.store.database import Database
 from app.store.jobs import JobRepository
@@ -20,11 +22,13 @@ class Engine:
         self.database.migrate()
         self.blobs = open_blobs(settings, "files", settings.max_upload_bytes)
         self.datasets = open_blobs(settings, "datasets", settings.max_dataset_bytes)
+        captures = open_blobs(settings, "artifacts", max_bytes(settings.max_upload_bytes))
+        self.artifacts = Artifacts(ArtifactRepository(self.database), captures)
         self.repository = JobRepository(self.database, settings.retention_s)
         self.watch = Watch()
         self.dispatcher = dispatcher_of(settings, self.repository)
         self._listener = Listener(self.database, self.watch.changed, self.dispatcher.hear)
-        parts = (self.database, self.blobs, self.datasets, self.watch, self.dispatcher)
+        parts = (self.database, self.blobs, self.datasets, self.artifacts, self.watch, self.dispatcher)
         self._supervisor = Supervisor(settings, *parts) if runs_jobs else None
 
     def start(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.errors import QueueDeadline
+from app.jobs.artifacts import Artifacts
 from app.jobs.record import READINGS
 from app.jobs.states import OVERDUE, TERMINAL
 from app.store.retention import RetentionRepository
@@ -19,10 +20,16 @@ class Housekeeping:
     """Every supervisor does it; they do not stand in each other's way. Times in seconds."""
 
     def __init__(
-        self, retention: RetentionRepository, workers: WorkerRepository, retention_s: float, lease_s: float
+        self,
+        retention: RetentionRepository,
+        workers: WorkerRepository,
+        artifacts: Artifacts,
+        retention_s: float,
+        lease_s: float,
     ) -> None:
         self._retention = retention
         self._workers = workers
+        self._artifacts = artifacts
         self._retention_s = retention_s
         self._unseen_s = UNSEEN_LEASES * lease_s
 
@@ -34,6 +41,7 @@ class Housekeeping:
         for kind in READINGS:
             self._retention.purge(kind, TERMINAL, READING_KEPT_S)
         self._workers.purge(self._unseen_s)
+        self._artifacts.purge(self._retention_s)
         return ended
 
 

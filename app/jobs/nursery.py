@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from app.jobs import memory
 from app.jobs.child import Child, ChildDied, ProtocolBroken
@@ -15,6 +15,8 @@ from app.worker.confinement.policy import Policy
 
 START_POLL_S = 0.2
 
+Role = Literal["capture", "bounding"]
+
 
 class StartFailed(Exception):
     """The child did not become ready; the text says why."""
@@ -22,24 +24,19 @@ class StartFailed(Exception):
 
 @dataclass
 class WarmChild:
-    """A child that waits for jobs, and whose jobs it has run: what one left in its memory, a program could read."""
+    """A child that waits. Its first job makes it a capture child, which gets models' files, or a bounding child, which
+    gets captured graphs only; it stays what it is.
+    """
 
     child: Child
     device: str
     confinement: str
     details: dict[str, Any]
-    tenants: set[str] = field(default_factory=set)
-    has_run_program: bool = False
+    role: Role | None = None
 
-    def may_run(self, tenant: str, is_program: bool) -> bool:
-        """Whether neither this job nor an earlier one is a program beside another tenant's data."""
-        is_shared = bool(self.tenants - {tenant})
-        return not (is_shared and (is_program or self.has_run_program))
-
-    def remember(self, tenant: str, is_program: bool) -> None:
-        """Note a job that is about to run."""
-        self.tenants.add(tenant)
-        self.has_run_program |= is_program
+    def may_be(self, role: Role) -> bool:
+        """Whether it is what is needed, or nothing yet."""
+        return self.role in (None, role)
 
 
 class Nursery:
@@ -51,9 +48,14 @@ class Nursery:
 
     def start(self, device: Device, gives_up: Callable[[], bool]) -> WarmChild:
         """A child that is ready; StartFailed when it dies, talks nonsense, takes too long, or `gives_up()`."""
-        settings = self._settings
-        policy = self._policy(device).to_json()
-        child = Child(settings.worker_module, device.environment, [policy])
+        return self.finish(self.begin(device), device, gives_up)
+
+    def begin(self, device: Device) -> Child:
+        """A child that is getting ready."""
+        return Child(self._settings.worker_module, device.environment, [self._policy(device).to_json()])
+
+    def finish(self, child: Child, device: Device, gives_up: Callable[[], bool]) -> WarmChild:
+        """The child once it is ready; as `start`."""
         try:
             return self._when_ready(child, device, gives_up)
         except (ChildDied, ProtocolBroken, TimeoutError) as error:

@@ -51,6 +51,9 @@ class LentSeat:
         if self._is_lent:
             self._is_lent = False
             warm, self.warm = self.warm, None
+            if warm is not None and warm.role == "capture":  # slots need the spare for bounding
+                warm.child.kill()
+                warm = None
             self._spare.give_back(warm)
 
     close = empty

@@ -53,7 +53,7 @@ class Seat:
 
     def fill(self, gives_up: Callable[[], bool]) -> bool:
         """Whether a warm child sits here; where there is none, take the spare or start one, but not too often."""
-        if self.warm is not None and not self.warm.child.is_alive():
+        if self.warm is not None and not (self.warm.child.is_alive() and self.warm.child.is_quiet()):
             self.empty()
         if self.warm is None and self._spare is not None:
             self.warm = self._spare.take()

@@ -1,4 +1,4 @@
-"""A slot: one device, one warm child, one job at a time."""
+"""A slot: one device, one warm child and at times a second, one job at a time."""
 
 from __future__ import annotations
 
@@ -6,30 +6,33 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from app.errors import Problem
-from app.jobs.devices import Device, waiting_device
-from app.jobs.execution import Ending, Execution, unreadable
+from app.jobs.artifacts import Artifacts
+from app.jobs.devices import Device, spare_device, waiting_device
+from app.jobs.execution import Ending, Execution
 from app.jobs.gpu_memory import gpu_memory
 from app.jobs.hold import Hold, Lost
-from app.jobs.lanes import ARCHIVE
-from app.jobs.nursery import Nursery
+from app.jobs.nursery import Nursery, Role
 from app.jobs.quarantine import Quarantine, is_fault
 from app.jobs.record import JobRecord, Kind
 from app.jobs.seat import ChildSeat, Seat
 from app.jobs.spare import Spare
-from app.jobs.states import CANCELED, CLAIM, FAIL, REQUEUE, Status
+from app.jobs.states import CANCELED, CLAIM, REQUEUE, Status
 from app.jobs.watch import Watch
+from app.jobs.work import Work
 from app.settings import Settings
 from app.store.blobs import Blobs
 from app.store.jobs import JobRepository
 from app.store.line import Wanted
 
 logger = logging.getLogger(__name__)
+
+IDLE_S = 60.0
+"""How long a child that a slot needs only now and then is kept."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class Surroundings:
     repository: JobRepository
     blobs: Blobs
     datasets: Blobs
+    artifacts: Artifacts
     watch: Watch
     owner: str
     is_stopping: Callable[[], bool]
@@ -95,6 +99,8 @@ class WorkerSlot:
         self._gpu = device.environment["CUDA_VISIBLE_DEVICES"] if device.is_gpu else ""
         self._around = around
         self._seat = seat or Seat(device, around.nursery, around.spare)
+        self._other = Seat(spare_device(), around.nursery, around.spare)
+        self._other_until = 0.0
         self._quarantine = Quarantine(around.settings.quarantine_s) if device.is_gpu else None
         self._state = "starting"
         self._job: str | None = None
@@ -132,6 +138,8 @@ class WorkerSlot:
 
     def prepare(self) -> bool:
         """Whether a warm child waits; starts one where there is none, unless the device rests."""
+        if time.monotonic() >= self._other_until:
+            self._other.empty()
         if self._quarantine is not None and self._quarantine.reason:
             self._seat.empty()
             self._become("quarantined")
@@ -164,6 +172,7 @@ class WorkerSlot:
             self._complete(job, Hold(around.repository, job.fence, lease_s, since))
         except BaseException:
             self._seat.empty()
+            self._other.empty()
             raise
         finally:
             self._job = None
@@ -171,7 +180,8 @@ class WorkerSlot:
         return True
 
     def drop_child(self) -> None:
-        """Kill the child, if there is one; the spare goes with it when the service stops."""
+        """Kill its children; the spare goes with them when the service stops."""
+        self._other.empty()
         if self._around.is_stopping():
             self._seat.close()
         else:
@@ -192,45 +202,26 @@ class WorkerSlot:
         return is_filled
 
     def _complete(self, job: JobRecord, hold: Hold) -> None:
-        ending = self._execute(job, hold)
-        if not ending.child_is_idle or (self._quarantine and is_fault(ending.error)):
-            self._seat.empty()
-        if self._quarantine is not None:
+        ending, is_bounding = self._execute(job, hold)
+        if self._quarantine is not None and is_bounding:
+            if is_fault(ending.error):
+                self._seat.empty()
             self._quarantine.note(ending.error)
         self._store(job, ending, hold)
 
-    def _execute(self, job: JobRecord, hold: Hold) -> Ending:
+    def _execute(self, job: JobRecord, hold: Hold) -> tuple[Ending, bool]:
+        """How the job ended, and whether a bounding child had to do with it."""
         around = self._around
-        with ExitStack() as files:
-            try:
-                model = files.enter_context(around.blobs.open(job.blob))
-                dataset = files.enter_context(around.datasets.open(Blobs.key(job.dataset))) if job.dataset else None
-                is_program = model.read(len(ARCHIVE)) == ARCHIVE
-            except OSError as error:
-                return Ending(FAIL, child_is_idle=True, error=unreadable(error))
-            try:
-                if not self._suits(job.tenant, is_program, hold):
-                    return Ending(REQUEUE)
-            except Lost:
-                return Ending(None)
-            assert self._seat.warm is not None
-            child, settings = self._seat.warm.child, around.settings
-            calls = (around.is_stopping, around.watch.changed)
-            execution = Execution(job, child, hold, settings, *calls, self._stay_s)
-            ending = execution.run(model, dataset)
-        # A program that failed may have left threads behind, which would be the next job's.
-        return replace(ending, child_is_idle=False) if is_program and ending.error else ending
-
-    def _suits(self, tenant: str, is_program: bool, hold: Hold) -> bool:
-        """Whether a child sits here in which no program meets another tenant's data."""
-        warm = self._seat.warm
-        if warm is not None and not warm.may_run(tenant, is_program):
-            self._seat.empty()
-            self._fill(lambda: self._around.is_stopping() or hold.look() != Status.RUNNING)
-            warm = self._seat.warm
-        if warm is not None:
-            warm.remember(tenant, is_program)
-        return warm is not None
+        calls = (around.is_stopping, around.watch.changed)
+        execution = Execution(job, hold, around.settings, *calls, self._stay_s)
+        main, other = self._seat, self._other
+        capturing, bounding = (other, main) if job.kind is Kind.ANALYZE else (main, other)
+        seats: dict[Role, ChildSeat] = {"capture": capturing, "bounding": bounding}
+        stores = (around.blobs, around.datasets, around.artifacts)
+        work = Work(job, execution, seats, stores, around.settings.max_message_bytes)
+        ending = work.run()
+        self._other_until = time.monotonic() + IDLE_S
+        return ending, work.is_bounding
 
     def _store(self, job: JobRecord, ending: Ending, hold: Hold) -> None:
         around = self._around

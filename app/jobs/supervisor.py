@@ -7,6 +7,7 @@ import os
 import threading
 import uuid
 
+from app.jobs.artifacts import Artifacts
 from app.jobs.devices import slot_devices, spare_device, waiting_device
 from app.jobs.dispatcher import Dispatcher
 from app.jobs.housekeeping import Housekeeping
@@ -37,6 +38,7 @@ class Supervisor:
         database: Database,
         blobs: Blobs,
         datasets: Blobs,
+        artifacts: Artifacts,
         watch: Watch,
         dispatcher: Dispatcher,
     ) -> None:
@@ -49,10 +51,11 @@ class Supervisor:
         self._lock = Held(settings.data_dir / "supervisors" / owner)
         self._recovery = Recovery(repository, workers, self._lock.path.parent, settings.max_losses)
         retention = RetentionRepository(database)
-        self._housekeeping = Housekeeping(retention, workers, settings.retention_s, settings.lease_s)
+        self._housekeeping = Housekeeping(retention, workers, artifacts, settings.retention_s, settings.lease_s)
         self._publisher = Publisher(workers, owner, settings.host_name, settings.lease_s / 3, self.workers)
         bells = (self._publisher.changed, dispatcher.hear)
-        around = Surroundings(settings, repository, blobs, datasets, watch, owner, self._stop.is_set, *bells)
+        stores = (blobs, datasets, artifacts)
+        around = Surroundings(settings, repository, *stores, watch, owner, self._stop.is_set, *bells)
         self._slots = _slots(settings, around)
         self._sweeper = threading.Thread(target=self._sweep_forever, name="sweeper", daemon=True)
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
 import torch
 
+from app.lipschitz.analysis import analyze
+from app.lipschitz.certificate.verify import refused, verify
 from app.lipschitz.errors import LipschitzError
-from app.lipschitz.files import analyze, graph
-from app.lipschitz.ingest import inspect
+from app.lipschitz.graph import graph
+from app.lipschitz.ingest import capture_artifact, inspect
 from app.worker import warmup
 from app.worker.admission import admit
 from app.worker.causes import forbidden_attempt, is_exhaustion
@@ -43,18 +45,47 @@ class LipschitzLibrary:
         }
 
     def answer(self, kind: str, request: dict[str, Any], files: Mapping[str, bytes], voice: Voice) -> None:
-        """Inspect, draw or analyse the model."""
+        """What a capture child is asked about a model's file, or a bounding child about a captured graph."""
         with _told():
-            model = files["model"]
-            admit(model, self._policy, self._achieved)
-            match kind:
-                case "inspect":
-                    voice.tell("inspection", asdict(inspect(model)))
-                case "graph":
-                    voice.tell("graph", graph(model, request["inputs"]))
-                case _:
-                    found = analyze(model, request, voice.report, files.get("dataset"))
-                    voice.tell("result", found["result"], **_files(found))
+            if "model" in files:
+                admit(files["model"], self._policy, self._achieved)
+            _ANSWERS[kind](request, files, voice)
+
+
+def _inspect(request: dict[str, Any], files: Mapping[str, bytes], voice: Voice) -> None:
+    voice.tell("inspection", asdict(inspect(files["model"])))
+    if request["capture"]:
+        _capture({"inputs": None}, files, voice)
+
+
+def _capture(request: dict[str, Any], files: Mapping[str, bytes], voice: Voice) -> None:
+    voice.tell("artifact", {}, artifact=capture_artifact(files["model"], request["inputs"]))
+
+
+def _graph(_request: dict[str, Any], files: Mapping[str, bytes], voice: Voice) -> None:
+    voice.tell("graph", graph(files["artifact"]))
+
+
+def _analyze(request: dict[str, Any], files: Mapping[str, bytes], voice: Voice) -> None:
+    found = analyze(files["artifact"], request["request"], voice.report, files.get("dataset"), request["model"])
+    voice.tell("result", found["result"], **_files(found))
+
+
+def _verify(request: dict[str, Any], files: Mapping[str, bytes], voice: Voice) -> None:
+    certificate, reason = files["certificate"], request["reason"]
+    if reason is None:
+        voice.tell("verdict", verify(files["artifact"], certificate, request["model"]))
+    else:
+        voice.tell("verdict", refused(certificate, reason))
+
+
+_ANSWERS: dict[str, Callable[[dict[str, Any], Mapping[str, bytes], Voice], None]] = {
+    "inspect": _inspect,
+    "capture": _capture,
+    "graph": _graph,
+    "analyze": _analyze,
+    "verify": _verify,
+}
 
 
 def _files(found: dict[str, Any]) -> dict[str, bytes]:

@@ -1,6 +1,7 @@
 """A child process whose library does what the uploaded file says, for tests of everything around the library.
 
-The file is a valid ONNX envelope whose graph bytes are JSON: `{"inspect": step, "analyze": step}`.
+The file is a valid ONNX envelope whose graph bytes are JSON: `{"inspect": step, "capture": step, "analyze": step}`.
+Its captured graph is the file itself.
 """
 
 from __future__ import annotations
@@ -51,6 +52,15 @@ def refuse(step: dict[str, Any], _progress: Progress) -> None:
     raise error
 
 
+def refuse_once(step: dict[str, Any], progress: Progress) -> None:
+    REFUSALS.append(step)
+    if len(REFUSALS) % 2:
+        refuse(step, progress)
+
+
+REFUSALS: list[dict[str, Any]] = []
+
+
 def crash(step: dict[str, Any], _progress: Progress) -> None:
     os.kill(os.getpid(), getattr(signal, step["signal"]))
     time.sleep(60)
@@ -83,6 +93,7 @@ STEPS = {
         sleep_in_native_code,
         tick,
         refuse,
+        refuse_once,
         crash,
         leave,
         exhaust,
@@ -103,14 +114,17 @@ class FakeLibrary:
         return {"device": device, "torch": "none", "confinement": "none", "details": {"policy": policy}}
 
     def answer(self, kind: str, request: dict[str, Any], files: Mapping[str, bytes], voice: Voice) -> None:
-        told = instructions(files["model"])
+        data = files["artifact" if "artifact" in files else "model"]
         if kind == "inspect":
-            voice.tell("inspection", self.inspect(files["model"]))
-        elif kind == "graph":
-            voice.tell("graph", self.graph(files["model"], request))
-        else:
-            found = self.analyze(files["model"], request, voice.report, files.get("dataset"))
-            voice.tell("result", found, **beside(told))
+            voice.tell("inspection", self.inspect(data))
+        if kind == "capture" or (kind == "inspect" and request["capture"]):
+            perform(instructions(data).get("capture"), voice.report)
+            voice.tell("artifact", {}, artifact=data)
+        if kind == "graph":
+            voice.tell("graph", self.graph(data, request))
+        if kind == "analyze":
+            found = self.analyze(data, request["request"], voice.report, files.get("dataset"))
+            voice.tell("result", found, **beside(instructions(data)))
 
     def inspect(self, data: bytes) -> dict[str, Any]:
         told = instructions(data)

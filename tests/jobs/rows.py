@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from app.jobs.artifacts import Artifacts
 from app.jobs.record import JobRecord, Kind
 from app.jobs.states import CLAIM, Status
 from app.store.admission import QueueTerms
+from app.store.artifacts import ArtifactRepository
 from app.store.database import Database
 from app.store.jobs import JobRepository
 from app.store.line import Wanted
@@ -54,3 +56,8 @@ def status_of(repository: JobRepository, job: str, tenant: str = "") -> Status:
     row = repository.get(tenant, job)
     assert row is not None
     return Status(row["status"])
+
+
+def no_artifacts(database: Database) -> Artifacts:
+    """Captured graphs of which there are none."""
+    return Artifacts(ArtifactRepository(database), None)  # type: ignore[arg-type]

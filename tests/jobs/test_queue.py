@@ -26,7 +26,7 @@ from app.store.line import Wanted
 from app.store.retention import RetentionRepository
 from app.store.tables import idempotency, jobs
 from app.store.workers import WorkerRepository
-from tests.jobs.rows import ANALYSES, MODEL, ROOMY, add_model, claimed, queued, status_of, values_of
+from tests.jobs.rows import ANALYSES, MODEL, ROOMY, add_model, claimed, no_artifacts, queued, status_of, values_of
 from tests.jobs.test_tenants import REQUEST, Nobody
 
 THREADS = 16
@@ -116,7 +116,9 @@ def test_a_job_needs_its_files(repository: JobRepository) -> None:
 
 
 def test_a_wait_has_an_end(repository: JobRepository, database: Database) -> None:
-    housekeeping = Housekeeping(RetentionRepository(database), WorkerRepository(database), 60, 30)
+    housekeeping = Housekeeping(
+        RetentionRepository(database), WorkerRepository(database), no_artifacts(database), 60, 30
+    )
     late = repository.insert_analysis(values_of(), QueueTerms(10, 10, wait_s=-1))
     patient = repository.insert_analysis(values_of(), ROOMY)
     assert late is not None

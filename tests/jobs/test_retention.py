@@ -17,7 +17,7 @@ from app.store.jobs import Filter, JobRepository
 from app.store.retention import BATCH, RetentionRepository
 from app.store.tables import events, jobs, results
 from app.store.workers import WorkerRepository
-from tests.jobs.rows import MODEL, add_model, claimed, queued, values_of
+from tests.jobs.rows import MODEL, add_model, claimed, no_artifacts, queued, values_of
 from tests.jobs.test_tenants import REQUEST, Nobody, succeed
 
 RETENTION_S = 1000.0
@@ -36,7 +36,9 @@ def service(database: Database, repository: JobRepository) -> JobService:
 
 @pytest.fixture
 def housekeeping(database: Database) -> Housekeeping:
-    return Housekeeping(RetentionRepository(database), WorkerRepository(database), RETENTION_S, 30)
+    return Housekeeping(
+        RetentionRepository(database), WorkerRepository(database), no_artifacts(database), RETENTION_S, 30
+    )
 
 
 def pass_time(database: Database, seconds: float) -> None:

@@ -20,7 +20,7 @@ from app.settings import Settings
 from app.store.database import Database
 from app.store.jobs import Filter, JobRepository
 from app.store.uploads import dataset_repository, model_repository
-from tests.jobs.rows import ANALYSES, MODEL, add_model
+from tests.jobs.rows import ANALYSES, MODEL, add_model, no_artifacts
 
 REQUEST = {"methods": "auto", "seed": 0}
 
@@ -94,7 +94,7 @@ def test_models_and_data_sets_of_others_do_not_exist(service: JobService, databa
     row = {"tenant": "acme", "id": "d" * 64, "name": "n", "size_bytes": 1, "inputs": {}, "labels": None}
     datasets.add(row, lambda: None)
     add_model(database, "acme", "c" * 64)
-    models = ModelService(model_repository(database), None, service, 1)  # type: ignore[arg-type]
+    models = ModelService(model_repository(database), None, no_artifacts(database), service, 1)  # type: ignore[arg-type]
     assert [model.id for model in models.page("zeta", 10, None)] == [MODEL]
     assert len(models.page("acme", 10, None)) == 2
     for refuse in (models.get, models.delete):
@@ -119,7 +119,7 @@ def test_a_file_goes_with_its_last_row(service: JobService, database: Database) 
 
 
 def test_a_model_stays_for_the_jobs_of_its_own_tenant(service: JobService, database: Database) -> None:
-    models = ModelService(model_repository(database), None, service, 1)  # type: ignore[arg-type]
+    models = ModelService(model_repository(database), None, no_artifacts(database), service, 1)  # type: ignore[arg-type]
     submitted(service, "acme")
     models.delete("zeta", MODEL)
     with pytest.raises(ModelInUse):
@@ -128,7 +128,7 @@ def test_a_model_stays_for_the_jobs_of_its_own_tenant(service: JobService, datab
 
 def test_a_model_is_not_removed_under_a_job_that_comes_in(service: JobService, database: Database) -> None:
     """Whoever is first: the job is refused, or the model stays."""
-    models = ModelService(model_repository(database), Files(), service, 1)  # type: ignore[arg-type]
+    models = ModelService(model_repository(database), Files(), no_artifacts(database), service, 1)  # type: ignore[arg-type]
     for _ in range(30):
         add_model(database, "acme")
         made, removed = race(lambda: submitted(service, "acme", use_cache=False), lambda: models.delete("acme", MODEL))

@@ -13,11 +13,13 @@ from typing import Any
 from sqlalchemy import RowMapping
 from sqlalchemy.exc import OperationalError
 
+from app.jobs.artifacts import Artifacts
 from app.jobs.devices import Device, spare_device
 from app.jobs.lanes import ARCHIVE
 from app.jobs.slots import Surroundings, WorkerSlot
 from app.jobs.watch import Watch
 from app.settings import Settings
+from app.store.artifacts import ArtifactRepository
 from app.store.blobs import Blobs
 from app.store.database import Database
 from app.store.jobs import JobRepository
@@ -57,32 +59,34 @@ class Bench:
         self.outage = Outage(self.repository)
         self.blobs = Blobs(folder / "files", 2**30, 0)
         self.stop = threading.Event()
-        self.around = Surroundings(
-            self.settings,
-            self.outage,
-            self.blobs,
-            self.blobs,
-            Watch(),
-            "me",
-            self.stop.is_set,
-            lambda: None,
-            lambda _: None,
-        )
+        self.artifacts = Artifacts(ArtifactRepository(self.database), Blobs(folder / "artifacts", 2**30, 0))
+        stores = (self.blobs, self.blobs, self.artifacts)
+        calls = (self.stop.is_set, lambda: None, lambda _: None)
+        self.around = Surroundings(self.settings, self.outage, *stores, Watch(), "me", *calls)
         self.slot = WorkerSlot(0, device or spare_device(), ANALYSES, self.around)
 
     def submit(self, tenant: str = "", is_program: bool = False, timeout_s: float = 30, **told: Any) -> str:
         """The id of a queued job on a file of its own."""
         data = ARCHIVE + json.dumps(told).encode() if is_program else fake_model(**told)
-        digest = hashlib.sha256(data).hexdigest()
+        digest = self.digest = hashlib.sha256(data).hexdigest()
         path = self.settings.data_dir / "files" / Blobs.key(digest)
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(data)
-        request = {"seed": 0}
-        return queued(self.repository, tenant=tenant, blob=Blobs.key(digest), request=request, timeout_s=timeout_s)
+        return self._queued(digest, tenant, timeout_s)
+
+    def _queued(self, digest: str, tenant: str = "", timeout_s: float = 30) -> str:
+        blob, request = Blobs.key(digest), {"seed": 0}
+        return queued(self.repository, tenant=tenant, model=digest, blob=blob, request=request, timeout_s=timeout_s)
+
+    def run_again(self) -> RowMapping:
+        """The row of another job on the last file."""
+        return self._run("", self._queued(self.digest))
 
     def run(self, tenant: str = "", **told: Any) -> RowMapping:
         """A job's row after its run."""
-        job = self.submit(tenant, **told)
+        return self._run(tenant, self.submit(tenant, **told))
+
+    def _run(self, tenant: str, job: str) -> RowMapping:
         assert self.prepared()
         assert self.slot.run_next()
         row = self.repository.get(tenant, job)
@@ -101,6 +105,11 @@ class Bench:
     @property
     def pid(self) -> int | None:
         return self.slot.view().pid
+
+    @property
+    def capturing_pid(self) -> int | None:
+        warm = self.slot._other.warm
+        return None if warm is None else warm.child.pid
 
     def close(self) -> None:
         self.stop.set()

@@ -29,34 +29,47 @@ def bench(tmp_path: Path) -> Iterator[Benches]:
         one.close()
 
 
-def test_a_program_never_meets_another_tenants_data(bench: Benches) -> None:
+def test_a_program_gets_a_child_of_its_own_and_the_bounding_child_stays(bench: Benches) -> None:
     slot = bench()
-    pids = [
-        slot.run(tenant, is_program=is_program, number=number) and slot.pid
-        for number, (tenant, is_program) in enumerate(
-            [("a", False), ("b", False), ("a", True), ("a", True), ("a", False), ("b", False), ("b", True)]
-        )
-    ]
-    assert pids[0] == pids[1], "plain models share a child"
-    assert pids[2] != pids[1], "b's data is not there when a's program runs"
-    assert pids[2] == pids[3] == pids[4], "one tenant keeps its child"
-    assert pids[5] != pids[4], "a's program is gone before b's model comes"
-    assert pids[6] == pids[5]
+    bounding, capturing = [], []
+    for number, (tenant, is_program) in enumerate([("a", False), ("b", False), ("a", True), ("b", True), ("b", False)]):
+        assert slot.run(tenant, is_program=is_program, number=number)["status"] == "succeeded"
+        bounding.append(slot.pid)
+        capturing.append(slot.capturing_pid)
+    assert len({*bounding}) == 1, "it holds data only"
+    assert capturing[0] == capturing[1] is not None, "ONNX is data, too"
+    assert capturing[2:4] == [None, None], "after a program its child is killed"
+    assert capturing[4] not in (None, capturing[0])
 
 
-def test_a_program_that_failed_takes_its_child_along(bench: Benches) -> None:
+@pytest.mark.parametrize("step", ["inspect", "capture"])
+def test_a_program_that_fails_takes_its_child_along(bench: Benches, step: str) -> None:
     slot = bench()
-    failing = {"do": "refuse", "slug": "invalid-model", "detail": "no"}
-    assert slot.run(analyze=failing)["status"] == "failed"
-    pid = slot.pid
-    assert slot.run(analyze=failing, is_program=True)["status"] == "failed"
-    assert pid is not None
-    assert slot.pid is None
+    failing = {step: {"do": "refuse", "slug": "invalid-model", "detail": "no"}}
+    assert slot.run(is_program=True, **failing)["status"] == ("succeeded" if step == "inspect" else "failed")
+    assert slot.capturing_pid is None
+
+
+def test_a_second_question_does_not_read_the_model_again(bench: Benches) -> None:
+    slot = bench()
+    assert slot.run(number=1)["status"] == "succeeded"
+    path = slot.settings.data_dir / "files"
+    for file in path.rglob("*"):
+        if file.is_file():
+            file.unlink()
+    assert slot.run_again()["status"] == "succeeded"
+
+
+def test_a_graph_that_is_of_no_use_any_more_is_captured_again(bench: Benches) -> None:
+    slot = bench()
+    stale = {"do": "refuse_once", "slug": "invalid-artifact", "detail": "it is of another version"}
+    assert slot.run(analyze=stale)["status"] == "failed", "what was captured just now should have been fine"
+    assert slot.run_again()["status"] == "succeeded"
 
 
 def test_the_spare_takes_over_at_once(bench: Benches) -> None:
     slot = bench(warm_spare=True)
-    assert slot.prepared()
+    assert slot.run(number=1)["status"] == "succeeded", "which takes the first spare for its capture child"
     first = slot.pid
     spare = slot.around.spare
     assert spare is not None

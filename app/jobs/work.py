@@ -1,0 +1,217 @@
+"""What a slot does for a job: have its model captured, then the captured graph bounded, each by a child of its own.
+
+A capture child runs the model's file, and hands over data: what the file says, and the captured graph. A bounding
+child never gets a model's file. So nothing that a program says of itself is taken for a result, and after a program
+its capture child is killed, whatever came of it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, BinaryIO
+
+from app.errors import Problem, StorageUnavailable, WorkerProtocol, from_slug
+from app.jobs.answers import ANSWERS, Files
+from app.jobs.artifacts import Artifacts, max_bytes
+from app.jobs.child import Child, Message, ProtocolBroken, Sink
+from app.jobs.execution import Ending, Execution, Over, Question
+from app.jobs.lanes import ARCHIVE
+from app.jobs.nursery import Role
+from app.jobs.record import JobRecord, Kind
+from app.jobs.seat import ChildSeat
+from app.jobs.states import FAIL, SUCCEED, TIME_OUT
+from app.store.artifacts import ArtifactKey
+from app.store.blobs import Blobs
+from app.store.staging import Staged
+
+EAGER_BYTES = 8 * 2**20
+"""Up to here an upload's graph is captured while its child has it."""
+EAGER_S = 2.0
+"""How long an upload waits for that; what takes longer is left to the first job."""
+REFILL_S = 0.05
+
+INSPECTING = ("inspection", "artifact", "error")
+CAPTURING = ("artifact", "error")
+
+
+class Refused(Exception):
+    """A child's answer is an error; it is idle again."""
+
+    def __init__(self, message: Message) -> None:
+        super().__init__(message.body["detail"])
+        self.slug: str = message.body["slug"]
+        self.problem = from_slug(**message.body)
+
+
+class Work:
+    """One claimed job. `is_bounding` once a bounding child had to do with it."""
+
+    def __init__(
+        self,
+        job: JobRecord,
+        execution: Execution,
+        seats: dict[Role, ChildSeat],
+        stores: tuple[Blobs, Blobs, Artifacts],
+        max_file_bytes: int,
+    ) -> None:
+        self.is_bounding = False
+        self._job = job
+        self._execution = execution
+        self._seats = seats
+        self._models, self._datasets, self._artifacts = stores
+        self._max_file_bytes = max_file_bytes
+
+    def run(self) -> Ending:
+        """Do it; how it ended."""
+        try:
+            return self._inspect() if self._job.kind is Kind.INSPECT else self._bound()
+        except Over as over:
+            return over.ending
+        except Refused as refusal:
+            return Ending(FAIL, refusal.problem)
+        except Problem as problem:
+            return Ending(FAIL, problem)
+        except OSError as error:
+            return Ending(FAIL, StorageUnavailable(f"The job's files cannot be read ({type(error).__name__})."))
+
+    def _inspect(self) -> Ending:
+        with ExitStack() as stack:
+            model, staged = self._opened(stack)
+            eager = _size(model) <= EAGER_BYTES
+            with self._child("capture", _is_program(model)) as child:
+                question = Question("inspect", {"capture": eager}, {"model": model}, INSPECTING, _sink(staged, model))
+                message = self._execution.ask(child, question)
+                if message.kind == "artifact":
+                    raise Over(_breach("a captured graph came before the inspection"))
+                if message.kind == "error":
+                    raise self._refusal(child, message)
+                if not eager:
+                    self._execution.finish(child)
+                elif self._has_captured(child):
+                    self._artifacts.keep(self._key(None), staged, _size(model))
+            return Ending(SUCCEED, result=message.body)
+
+    def _has_captured(self, child: Child) -> bool:
+        """Whether the graph came, soon enough; a child that did not come to its end is killed."""
+        message = None
+        try:
+            message = self._execution.hear(child, EAGER_S)
+            if message is not None:
+                self._execution.finish(child)
+        except Over as over:
+            if over.ending.move not in (FAIL, TIME_OUT):
+                raise
+            message = None
+        if message is None:
+            self._seats["capture"].empty()
+        return message is not None and message.kind == "artifact"
+
+    def _bound(self) -> Ending:
+        """Ask about the captured graph; where one that was kept is of no use any more, capture it again."""
+        key = self._key(self._job.request.get("inputs"))
+        self._execution.note({"phase": "reading"})
+        with ExitStack() as stack:
+            kept = self._artifacts.open(key)
+            artifact = stack.enter_context(kept or self._capture(stack, key))
+            try:
+                return self._ask_about(artifact)
+            except Refused as refusal:
+                if kept is None or refusal.slug != "invalid-artifact":
+                    raise
+            self._artifacts.drop(key)
+            return self._ask_about(self._capture(stack, key))
+
+    def _capture(self, stack: ExitStack, key: ArtifactKey) -> BinaryIO:
+        """The captured graph, from the model's file."""
+        model, staged = self._opened(stack)
+        with self._child("capture", _is_program(model)) as child:
+            request = {"inputs": self._job.request.get("inputs")}
+            question = Question("capture", request, {"model": model}, CAPTURING, _sink(staged, model))
+            message = self._execution.ask(child, question)
+            if message.kind == "error":
+                raise self._refusal(child, message)
+            self._execution.finish(child)
+        file = stack.enter_context(staged.path.open("rb"))
+        self._artifacts.keep(key, staged, _size(model))
+        return file
+
+    def _ask_about(self, artifact: BinaryIO) -> Ending:
+        with ExitStack() as stack:
+            files, kept = {"artifact": artifact}, Files()
+            if self._job.dataset:
+                files["dataset"] = stack.enter_context(self._datasets.open(Blobs.key(self._job.dataset)))
+            self.is_bounding = True
+            with self._child("bounding", is_program=False) as child:
+                request = {"request": self._job.request, "model": self._job.model}
+                answers = ANSWERS if self._job.kind is Kind.ANALYZE else ("graph", "error")
+                sinks = kept.sinks(self._max_file_bytes)
+                message = self._execution.ask(child, Question(self._job.kind, request, files, answers, sinks))
+                if message.kind == "error":
+                    raise self._refusal(child, message)
+                self._execution.finish(child)
+                try:
+                    answer = kept.answer(message)
+                except ProtocolBroken as error:
+                    raise Over(_breach(str(error))) from error
+            return Ending(SUCCEED, None, answer.result, answer.witness, answer.certificate)
+
+    def _refusal(self, child: Child, message: Message) -> Refused:
+        self._execution.finish(child)
+        return Refused(message)
+
+    @contextmanager
+    def _child(self, role: Role, is_program: bool) -> Iterator[Child]:
+        """The child of that role; killed unless it comes to rest, and after every program."""
+        seat, is_idle = self._seats[role], False
+        try:
+            yield self._seated(seat, role)
+            is_idle = not is_program
+        except Refused:
+            is_idle = not is_program
+            raise
+        finally:
+            if not is_idle:
+                seat.empty()
+
+    def _seated(self, seat: ChildSeat, role: Role) -> Child:
+        while True:
+            if seat.warm is not None and not seat.warm.may_be(role):
+                seat.empty()
+            if seat.fill(lambda: not self._execution.is_wanted()) and seat.warm and seat.warm.may_be(role):
+                seat.warm.role = role
+                return seat.warm.child
+            self._execution.tend()
+            time.sleep(REFILL_S)
+
+    def _opened(self, stack: ExitStack) -> tuple[BinaryIO, Staged]:
+        """The model's file, and one for its captured graph."""
+        model = stack.enter_context(self._models.open(self._job.blob))
+        staged = self._artifacts.stage()
+        stack.callback(staged.close)
+        return model, staged
+
+    def _key(self, inputs: Any) -> ArtifactKey:
+        return self._artifacts.key(self._job.tenant, self._job.model, inputs)
+
+
+def _breach(what: str) -> Ending:
+    return Ending(FAIL, WorkerProtocol(f"The process that ran the job was stopped: {what}."))
+
+
+def _sink(staged: Staged, model: BinaryIO) -> dict[str, Sink]:
+    return {"artifact": Sink(staged.write, max_bytes(_size(model)))}
+
+
+def _size(file: BinaryIO) -> int:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    return size
+
+
+def _is_program(model: BinaryIO) -> bool:
+    beginning = model.read(len(ARCHIVE))
+    model.seek(0)
+    return beginning == ARCHIVE
