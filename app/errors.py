@@ -283,6 +283,12 @@ class NotGloballyLipschitz(Problem):
     status, slug, title = 422, "not-globally-lipschitz", "No finite constant exists on this domain"
 
 
+class InvalidArtifact(Problem):
+    """What a model's program handed over as its captured graph is none."""
+
+    status, slug, title = 422, "invalid-artifact", "The captured graph cannot be used"
+
+
 class ConversionMismatch(Problem):
     """The captured graph does not reproduce the model, so nothing is claimed."""
 

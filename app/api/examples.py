@@ -23,6 +23,7 @@ MODEL: dict[str, Any] = {
 
 GRAPH: dict[str, Any] = {
     "model": SHA256,
+    "graph": {"sha256": SHA256},
     "nodes": [
         {
             "index": 0,
@@ -138,6 +139,7 @@ RESULT: dict[str, Any] = {
         }
     ],
     "model": {"parameters": 39_760},
+    "graph": {"sha256": SHA256},
     "engine": {"version": "0.1.0", "device": "cpu", "dtype": "float64", "torch": "2.15.0"},
     "warnings": [],
 }

@@ -28,6 +28,7 @@ from app.errors import (
     Draining,
     IdempotencyConflict,
     IdempotencyMismatch,
+    InvalidArtifact,
     InvalidInputs,
     InvalidModel,
     InvalidRequest,
@@ -66,7 +67,8 @@ SOURCE_PROBLEMS = (DigestMismatch, MalformedJson, InvalidRequest, SourceRefused,
 CREATION_PROBLEMS = (IdempotencyConflict, IdempotencyMismatch, Draining)
 
 CAPTURE_PROBLEMS = (
-    InvalidModel, InvalidInputs, UnsupportedOperator, DataDependentControlFlow, StatefulModel, ConversionMismatch,
+    InvalidModel, InvalidArtifact, InvalidInputs, UnsupportedOperator, DataDependentControlFlow, StatefulModel,
+    ConversionMismatch,
     TorchscriptRefused, AnalysisFailed, OutOfMemory, WorkerCrashed, WorkerProtocol, WorkerLost, TimeLimit,
     QueueDeadline, QueueFull, QuotaExceeded, Busy, Draining, StorageUnavailable,
 )  # fmt: skip

@@ -55,9 +55,16 @@ class GraphEnd(TensorView):
     node: int | None = Field(description="Index of its node; null where the graph was cut off before it.")
 
 
+class GraphDigest(BaseModel):
+    """Which captured graph it is."""
+
+    sha256: str
+
+
 class GraphFacts(BaseModel):
     """A captured graph, each node after those that it reads."""
 
+    graph: GraphDigest
     nodes: list[NodeView]
     inputs: list[GraphEnd] = Field(description="With the shapes that were used.")
     outputs: list[GraphEnd]

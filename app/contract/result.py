@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
+from app.contract.graph import GraphDigest
+
 Guarantee = Literal["certified", "witnessed", "estimate"]
 Verdict = Literal["pass", "fail", "inconclusive"]
 Document = dict[str, JsonValue]
@@ -116,6 +118,7 @@ class ResultView(Part):
     layers: list[LayerView]
     certificates: list[SampleView]
     model: Document
+    graph: GraphDigest | None = None
     engine: Document
     warnings: list[str]
 

@@ -26,6 +26,7 @@ ADVICE: dict[str, str] = {
     "discontinuous-operator": "Analyse the network up to the operator that is named: argmax and rounding jump.",
     "stateful-model": "Export a version whose state is an input and an output.",
     "not-globally-lipschitz": "Ask on a bounded domain: a box or a ball. Products and exponentials have one there.",
+    "invalid-artifact": "Send ONNX: the program did not hand over a graph that the rules know.",
     "conversion-mismatch": "Please report the model: what was captured from it does not compute the same.",
     "torchscript-refused": "Export the model as ONNX, or with torch.export: TorchScript is a program, "
     "which runs here in a sandbox only.",

@@ -142,7 +142,14 @@ class FakeLibrary:
 
     def graph(self, data: bytes, request: dict[str, Any]) -> dict[str, Any]:
         perform(instructions(data).get("graph"), lambda _: None)
-        return {"nodes": [], "inputs": [], "outputs": [], "node_count": 0, "truncated": False}
+        return {
+            "graph": {"sha256": "0" * 64},
+            "nodes": [],
+            "inputs": [],
+            "outputs": [],
+            "node_count": 0,
+            "truncated": False,
+        }
 
     def analyze(
         self, data: bytes, request: dict[str, object], progress: Progress, dataset: bytes | None
@@ -153,7 +160,8 @@ class FakeLibrary:
             with Path(told["ledger"]).open("a") as ledger:
                 ledger.write(f"{request['seed']}\n")
         rows = None if dataset is None else hashlib.sha256(dataset).hexdigest()
-        upper = {"value": float("inf") if told.get("infinite") else 2.0, "method": "fake", "guarantee": "certified"}
+        value = float("inf") if told.get("infinite") else told.get("value", 2.0)
+        upper = {"value": value, "method": "fake", "guarantee": "certified"}
         return EMPTY | {"upper": upper, "echo": request, "pid": os.getpid(), "dataset": rows}
 
 

@@ -58,6 +58,13 @@ def status_of(repository: JobRepository, job: str, tenant: str = "") -> Status:
     return Status(row["status"])
 
 
+class NoFiles:
+    """A store of files that are none."""
+
+    def remove(self, digest: str) -> None:
+        raise AssertionError(digest)
+
+
 def no_artifacts(database: Database) -> Artifacts:
     """Captured graphs of which there are none."""
-    return Artifacts(ArtifactRepository(database), None)  # type: ignore[arg-type]
+    return Artifacts(ArtifactRepository(database), NoFiles())  # type: ignore[arg-type]
