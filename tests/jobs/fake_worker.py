@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from app.lipschitz.errors import LipschitzError
+from app.lipschitz.errors import InvalidArtifact, LipschitzError
 from app.worker.loop import Progress, Voice, serve
 
 
@@ -115,6 +115,8 @@ class FakeLibrary:
 
     def answer(self, kind: str, request: dict[str, Any], files: Mapping[str, bytes], voice: Voice) -> None:
         data = files["artifact" if "artifact" in files else "model"]
+        if "artifact" in files and not data.startswith((b"\x08", b"PK")):
+            raise InvalidArtifact("The bytes are no captured graph.")
         if kind == "inspect":
             voice.tell("inspection", self.inspect(data))
         if kind == "capture" or (kind == "inspect" and request["capture"]):

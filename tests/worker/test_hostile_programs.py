@@ -15,6 +15,7 @@ import pytest
 
 from tests.conftest import eventually
 from tests.worker.benches import Bench
+from tests.worker.possessed import ATTACKS
 
 GRAPH, BREACH, LIMIT = "succeeded", "worker-protocol", "time-limit"
 EITHER = "what is seen first: the graph, or that the program goes on"
@@ -37,8 +38,8 @@ OUTCOMES = {
     "promise_more_than_it_sends": LIMIT,
     "send_more_than_it_promises": BREACH,
     "send_drop_by_drop": LIMIT,
-    "hand_over_nothing": "analysis-failed",
-    "hand_over_rubbish": "analysis-failed",
+    "hand_over_nothing": "invalid-artifact",
+    "hand_over_rubbish": "invalid-artifact",
     "fail_with_nan": BREACH,
     "fail_with_half_a_surrogate_pair": BREACH,
     "fail_with_nul": BREACH,
@@ -62,6 +63,8 @@ OUTCOMES = {
 """What becomes of the program's own job."""
 
 QUICK = ("patch_the_worker", "answer_twice", "answer_the_next_job_too", "speak_in_another_turn", "leave_processes")
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "confinement.md"
 
 numbers = itertools.count()
 
@@ -105,7 +108,7 @@ def test_a_program_changes_no_answer_but_its_own_graph(bench: Bench, attack: str
         assert row["error"]["type"].rpartition(":")[2] == OUTCOMES[attack].replace(EITHER, BREACH), row["error"]
         assert len(str(row["error"])) < 5_000
     assert honest(bench) == expected
-    assert bench.pid == bounding or OUTCOMES[attack] == "analysis-failed"
+    assert bench.pid == bounding
     assert not list(bench.artifacts._blobs._staging.iterdir())
 
 
@@ -129,3 +132,9 @@ def children_of(supervisor: int) -> set[int]:
         if b"tests.worker.possessed" in words and parent and int(parent[1]) in (supervisor, 1):
             found.add(int(path.parent.name))
     return found
+
+
+def test_the_table_of_attacks_is_this_one() -> None:
+    rows = re.findall(r"^\| `([a-z_]+)` \|", DOCUMENT.read_text(), re.MULTILINE)
+    assert rows == list(OUTCOMES)
+    assert set(ATTACKS) == set(OUTCOMES)
