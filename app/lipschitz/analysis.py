@@ -17,7 +17,7 @@ from app.lipschitz.artifact.captured import Captured
 from app.lipschitz.certificate.export import certificate as certified
 from app.lipschitz.certificate.record import Certificate
 from app.lipschitz.dataset import Dataset
-from app.lipschitz.deadline import Deadline
+from app.lipschitz.deadline import Deadline, OutOfTime
 from app.lipschitz.domain import Ball, Box, Domain, WholeSpace
 from app.lipschitz.errors import InvalidRequest, LipschitzError, MethodSkipped
 from app.lipschitz.failures import failure
@@ -39,7 +39,7 @@ from app.lipschitz.network.build import build
 from app.lipschitz.network.inputs import with_input
 from app.lipschitz.network.target import output_positions, with_target
 from app.lipschitz.operators.norm import Norm
-from app.lipschitz.portfolio import reason_to_stop
+from app.lipschitz.portfolio import allotted, reason_to_stop
 from app.lipschitz.problem import Estimate, Problem, Progress, Witness
 from app.lipschitz.report import estimate_record, result_record
 from app.lipschitz.request import Request
@@ -189,11 +189,12 @@ def run_methods(problem: Problem, request: Request) -> tuple[list[Estimate], lis
     """Every requested method in turn; one that cannot serve this request is reported as skipped."""
     estimates: list[Estimate] = []
     records = []
-    for name in request.methods:
+    for position, name in enumerate(request.methods):
         problem.progress({"method": name, "phase": "running"})
+        mine = problem.until(allotted(problem, request.methods[position:], estimates))
         begun = time.monotonic()
         unneeded = reason_to_stop(problem, name, estimates) if request.is_auto else None
-        estimate = Estimate(name, None, "skipped", unneeded) if unneeded else run_method(problem, request, name)
+        estimate = Estimate(name, None, "skipped", unneeded) if unneeded else run_method(mine, request, name)
         estimates.append(estimate)
         records.append(estimate_record(estimate, time.monotonic() - begun))
     if all(estimate.status != "ok" for estimate in estimates):
@@ -213,6 +214,8 @@ def run_method(problem: Problem, request: Request, name: str) -> Estimate:
         return methods[name](problem, request.options[name])
     except MethodSkipped as reason:
         return Estimate(name, None, "skipped", reason.detail)
+    except OutOfTime:
+        return Estimate(name, None, "skipped", "its share of the time budget was over before it had an answer")
     except Exception as error:
         return Estimate(name, None, "failed", failure(error))
 

@@ -6,6 +6,7 @@ The service does the two in two processes, as a model's file may be a program.
 from __future__ import annotations
 
 import hashlib
+import time
 from typing import Any
 
 from app.lipschitz import analysis
@@ -17,15 +18,18 @@ from app.lipschitz.certificate.reading import read
 from app.lipschitz.errors import LipschitzError
 from app.lipschitz.ingest import capture_artifact
 from app.lipschitz.problem import Progress
+from app.lipschitz.request import Request
 
 
 def analyze(
     model: bytes, fields: dict[str, Any], progress: Progress = lambda _: None, dataset: bytes | None = None
 ) -> dict[str, Any]:
-    """`analysis.analyze` of a model's file. Raises the refusals of the capture as well."""
+    """`analysis.analyze` of a model's file, within what reading leaves of the budget. Raises the refusals of both."""
+    begun = time.monotonic()
     progress({"phase": "reading"})
     artifact = capture_artifact(model, fields.get("inputs"))
-    return analysis.analyze(artifact, fields, progress, dataset, _digest(model))
+    left = max(Request.parse(fields).budget_s - (time.monotonic() - begun), 0.0)
+    return analysis.analyze(artifact, fields | {"budget_s": left}, progress, dataset, _digest(model))
 
 
 def graph(model: bytes, shapes: InputShapes | None = None) -> dict[str, Any]:

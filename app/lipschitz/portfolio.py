@@ -6,8 +6,11 @@ open, and branch and bound for networks small enough to finish. It stops when th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+from app.lipschitz.certificate.work import least_work
+from app.lipschitz.deadline import Deadline
 from app.lipschitz.network.nodes import Activation
 from app.lipschitz.problem import Estimate, Problem
 from app.lipschitz.report import bracket
@@ -16,6 +19,13 @@ CLOSED = 1e-6
 """Relative gap at which a bracket counts as closed."""
 
 _ALWAYS = ("autolip", "gradient")
+WEIGHTS = {"autolip": 4.0, "lipsdp": 6.0, "exact": 6.0, "seqlip": 4.0}
+"""How the time that is left is shared among the methods to come, 1 if not named. What one leaves is the next one's."""
+KEPT = 0.05
+"""Part of the time that methods leave for the certificate and the report."""
+MOST_KEPT = 0.4
+"""The same at most, whatever the certificate of the best bound so far will take."""
+
 FEW_NEURONS = 200
 FEW_INPUTS = 64
 
@@ -31,6 +41,16 @@ def reason_to_stop(problem: Problem, name: str, before: Sequence[Estimate]) -> s
     if name == "seqlip":
         return _after_lipsdp(problem, before)
     return _few_phases(problem) if name == "exact" else None
+
+
+def allotted(problem: Problem, rest: Sequence[str], before: Sequence[Estimate]) -> Deadline:
+    """Until when the first of the methods `rest` may work, so that the others and the certificate have their share."""
+    left = problem.deadline.left
+    if math.isinf(left):
+        return problem.deadline
+    for_certificate = min(problem.deadline.pace.seconds(least_work(before)), MOST_KEPT * left)
+    weights = [WEIGHTS.get(name, 1.0) for name in rest]
+    return problem.deadline.before(max(for_certificate, KEPT * left)).share(weights[0] / sum(weights))
 
 
 def _is_closed(before: Sequence[Estimate]) -> bool:

@@ -19,9 +19,9 @@ from app.lipschitz.certificate.claims import Claim, FourierClaim, NormClaim, Sem
 from app.lipschitz.certificate.forms import Slopes
 from app.lipschitz.certificate.fourier_records import fourier_record
 from app.lipschitz.certificate.function import function
-from app.lipschitz.certificate.linear import norm_holds
+from app.lipschitz.certificate.linear import check_work, norm_holds
 from app.lipschitz.certificate.matrices import TooLarge, array
-from app.lipschitz.certificate.raised import RAISED, REPEATABLE, SHARES, widened_slopes
+from app.lipschitz.certificate.raised import RAISED, REPEATABLE, SHARES, UNCHECKED, widened_slopes
 from app.lipschitz.certificate.record import (
     ActivationRecord,
     Certificate,
@@ -32,6 +32,7 @@ from app.lipschitz.certificate.record import (
 )
 from app.lipschitz.certificate.semidefinite import proves, system
 from app.lipschitz.certificate.walk import RULED, Shortcuts, walked
+from app.lipschitz.certificate.work import proof_work
 from app.lipschitz.domain import Ball
 from app.lipschitz.network.nodes import Activation, Network, Node
 from app.lipschitz.operators.rounding import up_mul, up_product, up_sqrt
@@ -41,16 +42,18 @@ from app.lipschitz.request import Request
 
 
 def certificate(problem: Problem, request: Request, sha256: str, estimates: Sequence[Estimate]) -> Certificate | None:
-    """That of the least upper bound that has one; None where no method made claims, or no time is left.
+    """That of the least upper bound that has one; None where no method made claims.
 
     A proof may come out above the bound that it is for. Then the next bound's certificate counts if it is less.
     All margins at once are no one function, and no certificate proves them.
+    There is a certificate whatever the time: what cannot be checked before the deadline is claimed with a margin that
+    the check grants, or by AutoLip's walk.
     """
     if request.target.get("kind") == "margins":
         return None
     best: Certificate | None = None
     for estimate in sorted(filter(_is_claimed, estimates), key=_value):
-        if problem.deadline.passed or (best is not None and best.bound <= _value(estimate)):
+        if best is not None and best.bound <= _value(estimate):
             break
         found = _certificate(problem, request, sha256, estimate)
         if math.isfinite(found.bound) and (best is None or found.bound < best.bound):
@@ -108,12 +111,16 @@ def _piece(problem: Problem, claim: Claim, position: dict[Node, int]) -> PieceRe
 
 def _semidefinite(problem: Problem, claim: SemidefiniteClaim, position: dict[Node, int]) -> PieceRecord | None:
     """The multipliers, moved towards the strictly feasible ones as far as the check asks for."""
+    if not problem.deadline.fits(proof_work(claim)):
+        return None
     slopes = {node: _slopes(problem, node, *ends, claim.found.t[node]) for node, ends in claim.slopes.items()}
     try:
         checked = system(claim.start, claim.end, slopes)
     except TooLarge:
         return None
     for share in SHARES:
+        if not problem.deadline.fits(proof_work(claim)):
+            return None
         rho = claim.found.rho + share * (claim.inner.rho - claim.found.rho)
         t = {n: array(x) + share * (array(claim.inner.t[n]) - array(x)) for n, x in claim.found.t.items()}
         each = np.concatenate([np.zeros(0), *(t[node][found.free] for node, found in slopes.items())])
@@ -152,8 +159,10 @@ def _walk(problem: Problem, claim: WalkClaim, position: dict[Node, int]) -> Piec
 
 
 def _norm(problem: Problem, claim: NormClaim) -> NormClaim:
-    """The claim, raised as far as the check asks for."""
+    """The claim, raised as far as the check asks for, or by more than it can ask for where no time is left."""
     for more in RAISED:
+        if not problem.deadline.fits(check_work(claim.node, claim.source)):
+            return replace(claim, value=up_mul(claim.value, UNCHECKED))
         raised = up_mul(claim.value, 1.0 + more)
         way = norm_holds(problem, claim.node, claim.source, raised)
         if way is not None:

@@ -14,6 +14,7 @@ from app.lipschitz.certificate.matrices import TooLarge, array
 from app.lipschitz.certificate.raised import SHARES, wider
 from app.lipschitz.certificate.record import MapRecord, PieceRecord
 from app.lipschitz.certificate.torus import Layer, Torus, layers_of
+from app.lipschitz.certificate.work import proof_work
 from app.lipschitz.network.nodes import Node
 from app.lipschitz.operators.rounding import up_sqrt
 from app.lipschitz.problem import Problem
@@ -26,6 +27,8 @@ def fourier_record(problem: Problem, claim: FourierClaim, position: Mapping[Node
     torus = Torus(tuple(convolution for convolution, _ in layers), claim.sides)
     try:
         for share in SHARES:
+            if not problem.deadline.fits(proof_work(claim)):
+                return None
             rho = _between(claim.found.rho, claim.inner.rho, share)
             maps = _maps(problem, layers, claim, share)
             if math.isfinite(rho) and proves(torus, neurons(problem, torus, layers, maps), rho):

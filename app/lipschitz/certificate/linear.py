@@ -35,6 +35,16 @@ def norm_holds(problem: Problem, node: Node, source: Node, value: float) -> str 
     return "recomputed" if _recomputed(problem, node, source) <= value else None
 
 
+def check_work(node: Node, source: Node) -> float:
+    """Multiplications, about, of the check of one claim."""
+    return sum(_work(operator) for operator in _operators(node, source) if _fits(operator))
+
+
+def _work(operator: LinearOperator) -> float:
+    small, large = sorted((operator.in_size, operator.out_size))
+    return 4.0 * small * (small * large + work(operator))
+
+
 def _fits(operator: LinearOperator) -> bool:
     small, large = sorted((operator.in_size, operator.out_size))
     return small * large <= MOST_ENTRIES and 2.0 * small * (small * large + work(operator)) <= MOST_WORK

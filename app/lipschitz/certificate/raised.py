@@ -16,6 +16,8 @@ SHARES = (0.0, *(10.0**-k for k in range(11, 0, -1)), 1.0)
 """Steps from a point that is as good as feasible towards one that is so with room to spare."""
 REPEATABLE = 1.0 + 1e-9
 """What is computed again may come out a little different on another machine."""
+UNCHECKED = 1.0 + 1e-6
+"""Of a norm that is proved, but that no time was left to check: far more than the check's own rounding."""
 _WIDER = 1e-10
 """So may slopes on a domain."""
 

@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from app.lipschitz.deadline import Deadline
+from app.lipschitz.deadline import Deadline, Laps
 from app.lipschitz.domain import Box, Domain
 from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.phases.anytime import Anytime
 from app.lipschitz.phases.bounding import Bounding
+from app.lipschitz.phases.bounds import enclosing_work
 from app.lipschitz.phases.emptiness import Proofs, box_rows
 from app.lipschitz.phases.enumeration import MOST_INPUTS, Enumeration
 from app.lipschitz.phases.incumbent import Incumbent
@@ -32,6 +33,10 @@ from app.lipschitz.phases.search import Search
 from app.lipschitz.phases.trail import Trail
 from app.lipschitz.problem import Estimate, Problem
 
+STARTING = 10.0
+"""Enclosures that are needed before there is any bound."""
+SAMPLING = 0.2
+"""Part of the time that the first random points may take."""
 RESERVE = 0.02
 """Part of the time that is left for the report."""
 
@@ -47,9 +52,11 @@ def exact(problem: Problem, options: dict[str, Any]) -> Estimate:
     incumbent, upper, gap = Incumbent(problem), math.inf, float(options["gap"])
     with _on_cpu(), np.errstate(all="ignore"):
         model = stacked(problem.network)
-        incumbent.start(model)
+        deadline.begin(STARTING * enclosing_work(model))
+        incumbent.start(model, deadline.share(SAMPLING))
         for search, until in _searches(problem, model, incumbent, gap, deadline):
-            while not search.finished and not until.passed:
+            laps = Laps(until)
+            while not search.finished and not laps.is_last():
                 trail.record(min(upper, search.upper), incumbent.value)
                 search.step()
             upper = min(upper, search.upper)

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from app.lipschitz.certificate.claims import FourierClaim, Multipliers, WalkClaim
-from app.lipschitz.deadline import Deadline
+from app.lipschitz.deadline import Deadline, Laps, OutOfTime
 from app.lipschitz.methods.claims import walk_claim
 from app.lipschitz.methods.pieces import Piece, joined
 from app.lipschitz.methods.semidefinite import Bound
@@ -33,6 +33,10 @@ MODERATE = 1e200
 
 SOLVING = 0.7
 """Share of the time for solving: the proof on all frequencies comes after."""
+
+
+FIRST_ROUND = 300.0
+"""Multiplications over N^3 until there is an iterate for a few frequencies of side N."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,15 +71,20 @@ def fourier_bound(
     norms = [problem.norm_of(layer.convolution).upper for layer in layers]
     if not all(1.0 / MODERATE < norm < MODERATE for norm in norms):
         return None
-    solving = deadline.share(SOLVING)
+    laps = Laps(deadline.share(SOLVING))
+    if not deadline.fits(FIRST_ROUND * matrix_side(layers) ** 3):
+        return None
     slopes = {node: problem.local.slopes(node) for node in piece.activations}
     chain = Chain.of(layers, slopes, norms, by_layer=by_layer)
 
     def watch(now: Iterate) -> bool:
         problem.progress({"method": "lipsdp", "phase": "solving frequencies", "gap": float(now.gap)})
-        return solving.passed
+        return laps.is_last()
 
-    found = least_rho(chain, max(gap, FINEST_GAP), watch)
+    try:
+        found = least_rho(chain, max(gap, FINEST_GAP), watch, deadline)
+    except OutOfTime:
+        return None
     value = up_ldexp(up_sqrt(float(found.rho)), chain.exponents[-1])
     claim = _claim(chain, found, slopes, walk_claim(problem, piece.start, piece.nodes))
     return _bound(chain, found, up_add(value, _of_errors(chain, norms)), claim)

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from app.lipschitz.certificate.claims import Claim
+from app.lipschitz.certificate.work import ATTEMPTS, PROOF
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.methods.claims import walk_claim
@@ -23,6 +24,9 @@ from app.lipschitz.methods.semidefinite import Bound, bound
 from app.lipschitz.network.nodes import Activation, Affine, Concat
 from app.lipschitz.operators.rounding import up_product
 from app.lipschitz.problem import Estimate, Problem
+
+CERTIFYING = 0.3
+"""Share of the time, at most, that is left for checking the certificate."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,10 +46,19 @@ def lipsdp(problem: Problem, options: dict[str, Any]) -> Estimate:
     pieces = planned(cuts(problem.network), int(options["split_size"]), partial(_is_curved, problem))
     if not any(_is_worthwhile(piece) for piece in pieces):
         raise MethodSkipped("no elementwise activation stands between two affine layers: autolip says all there is")
+    deadline = deadline.before(_for_certificate(pieces, deadline))
     factors = [_factor(problem, piece, options, deadline) for piece in pieces]
     value = up_product([factor.value for factor in factors])
     claims = [_claim(problem, factor) for factor in factors]
     return Estimate("lipsdp", value, details=_details(factors, options), layers=_layers(factors), claims=claims)
+
+
+def _for_certificate(pieces: Sequence[Piece], deadline: Deadline) -> float:
+    """Seconds that the certificate will take, a share of what is left at most."""
+    sides = [float(side(piece)) for piece in pieces if _is_worthwhile(piece) and not is_large(piece)]
+    if math.isinf(deadline.left):
+        return 0.0
+    return min(deadline.pace.seconds(ATTEMPTS * PROOF * sum(n**3 for n in sides)), CERTIFYING * deadline.left)
 
 
 def _is_curved(problem: Problem, node: Activation) -> bool:

@@ -14,12 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from app.lipschitz.deadline import Deadline
+from app.lipschitz.deadline import Deadline, Laps
 from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.methods.autolip import autolip
 from app.lipschitz.methods.lipsdp import check, lipsdp, planned, side
 from app.lipschitz.methods.margins import PAIR_LENGTH, after_last, estimate, row_differences, uniform
 from app.lipschitz.methods.pieces import Piece, constants_within, cuts, joined
+from app.lipschitz.methods.semidefinite import FIRST_ITERATION
 from app.lipschitz.network.nodes import Affine, Concat, Network, Node
 from app.lipschitz.operators.rounding import UNIT, up_mul
 from app.lipschitz.operators.scaling import raised
@@ -115,7 +116,7 @@ def _solved(
     worst = known[first, second].argsort(descending=True)
     found = torch.full_like(known, math.inf).fill_diagonal_(0.0)
     for part in worst.split(batch_of(region.system)):
-        if deadline.passed:
+        if not deadline.fits(FIRST_ITERATION * len(part) * region.system.size**3):
             break
         i, j = first[part], second[part]
         found[i, j] = found[j, i] = _of_pairs(problem, region, i, j, float(options["gap"]), deadline)
@@ -130,9 +131,11 @@ def batch_of(system: System) -> int:
 def _of_pairs(problem: Problem, region: Region, i: Tensor, j: Tensor, gap: float, deadline: Deadline) -> Tensor:
     """The constants of some pairs, `(P,)`."""
 
+    laps = Laps(deadline)
+
     def watch(now: Iterate) -> bool:
         problem.progress({"method": "lipsdp", "phase": "solving pairs", "gap": float(now.gap.max())})
-        return deadline.passed
+        return laps.is_last()
 
     return least_constants(between(region.system, i, j), region, gap, watch)
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from app.lipschitz.certificate.claims import Multipliers, SemidefiniteClaim
-from app.lipschitz.deadline import Deadline
+from app.lipschitz.deadline import Deadline, Laps, OutOfTime
 from app.lipschitz.methods.claims import walk_claim
-from app.lipschitz.methods.pieces import Piece, is_large
+from app.lipschitz.methods.pieces import Piece, is_large, side
 from app.lipschitz.network.nodes import Activation, Node
 from app.lipschitz.operators.rounding import up_ldexp, up_mul, up_sqrt
 from app.lipschitz.problem import Problem
@@ -28,6 +28,9 @@ from app.lipschitz.sdp.start import ROOM, closed_form
 from app.lipschitz.sdp.system import System
 from app.lipschitz.sdp.wide import minimise_wide
 from app.lipschitz.sdp.wide_start import wide_start
+
+FIRST_ITERATION, PROOF = 60.0, 8.0
+"""Multiplications over N^3 of a system of side N: until there is an iterate, and of its proof."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,10 +56,18 @@ def bound(
 
     None for large pieces that are no plain chain, or where rounding or the deadline leaves no start.
     """
-    slopes = {node: problem.local.slopes(node) for node in piece.activations}
-    wide = is_large(piece)
-    if wide and deadline.passed:
+    try:
+        return _bound(problem, piece, constants, by_layer, gap, deadline)
+    except OutOfTime:
         return None
+
+
+def _bound(
+    problem: Problem, piece: Piece, constants: Mapping[Node, float], by_layer: bool, gap: float, deadline: Deadline
+) -> Bound | None:
+    slopes = {node: problem.local.slopes(node) for node in piece.activations}
+    wide, cube = is_large(piece), float(side(piece)) ** 3
+    deadline.begin(0.0 if wide else FIRST_ITERATION * cube)
     region = region_of(piece.start, piece.end, piece.nodes, slopes, constants, by_layer=by_layer, narrow=not wide)
     if not isinstance(region, Region):
         upper = problem.norm_of(region)
@@ -68,8 +79,9 @@ def bound(
     def watch(now: Progress) -> bool:
         value = math.ldexp(math.sqrt(float(now.rho)), region.exponent)
         problem.progress({"method": "lipsdp", "phase": "solving", name: value, "gap": float(now.gap)})
-        return deadline.passed
+        return laps.is_last()
 
+    laps = Laps(deadline, 0.0 if wide else PROOF * cube)
     if wide:
         solved = _wide(region, gap, watch, deadline)
     else:
@@ -121,12 +133,12 @@ def _wide(region: Region, gap: float, watch: Watch, deadline: Deadline) -> _Solv
     if chain is None:
         return None
     narrow = chain.narrowed()
-    start = wide_start(narrow)
+    start = wide_start(narrow, deadline)
     if start is None:
         return None
-    last = deadline.before(deadline.clock() - begun)
+    laps = Laps(deadline.before(deadline.clock() - begun))
     best = start[0] / ROOM, start[1] / ROOM
-    found = minimise_wide(narrow, *best, gap=gap, groups=system.groups, watch=lambda now: watch(now) or last.passed)
+    found = minimise_wide(narrow, *best, gap=gap, groups=system.groups, watch=lambda now: watch(now) or laps.is_last())
     proof = proved_chain(chain, *_point(found.rho, found.t), _point(*start), COARSE_SHARES)
     return _Solved(found, _of_groups(system, proof), _of_groups(system, _point(*start)))
 

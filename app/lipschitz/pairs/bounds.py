@@ -22,13 +22,13 @@ from app.lipschitz.sdp.system import Block, System
 
 _ENTRIES = 2**24
 """Entries of the matrices of one batch of semidefinite problems."""
-_SECONDS = 4e-8
-"""Of one semidefinite problem on one core, about, over the cube of its size."""
+_WORK = 400.0
+"""Multiplications of one semidefinite problem, about, over the cube of its size."""
 
 
-def semidefinite_seconds(pair: Pair) -> float:
-    """Roughly what one semidefinite bound costs."""
-    return _SECONDS * (0.5 * sum(pair.narrow().inner.shape)) ** 3
+def semidefinite_work(pair: Pair) -> float:
+    """Multiplications of one semidefinite bound, roughly."""
+    return _WORK * (0.5 * sum(pair.narrow().inner.shape)) ** 3
 
 
 @dataclass(frozen=True, eq=False)

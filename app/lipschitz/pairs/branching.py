@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from app.lipschitz.deadline import Deadline
+from app.lipschitz.deadline import Deadline, Laps
 from app.lipschitz.pairs.ascent import ascend
 from app.lipschitz.pairs.bounds import BoxBounds, Boxes
 from app.lipschitz.pairs.pair import Pair
@@ -40,8 +40,8 @@ def branch(pair: Pair, bound: BoxBounds, slopes: Tensor, root: float, gap: float
     batch = max(1, _ENTRIES // (pair.width * sum(pair.inner.shape) + 1))
     value = float(pair.values(slopes[None])[0])
     boxes = replace(bound.whole, bounds=bound.whole.bounds.clamp(max=root))
-    closed, done = boxes[:0], 0
-    while len(boxes.bounds) and len(boxes.bounds) < _BOXES and not deadline.passed:
+    closed, done, laps = boxes[:0], 0, Laps(deadline)
+    while len(boxes.bounds) and len(boxes.bounds) < _BOXES and not laps.is_last():
         first, rest = boxes[:batch], boxes[batch:]
         children = _children(pair, first, bound)
         slopes, value = _improved(pair, children, slopes, value)

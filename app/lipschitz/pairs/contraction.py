@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from app.lipschitz.deadline import Deadline
+from app.lipschitz.deadline import Deadline, OutOfTime
 from app.lipschitz.network.nodes import Node
 from app.lipschitz.operators.base import LinearOperator
 from app.lipschitz.operators.rounding import up_product
@@ -74,7 +74,8 @@ def _contracted(problem: Problem, chain: Chain, clock: Clock, solve: Callable[[P
     """Runs of layers with explicit matrices by SeqLip; the others, and the activations between, by AutoLip."""
     operators = _operators(problem, chain)
     norms = [problem.norm_of(operator).upper for operator in operators]
-    stages = [_stage(operator, norm, clock.deadline.left) for operator, norm in zip(operators, norms, strict=True)]
+    share = clock.deadline.share(1.0 / len(norms))
+    stages = [_stage(operator, norm, share) for operator, norm in zip(operators, norms, strict=True)]
     slopes = [problem.local.slopes(activation) for activation in chain.activations]
     reaches = [_reach(ends) for ends in slopes]
     parts: list[float] = []
@@ -99,10 +100,17 @@ def _operators(problem: Problem, chain: Chain) -> list[LinearOperator]:
     return [problem.local.narrowed(first, chain.source), *others]
 
 
-def _stage(operator: LinearOperator, norm: float, seconds: float) -> Stage | None:
+def _stage(operator: LinearOperator, norm: float, deadline: Deadline) -> Stage | None:
     """The layer with its matrix; None where that is too large, or its numbers too large or small to multiply."""
-    found = explicit(operator, seconds) if _SIZES[0] < norm < _SIZES[1] else None
+    found = _matrix(operator, deadline) if _SIZES[0] < norm < _SIZES[1] else None
     return None if found is None else Stage(*found, norm)
+
+
+def _matrix(operator: LinearOperator, deadline: Deadline) -> tuple[Tensor, float] | None:
+    try:
+        return explicit(operator, deadline)
+    except OutOfTime:
+        return None
 
 
 def _runs(stages: Sequence[Stage | None], reaches: Sequence[float]) -> list[tuple[int, int]]:

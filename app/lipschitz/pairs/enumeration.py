@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from app.lipschitz.deadline import NEVER, Deadline
 from app.lipschitz.operators.dense_norm import Bracket
 from app.lipschitz.pairs.pair import Pair
 
@@ -14,11 +15,14 @@ _ENTRIES = 2**22
 """Most entries of the matrices of one batch."""
 
 
-def enumerate_vertices(pair: Pair) -> Bracket:
-    """The maximum enclosed to rounding; at most `LARGEST` free slopes."""
+def enumerate_vertices(pair: Pair, deadline: Deadline = NEVER) -> Bracket:
+    """The maximum enclosed to rounding; at most `LARGEST` free slopes. OutOfTime at the deadline."""
     codes = torch.arange(2 ** len(pair.free), device=pair.lower.device)
     batch = max(1, _ENTRIES // (pair.outer.shape[0] * (pair.inner.shape[1] + pair.width)))
-    brackets = [pair.bracket(_vertices(pair, part)) for part in codes.split(batch)]
+    brackets = []
+    for part in codes.split(batch):
+        deadline.check()
+        brackets.append(pair.bracket(_vertices(pair, part)))
     return Bracket(max(b.upper for b in brackets), max(b.lower for b in brackets))
 
 

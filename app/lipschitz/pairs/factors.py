@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from app.lipschitz.deadline import NEVER, Deadline
 from app.lipschitz.operators.base import LinearOperator
 from app.lipschitz.operators.composite import leaves, work
 from app.lipschitz.operators.materialise import matrix_with_error, moderate
@@ -17,9 +18,8 @@ from app.lipschitz.operators.rounding import UNIT, gamma, up_add, up_mul, up_sqr
 
 _SIDE = 4096
 _ENTRIES = 2**26
-_CHEAP = 1e9
-_SPEED = 3e9
-"""Multiplications a second that are counted on, for all that is done with a matrix, in the time that is left."""
+_FACTORISING = 30.0
+"""Multiplications, over s^2 l, of all that is done with a matrix of sides s <= l."""
 _SMALLEST = 1e-8
 """Singular values below this share of the largest are raised to it, in both factors."""
 
@@ -37,14 +37,17 @@ class Factors:
     isometry: float = 1.0
 
 
-def explicit(operator: LinearOperator, seconds: float) -> tuple[Tensor, float] | None:
-    """The matrix `(m, n)` with ||exact - matrix||_2; None where that is too large or takes too long to factorise."""
+def explicit(operator: LinearOperator, deadline: Deadline = NEVER) -> tuple[Tensor, float] | None:
+    """The matrix `(m, n)` with ||exact - matrix||_2; None where that is too large or takes too long to factorise.
+
+    OutOfTime where it takes too long to write down.
+    """
     small, large = sorted((operator.in_size, operator.out_size))
     widest = max(large, *(max(leaf.in_size, leaf.out_size) for leaf in leaves(operator)))
-    cost = 6.0 * small**2 * large + 2.0 * small * work(operator)
-    if small > _SIDE or small * widest > _ENTRIES or cost > max(_CHEAP, _SPEED * seconds) or not moderate(operator):
+    cost = _FACTORISING * small**2 * large + 2.0 * small * work(operator)
+    if small > _SIDE or small * widest > _ENTRIES or not deadline.fits(cost) or not moderate(operator):
         return None
-    matrix, error = matrix_with_error(operator)
+    matrix, error = matrix_with_error(operator, deadline)
     return matrix, up_add(error, operator.error)
 
 

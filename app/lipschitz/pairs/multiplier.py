@@ -17,9 +17,10 @@ import math
 import torch
 from torch import Tensor
 
-from app.lipschitz.deadline import NEVER, Deadline
+from app.lipschitz.deadline import NEVER, Deadline, OutOfTime
 from app.lipschitz.operators.gram import MARGIN, deterministic_start, proved_eigenvalue, top_pair, verified_level
 from app.lipschitz.operators.rounding import UNIT, gamma, up_add, up_mul, widened
+from app.lipschitz.pace import CHOLESKY
 from app.lipschitz.pairs.pair import Pair
 
 _ABOVE = 1.0 + 4.0 * UNIT
@@ -44,16 +45,20 @@ def weighted_bound(pair: Pair, deadline: Deadline = NEVER) -> tuple[float, Tenso
     matrix, spread = pair.matrices(centre[None])[0], pair.outer * radius
     weights = _minimised(pair, matrix, spread, deadline)
     multipliers = pair.multipliers(weights.square() / radius, pair.upper - pair.lower)
-    return _proved(pair, matrix, spread, weights), multipliers
+    try:
+        return _proved(pair, matrix, spread, weights, deadline), multipliers
+    except OutOfTime:
+        return math.inf, multipliers
 
 
-def _proved(pair: Pair, matrix: Tensor, spread: Tensor, weights: Tensor) -> float:
+def _proved(pair: Pair, matrix: Tensor, spread: Tensor, weights: Tensor, deadline: Deadline) -> float:
     """The largest eigenvalue for these weights, by a Cholesky factorisation; entries are off by gamma_{n+8} at most."""
     right, left = weights[:, None] * pair.inner, spread / weights
     whole = torch.cat([torch.cat([right.mT @ right, matrix.mT], 1), torch.cat([matrix, left @ left.mT], 1)])
     squares = float(right.square().sum() + left.square().sum())
     lost = up_mul(gamma(pair.width + 8), widened(squares, right.numel() + left.numel()))
-    level = verified_level(whole[None], top_pair(whole)[0] * (1.0 + MARGIN))
+    deadline.begin(2.0 * CHOLESKY * float(len(whole)) ** 3)
+    level = verified_level(whole[None], top_pair(whole, deadline)[0] * (1.0 + MARGIN), deadline)
     return proved_eigenvalue(level, len(whole), up_add(lost, pair.rounding), hermitian=False)
 
 

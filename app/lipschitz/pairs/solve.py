@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from app.lipschitz.deadline import Deadline
+from app.lipschitz.deadline import Deadline, OutOfTime
 from app.lipschitz.pairs.ascent import ascend, best, starts
-from app.lipschitz.pairs.bounds import BoxBounds, semidefinite_bounds, semidefinite_seconds
+from app.lipschitz.pairs.bounds import BoxBounds, semidefinite_bounds, semidefinite_work
 from app.lipschitz.pairs.branching import branch
 from app.lipschitz.pairs.enumeration import LARGEST, enumerate_vertices
 from app.lipschitz.pairs.faces import Proof, of_alive, of_boxes, of_multipliers, of_vertices
@@ -21,6 +22,8 @@ from app.lipschitz.pairs.pair import Pair, alive
 STARTS = 32
 _SEMIDEFINITE = 0.3
 """Share of what is left that one semidefinite problem may cost; a wider pair gets the cheaper multiplier bound."""
+_SEARCHING = 100.0
+"""Multiplications over that cube of the shortest search."""
 _SEARCH = 0.2
 """Share of a pair's time that goes into the search from below."""
 
@@ -48,18 +51,27 @@ def enclose_maximum(pair: Pair, gap: float, deadline: Deadline, seed: int = 0) -
 
 
 def _enclosed(pair: Pair, gap: float, deadline: Deadline, seed: int) -> Enclosure:
+    if not deadline.fits(_SEARCHING * _cube(pair)):
+        return Enclosure(0.0, math.inf, "no time")
     slopes = search(pair, STARTS, deadline.share(_SEARCH), seed)
     if len(pair.free) <= LARGEST:
-        upper, lower = enumerate_vertices(pair)
-        return Enclosure(max(lower, pair.bracket(slopes[None]).lower), upper, "enumeration", of_vertices(upper))
+        with suppress(OutOfTime):
+            upper, lower = enumerate_vertices(pair, deadline)
+            return Enclosure(max(lower, pair.bracket(slopes[None]).lower), upper, "enumeration", of_vertices(upper))
     bound = semidefinite_bounds(pair, 0.5 * gap)
-    if semidefinite_seconds(pair) < _SEMIDEFINITE * deadline.left:
+    if deadline.share(_SEMIDEFINITE).fits(semidefinite_work(pair)):
         root = float(bound.whole.bounds[0])
         if math.isfinite(root):
             return _branched(pair, bound, slopes, root, gap, deadline)
     upper, multipliers = weighted_bound(pair, deadline)
     attained = pair.bracket(slopes[None]).lower
     return Enclosure(attained, upper, "multiplier", of_multipliers(upper, pair, multipliers))
+
+
+def _cube(pair: Pair) -> float:
+    """Sides of the pair's product and its smaller one once more: what a singular value decomposition grows with."""
+    p, k = pair.outer.shape[0], pair.inner.shape[1]
+    return float(p * k * min(p, k))
 
 
 def _branched(pair: Pair, bound: BoxBounds, slopes: Tensor, root: float, gap: float, deadline: Deadline) -> Enclosure:

@@ -10,13 +10,17 @@ from torch import Tensor
 
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.operators.norm import Norm
-from app.lipschitz.phases.bounds import enclose, jacobian_bounds, lost, norms, slopes
+from app.lipschitz.phases.bounds import enclose, enclosing_work, jacobian_bounds, lost, norms, slopes
 from app.lipschitz.phases.model import Model
 from app.lipschitz.phases.node import Node, first_free, piece_ranges
 from app.lipschitz.sdp.chain import slope_bounds
 
 ENTRIES = 2**24
 """Most numbers in one batch of matrices over the input and all neurons."""
+STEP_WORK = 2e9
+"""Multiplications between two looks at the clock, if one node does not take more."""
+SEMIDEFINITE = 100.0
+"""Multiplications of a semidefinite bound, about, over the cube of inputs and neurons."""
 DONE = -1
 """The depth of a node without free neurons."""
 
@@ -34,7 +38,7 @@ class Bounding:
     def batch(self, most: int) -> int:
         """How many nodes to split at once."""
         side = self._model.layers[-1].weight.shape[1]
-        return max(1, min(most, ENTRIES // side**2))
+        return max(1, min(most, ENTRIES // side**2, int(STEP_WORK / enclosing_work(self._model))))
 
     def __call__(self, nodes: Sequence[Node], target: float, deadline: Deadline) -> list[float]:
         """Upper bounds in the nodes' order; sharp only for those above `target`, and while there is time."""
@@ -47,11 +51,16 @@ class Bounding:
         for depth in range(len(self._model.layers)):
             chosen = (depths == depth) & (found > target)
             count = int(chosen.sum())
-            if count and 1.5 * count * self._seconds[depth] < deadline.left:
+            if count and 1.5 * count * self._predicted(depth, deadline) < deadline.left:
                 inner = enclosure.pre[depth][chosen, :, :-1]
                 sharp = self._semidefinite(depth, inner, lowest[chosen], highest[chosen])
                 found[chosen] = torch.minimum(found[chosen], sharp)
         return found.tolist()
+
+    def _predicted(self, depth: int, deadline: Deadline) -> float:
+        """Seconds of one semidefinite bound: as the last one took, or by the pace of the machine."""
+        side = self._model.size + sum(layer.size for layer in self._model.layers[depth:])
+        return self._seconds[depth] or deadline.pace.seconds(SEMIDEFINITE * float(side) ** 3)
 
     def _semidefinite(self, depth: int, inner: Tensor, lowest: Tensor, highest: Tensor) -> Tensor:
         """The bound of the layers from `depth` on; `inner` is the fixed map into it, `(P, n_k, n)`, to rounding.

@@ -57,6 +57,11 @@ def enclose(model: Model, lowest: Tensor, highest: Tensor) -> Enclosure:
     return Enclosure(centres[-1][:, :, :-1], radii[-1][:, :, :-1], pre)
 
 
+def enclosing_work(model: Model) -> float:
+    """Multiplications for one pattern's enclosure."""
+    return 2.0 * (model.size + 1) * sum(float(layer.weight.numel()) for layer in model.layers)
+
+
 def slopes(pieces: Tensor, lowest: Tensor, highest: Tensor) -> tuple[Tensor, Tensor]:
     """Least and greatest slope of the pieces between two, `(P, n, 1)` each, from `(n, m + 1)`."""
     index = torch.arange(pieces.shape[1])

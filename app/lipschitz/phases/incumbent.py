@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from app.lipschitz.deadline import NEVER, Deadline
+from app.lipschitz.phases.bounds import enclosing_work
 from app.lipschitz.phases.model import Model
 from app.lipschitz.phases.node import Node
 from app.lipschitz.phases.witness import attained_norms, best_pair, jacobians
@@ -16,6 +18,8 @@ from app.lipschitz.problem import Problem, Witness
 SCALES = (0.01, 0.1, 1.0, 10.0, 100.0)
 """Spreads of the first points: patterns near the origin and far out differ."""
 SAMPLES = 512
+STEP_WORK = 2e9
+"""Multiplications between two looks at the clock, if one point does not take more."""
 NEWS = 1e-9
 """A point must promise that much more, relatively, for a new pair."""
 
@@ -33,14 +37,18 @@ class Incumbent:
         """The attained slope; 0 before there is a pair."""
         return self.witness.value if self.witness else 0.0
 
-    def start(self, model: Model) -> None:
-        """Begin with random points of very different sizes."""
+    def start(self, model: Model, deadline: Deadline = NEVER) -> None:
+        """Begin with random points of very different sizes; one at least, and as many as the deadline allows."""
+        batch = max(1, min(SAMPLES, int(STEP_WORK / enclosing_work(model))))
         self._model = model
         for scale in SCALES:
             with torch.device(self._home):
                 generator = torch.Generator(self._home).manual_seed(self._problem.seed)
                 points = self._problem.domain.sample(SAMPLES, model.size, scale, generator).cpu()
-            self.take(points, torch.zeros(SAMPLES, dtype=torch.float64))
+            for part in points.split(batch):
+                if self.witness is not None and deadline.passed:
+                    return
+                self.take(part, torch.zeros(len(part), dtype=torch.float64))
 
     def offer(self, nodes: Sequence[Node]) -> None:
         """The points inside nodes."""

@@ -130,7 +130,7 @@ class Search(Anytime):
         kept = [node for node in found if node.bound > self.target]
         self.counts.outbounded += len(found) - len(kept)
         self.settled = max([self.settled, *(node.bound for node in found if node.bound <= self.target)])
-        housed = [node if node.inside is not None else self._housed(node) for node in kept]
+        housed = [node if node.inside is not None or self.deadline.passed else self._housed(node) for node in kept]
         present = [node for node in housed if node is not None]
         self.incumbent.offer([node for node in present if node.inside is not None])
         for node in present:

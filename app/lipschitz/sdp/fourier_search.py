@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from app.lipschitz.deadline import NEVER, Deadline, OutOfTime
 from app.lipschitz.sdp.fourier import Chain
 from app.lipschitz.sdp.fourier_chain import half_frequencies
 from app.lipschitz.sdp.interior import Iterate, Watch, minimise
@@ -51,8 +52,11 @@ class Found:
     inner: Point
 
 
-def least_rho(chain: Chain, gap: float, watch: Watch) -> Found:
-    """The smallest rho that could be proved before `watch` stopped the search, or within the relative `gap`."""
+def least_rho(chain: Chain, gap: float, watch: Watch, deadline: Deadline = NEVER) -> Found:
+    """The smallest rho that could be proved before `watch` stopped the search, or within the relative `gap`.
+
+    OutOfTime where the deadline comes before the first proof.
+    """
     everything = half_frequencies(chain.sides, chain.layers[0].convolution.device)
     most = max(LARGEST_BATCH // chain.side**2, 1)
     chosen = _spread(len(everything), min(FIRST, most)).to(everything.device)
@@ -63,7 +67,12 @@ def least_rho(chain: Chain, gap: float, watch: Watch) -> Found:
         start = closed_form(system, chain.ranges)
         now = minimise(system, *start, gap=gap / 2.0, watch=watch)
         iterations, optimum = iterations + now.iterations, torch.maximum(optimum, now.optimum)
-        (rho, t), objecting = _proved(chain, everything, (now.rho, now.t), start, len(chosen))
+        try:
+            (rho, t), objecting = _proved(chain, everything, (now.rho, now.t), start, len(chosen), deadline)
+        except OutOfTime:
+            if best is None:
+                raise
+            (rho, t), objecting = best[0], chosen[:0]
         if best is None or float(rho) < float(best[0][0]):
             best = (rho, t), start
         added = objecting[~torch.isin(objecting, chosen)][: most - len(chosen)]
@@ -78,7 +87,9 @@ def _spread(total: int, count: int) -> Tensor:
     return torch.linspace(0, total - 1, min(count, total)).round().to(torch.int64)
 
 
-def _proved(chain: Chain, frequencies: Tensor, point: Point, inner: Point, enough: int) -> tuple[Point, Tensor]:
+def _proved(
+    chain: Chain, frequencies: Tensor, point: Point, inner: Point, enough: int, deadline: Deadline
+) -> tuple[Point, Tensor]:
     """A point that all frequencies prove on the way to `inner`; its rho is infinite where there is none.
 
     Where a step further from `inner` fails, up to `enough` positions of frequencies that object to it: bisection over
@@ -89,7 +100,7 @@ def _proved(chain: Chain, frequencies: Tensor, point: Point, inner: Point, enoug
     while low < high:
         middle = (low + high) // 2
         rho, t = (a + _SHARES[middle] * (b - a) for a, b in zip(point, inner, strict=True))
-        objecting = _objecting(chain, frequencies, rho, t, enough)
+        objecting = _objecting(chain, frequencies, rho, t, enough, deadline)
         if len(objecting):
             low, against = middle + 1, objecting
         else:
@@ -97,10 +108,11 @@ def _proved(chain: Chain, frequencies: Tensor, point: Point, inner: Point, enoug
     return proved, against
 
 
-def _objecting(chain: Chain, frequencies: Tensor, rho: Tensor, t: Tensor, enough: int) -> Tensor:
+def _objecting(chain: Chain, frequencies: Tensor, rho: Tensor, t: Tensor, enough: int, deadline: Deadline) -> Tensor:
     """Positions of frequencies whose constraint is not proved, `enough` of them at most; none if all are."""
     found = torch.empty(0, dtype=torch.int64, device=frequencies.device)
     for part in _shuffled(len(frequencies), frequencies.device).split(max(PROOF_BATCH // chain.side**2, 1)):
+        deadline.check()
         system = replace(chain.system(frequencies[part]), coupled=False)
         holds = is_proved(system, rho.expand(len(part)), t.expand(len(part), -1))
         found = torch.cat([found, part[~holds]])

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 from torch import Tensor
 
+from app.lipschitz.deadline import NEVER, Deadline
 from app.lipschitz.operators.gram import deterministic_start
 from app.lipschitz.sdp.elimination import Reduction, eliminated
 from app.lipschitz.sdp.plain_chain import Layer, PlainChain
@@ -18,20 +19,24 @@ _OVER = 1.2
 _DIRECT = 64
 
 
-def wide_start(chain: PlainChain) -> tuple[float, Tensor] | None:
-    """rho and t `(M,)` with S positive definite, one multiplier a layer; None where rounding spoils it."""
+def wide_start(chain: PlainChain, deadline: Deadline = NEVER) -> tuple[float, Tensor] | None:
+    """rho and t `(M,)` with S positive definite, one multiplier a layer; None where rounding spoils it.
+
+    OutOfTime at the deadline.
+    """
     try:
-        return _start(chain)
+        return _start(chain, deadline)
     except (torch.linalg.LinAlgError, ArpackError):  # type: ignore[attr-defined]
         return None
 
 
-def _start(chain: PlainChain) -> tuple[float, Tensor]:
+def _start(chain: PlainChain, deadline: Deadline) -> tuple[float, Tensor]:
     found: list[Tensor] = []
     for count, layer in enumerate(chain.layers):
-        largest = _OVER * _largest(chain.first(count), torch.cat([layer.lower.new_zeros(0), *found]), layer)
+        largest = _OVER * _largest(chain.first(count), torch.cat([layer.lower.new_zeros(0), *found]), layer, deadline)
         found.append(torch.full_like(layer.lower, 1.0 / (4.0 * largest) if largest > 0.0 else 1.0))
     tau = torch.cat(found)
+    deadline.check()
     solution = _factorised(chain, tau).solve_last(chain.output.T)
     scale = ROOM * max(float(torch.linalg.eigvalsh(chain.output @ solution[-1])[-1]), 1e-30)
     return scale, tau * scale
@@ -45,14 +50,16 @@ def _factorised(chain: PlainChain, tau: Tensor) -> Reduction:
     return found
 
 
-def _largest(before: PlainChain, tau: Tensor, layer: Layer) -> float:
+def _largest(before: PlainChain, tau: Tensor, layer: Layer, deadline: Deadline) -> float:
     """lambda_max(R W P^-1 W^T R), about, P being the Schur complement of what the layer reads."""
     rows = ((layer.upper - layer.lower) / 2.0)[:, None] * layer.weight
+    deadline.check()
     known = _factorised(before, tau)
     if len(rows) <= _DIRECT:
         return float(torch.linalg.eigvalsh(rows @ known.solve_last(rows.T)[-1])[-1])
 
     def product(v: NDArray[np.float64]) -> NDArray[np.float64]:
+        deadline.check()
         right = rows.T @ torch.from_numpy(np.ascontiguousarray(v)).reshape(-1, 1)
         return (rows @ known.solve_last(right)[-1])[:, 0].numpy()
 

@@ -12,7 +12,7 @@ from app.lipschitz.deadline import Deadline
 from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.methods.lower.jacobian import batch_size
 from app.lipschitz.methods.lower.pairs import Best
-from app.lipschitz.methods.lower.search import Population, evaluated, offer_best
+from app.lipschitz.methods.lower.search import Population, evaluated, offer_best, unexplored
 from app.lipschitz.network.intervals import of_domain
 from app.lipschitz.problem import Estimate, Problem
 
@@ -54,6 +54,10 @@ def _searched(
     total, size, done = side ** len(varying), batch_size(problem.network), 0
     best: Population | None = None
     stride = _coprime(total)
+    if not deadline.left:
+        return unexplored(
+            problem, problem.domain.project(_points(torch.zeros(1, dtype=torch.int64), lower, upper, varying, side))
+        ), 0
     while done < total and (best is None or not deadline.passed):
         numbers = torch.arange(done, min(done + size, total), device=lower.device) * stride % total
         found = evaluated(problem, problem.domain.project(_points(numbers, lower, upper, varying, side)))

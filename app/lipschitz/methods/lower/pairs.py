@@ -74,12 +74,14 @@ class Best:
     def offer_around(self, points: Tensor, directions: Tensor, reach: Tensor, deadline: Deadline) -> None:
         """Consider pairs around `points` along `directions`, `(B, n)`, at distances up to `reach`, `(B, 1)`.
 
-        The first point's are considered in any case, the others' until the deadline.
+        One pair of the first point's is considered in any case, the others until the deadline.
         """
         for part in batches(self._problem.network, len(points)):
             if part.start and deadline.passed:
                 break
             for step in LADDER:
+                if self._pair is not None and deadline.passed:
+                    break
                 middle = _inward(self._problem, points[part], step)
                 self.offer(*ends(self._problem, middle, directions[part], step * reach[part]))
 

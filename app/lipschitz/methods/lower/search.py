@@ -73,8 +73,16 @@ def evaluated(problem: Problem, points: Tensor, directions: Tensor | None = None
     return Population(points, *(torch.cat(column) for column in zip(*found, strict=True)))
 
 
+def unexplored(problem: Problem, points: Tensor) -> Population:
+    """Points with some direction each, where no time is left to find the steepest one."""
+    directions = torch.ones_like(points) / math.sqrt(points.shape[1])
+    return Population(points, points.new_zeros(len(points)), directions)
+
+
 def scouted(problem: Problem, points: Tensor, deadline: Deadline, keep: int) -> tuple[Population, int]:
-    """The `keep` best of `points`, and how many were evaluated before the deadline (some always are)."""
+    """The `keep` best of `points`, and how many were evaluated: one at least, unless the deadline has passed."""
+    if not deadline.left:
+        return unexplored(problem, points[:1]), 0
     best = evaluated(problem, points[:1])
     done = 1
     for part in batches(problem.network, len(points) - 1):
