@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from app.lipschitz.analysis import make_problem
+from app.lipschitz.deadline import Deadline
 from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.files import analyze
 from app.lipschitz.methods.autolip import autolip
@@ -37,7 +37,7 @@ GREEDY = {"search": "greedy", "restarts": 16, "seconds": 20.0}
 
 def problem_of(function: Callable[..., object], *shapes: Sequence[int], **fields: Any) -> Problem:
     fields = {"methods": ("seqlip",), "budget_s": 60.0, **fields}
-    return make_problem(captured(function, *shapes), Request(**fields), time.monotonic(), lambda _: None)
+    return make_problem(captured(function, *shapes), Request(**fields), Deadline.after(60.0), lambda _: None)
 
 
 def weights(*widths: int, seed: int = 0) -> list[Tensor]:
