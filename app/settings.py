@@ -38,7 +38,9 @@ class Settings(BaseSettings):
         description="Slots, e.g. `cuda:0,cuda:1` or `cpu,cpu`; auto: every GPU, else one CPU slot.",
     )
     worker_threads: int = Field(
-        default=0, ge=0, description="CPU threads of one slot; 0: the cores divided by the slots."
+        default=0,
+        ge=0,
+        description="CPU threads of one slot; 0: cores that affinity and control groups grant, divided by the slots.",
     )
     worker_module: str = Field(default="app.worker", description="Module that is run as the child process.")
     confinement: Literal["full", "none"] = Field(
@@ -250,17 +252,3 @@ def visible_gpus() -> list[str]:
         return [gpu for gpu in visible.split(",") if gpu.strip()]
     present = Path("/dev").glob("nvidia[0-9]*")
     return sorted(path.name.removeprefix("nvidia") for path in present)
-
-
-def core_count() -> int:
-    """CPU cores that this process may run on: its affinity's, or what its control group grants where that is less."""
-    return min([len(os.sched_getaffinity(0)), *granted_cores(Path("/sys/fs/cgroup/cpu.max"))])
-
-
-def granted_cores(limit: Path) -> list[int]:
-    """The whole cores in a control group's `cpu.max`, none where nothing is limited."""
-    try:
-        quota, _, period = limit.read_text().partition(" ")
-        return [] if quota == "max" else [max(1, int(quota) // int(period))]
-    except (OSError, ValueError):
-        return []

@@ -1,9 +1,12 @@
 """Slots from settings and from what the machine shows, without torch."""
 
+from pathlib import Path
+
 import pytest
 
+from app.jobs.cores import core_count, granted_cores
 from app.jobs.devices import slot_devices, spare_device
-from app.settings import Settings, core_count, inherited_environment
+from app.settings import Settings, inherited_environment
 
 
 def devices(names: str, gpus: str, monkeypatch: pytest.MonkeyPatch, threads: int = 0) -> list[tuple[str, ...]]:
@@ -37,3 +40,39 @@ def test_a_child_sees_little_of_the_environment(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     assert set(inherited_environment()) <= {"PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "TMPDIR"}
     assert "password" not in str(spare_device().environment)
+
+
+def test_threads_of_a_child_do_not_spin() -> None:
+    environment = spare_device().environment
+    assert environment["OMP_WAIT_POLICY"] == "passive"
+    assert int(environment["GOMP_SPINCOUNT"]) <= 1000
+    assert environment["KMP_BLOCKTIME"] == "0"
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "cores"),
+    [("max 100000", []), ("150000 100000", [1]), ("400000 100000", [4]), ("5000 100000", [1]), ("", []), ("1 0", [])],
+)
+def test_the_cores_of_a_control_group(tmp_path: Path, text: str, cores: list[int]) -> None:
+    write(tmp_path / "cpu.max", text)
+    assert granted_cores(tmp_path, tmp_path / "missing") == cores
+
+
+def test_groups_above_count_in_both_versions(tmp_path: Path) -> None:
+    groups, membership = tmp_path / "groups", tmp_path / "membership"
+    write(membership, "5:memory:/a\n2:cpu,cpuacct:/pods/one\n0::/slice/job\n")
+    assert granted_cores(groups, membership) == []
+    write(groups / "slice/cpu.max", "300000 100000")
+    write(groups / "slice/job/cpu.max", "max 100000")
+    assert granted_cores(groups, membership) == [3]
+    write(groups / "cpu,cpuacct/pods/one/cpu.cfs_quota_us", "250000")
+    write(groups / "cpu,cpuacct/pods/one/cpu.cfs_period_us", "100000")
+    assert sorted(granted_cores(groups, membership)) == [2, 3]
+    write(groups / "cpu,cpuacct/pods/one/cpu.cfs_quota_us", "-1")
+    assert granted_cores(groups, membership) == [3]
+    assert core_count() >= 1

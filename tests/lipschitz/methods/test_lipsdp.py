@@ -229,7 +229,7 @@ def test_large_chains_report_progress_and_keep_to_the_deadline(monkeypatch: pyte
 def test_large_chains_without_a_start_keep_the_product(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(0)
     narrow_limits(monkeypatch, side=20)
-    monkeypatch.setattr("app.lipschitz.methods.semidefinite.wide_start", lambda _: None)
+    monkeypatch.setattr("app.lipschitz.methods.semidefinite.wide_start", lambda *_: None)
     record = answer(mlp([generator.normal(size=(40, 20)), generator.normal(size=(3, 40))]))
     assert record["value"] == pytest.approx(record["autolip"])
     assert record["details"]["pieces"] == 0

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from app.lipschitz.deadline import SPENT, Deadline
+from app.lipschitz.pace import Pace
 from app.lipschitz.pairs.ascent import ascend, best, starts
 from app.lipschitz.pairs.bounds import semidefinite_bounds
 from app.lipschitz.pairs.branching import branch
@@ -140,11 +141,17 @@ def test_branch_and_bound_stays_certified_when_there_is_no_time() -> None:
     assert float(pair.values(search(pair, 32, Deadline.after(SOON))[None])[0]) <= found.upper <= root
 
 
-def test_no_time_at_all_still_gives_a_bound() -> None:
+def test_little_time_still_gives_a_bound() -> None:
     pair = random_pair(8, 40, 8, 2)
-    found = enclose_maximum(pair, 1e-3, SPENT)
+    found = enclose_maximum(pair, 1e-3, Deadline(SOON, clock=lambda: 0.0, pace=Pace(rate=1e5)))
     assert found.method == "multiplier"
     assert 0 < found.attained <= found.certified < math.inf
+
+
+def test_without_time_nothing_is_claimed_of_a_pair() -> None:
+    """AutoLip's product stands in for it."""
+    found = enclose_maximum(random_pair(8, 40, 8, 2), 1e-3, SPENT)
+    assert (found.attained, found.certified) == (0.0, math.inf)
 
 
 def test_all_slopes_zero() -> None:
