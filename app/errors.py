@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
+from app.printable import printable
+
 TYPE_PREFIX = "urn:lipserve:problem:"
 
 
@@ -26,8 +28,8 @@ class Problem(Exception):
         errors: list[dict[str, str]] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(detail or self.title)
-        self.detail = detail or self.title
+        self.detail = printable(detail, keep="\n") or self.title
+        super().__init__(self.detail)
         self.errors = errors or []
         self.headers = dict(headers or {})
 

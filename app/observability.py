@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
@@ -17,11 +19,15 @@ from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
 import app
+from app.printable import printable
 from app.settings import Settings
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
+logger = logging.getLogger(__name__)
+
+INDENT = "    "
 TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 JSON = "%(levelname)s %(name)s %(message)s"
 JSON_NAMES = {"levelname": "level", "name": "logger"}
@@ -40,17 +46,65 @@ def configure_logging(settings: Settings) -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
+def log_uncaught() -> None:
+    """Send errors that nothing caught to the log, as Python would write them to the terminal as they are."""
+    sys.excepthook, threading.excepthook = _on_uncaught, _on_uncaught_in_thread
+
+
 def _formatter(log_format: str) -> logging.Formatter:
     is_text = sys.stderr.isatty() if log_format == "auto" else log_format == "text"
     if is_text:
-        return logging.Formatter(TEXT)
-    return JsonFormatter(
+        return TextLines(TEXT)
+    return JsonLines(
         JSON,
         rename_fields=JSON_NAMES,
         timestamp="time",
         exc_info_as_array=True,
         reserved_attrs=[*RESERVED_ATTRS, "color_message"],  # uvicorn's message again, for terminals
     )
+
+
+class TextLines(logging.Formatter):
+    """One line a record, whatever is in it; exceptions below, indented, so that they do not look like records."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The record's line."""
+        record.message = printable(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:
+        """The traceback."""
+        return "\n".join(INDENT + printable(line) for line in super().formatException(ei).splitlines())
+
+
+class JsonLines(JsonFormatter):
+    """One JSON object a record; its texts stay harmless when a reader decodes them."""
+
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        """The members, their texts made printable."""
+        return {name: _printable(value) for name, value in super().process_log_record(log_data).items()}
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, list | tuple):
+        return [_printable(one) for one in value]
+    if isinstance(value, dict):
+        return {printable(name): _printable(one) for name, one in value.items()}
+    return value
+
+
+def _on_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+        return
+    logger.critical("an error that nothing caught", exc_info=(kind, error, trace))
+
+
+def _on_uncaught_in_thread(told: threading.ExceptHookArgs) -> None:
+    if told.exc_value is not None and told.exc_type is not SystemExit:
+        _on_uncaught(told.exc_type, told.exc_value, told.exc_traceback)
 
 
 def _add_request_id(record: logging.LogRecord) -> bool:

@@ -16,6 +16,7 @@ from app.client import Client, Refused, Unexpected
 from app.commands.local import analyze_here
 from app.commands.show import Display, summary
 from app.errors import Problem
+from app.printable import printable, printable_json
 from app.settings import ClientSettings
 
 PASS, FAIL, INCONCLUSIVE, ERROR = 0, 1, 2, 3
@@ -56,9 +57,9 @@ def run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except (Problem, Refused, Unexpected, httpx.HTTPError, OSError, ValueError) as error:
-        sys.stderr.write(f"lipserve analyze: {error}\n")
+        sys.stderr.write(f"lipserve analyze: {printable(error)}\n")
     except Exception:  # Python's own status for it would be 1, which says that the gate has failed
-        traceback.print_exc()
+        sys.stderr.write(printable(traceback.format_exc(), keep="\n"))
     return ERROR
 
 
@@ -70,7 +71,7 @@ def _run(options: argparse.Namespace) -> int:
         found = _there(server, options, request, display) if server else _here(options, request, display)
     result = found["result"]
     status = _status(result, is_gated=request.get("gate") is not None)
-    sys.stdout.write((json.dumps(result, indent=2) if options.json else summary(options.model.name, result)) + "\n")
+    sys.stdout.write((printable_json(result) if options.json else summary(options.model.name, result)) + "\n")
     if options.certificate is not None:
         _write_certificate(options.certificate, found["certificate"])
     return status

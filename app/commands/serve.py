@@ -8,7 +8,7 @@ import sys
 
 from app.commands.keys import opened
 from app.main import create_app
-from app.observability import configure_logging
+from app.observability import configure_logging, log_uncaught
 from app.server import DrainingServer
 from app.settings import Settings
 from app.store.private import keep_private
@@ -33,6 +33,7 @@ def run(options: argparse.Namespace) -> int:
     given = {name: getattr(options, name) for name in ("host", "port")}
     settings = Settings(**{name: value for name, value in given.items() if value is not None})
     configure_logging(settings)
+    log_uncaught()
     keep_private(settings)
     if not (settings.anonymous or _is_loopback(settings.host) or _has_keys(settings)):
         sys.stderr.write(EXPOSED.format(host=settings.host))

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from app.printable import printable
+
 WIDTH = 100
 NONE = "-"
 
@@ -17,7 +19,7 @@ class Display:
     """A progress bar on standard error, fed with the `progress` records of a job; silent unless `is_live`."""
 
     def __init__(self, *, is_live: bool) -> None:
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
         self._progress = Progress(*columns, console=Console(stderr=True), transient=True, disable=not is_live)
         self._task = self._progress.add_task("starting", total=None)
 
@@ -32,7 +34,7 @@ class Display:
 
     def __call__(self, told: dict[str, Any]) -> None:
         """Show where the analysis is."""
-        place = " ".join(str(told[name]) for name in ("method", "phase") if told.get(name))
+        place = " ".join(printable(told[name]) for name in ("method", "phase") if told.get(name))
         bracket = [f"{name} {told[name]:.6g}" for name in ("lower", "upper") if told.get(name) is not None]
         self._progress.update(
             self._task,
@@ -50,13 +52,13 @@ def summary(name: str, result: dict[str, Any]) -> str:
         console.print(_methods(result["estimates"]))
         console.print(_layers(result["layers"]))
         for warning in result["warnings"]:
-            console.print(f"warning: {warning}")
+            console.print(f"warning: {printable(warning)}")
     return captured.get().rstrip()
 
 
 def _headline(name: str, result: dict[str, Any]) -> str:
     lower, upper = (_number(end and end["value"], digits=10) for end in (result["lower"], result["upper"]))
-    lines = [f"{name}: {lower} <= Lipschitz constant ({result['norm']}-norm) <= {upper}"]
+    lines = [f"{printable(name)}: {lower} <= Lipschitz constant ({result['norm']}-norm) <= {upper}"]
     if result["ratio"] is not None:
         lines.append(f"ratio {result['ratio']:.6g}")
     if result["certificates"]:
@@ -72,7 +74,8 @@ def _methods(estimates: list[dict[str, Any]]) -> Table:
     for one in estimates:
         kind = f"{one['kind']}, {one['guarantee']}" if one["guarantee"] != one["kind"] else one["kind"]
         remark = "" if one["status"] == "ok" else f"{one['status']}: {one['reason']}"
-        table.add_row(one["method"], kind, _number(one["value"]), f"{one['seconds']:.2f}", remark)
+        cells = one["method"], kind, _number(one["value"]), f"{one['seconds']:.2f}", remark
+        table.add_row(*map(printable, cells))
     return table
 
 
@@ -80,7 +83,8 @@ def _layers(layers: list[dict[str, Any]]) -> Table:
     table = _table("layer", "operator", "norm", "cumulative", "share")
     for layer in layers:
         share = NONE if layer["share"] is None else f"{layer['share']:.1%}"
-        table.add_row(layer["name"], layer["op"], _number(layer["lipschitz"]), _number(layer["cumulative"]), share)
+        cells = layer["name"], layer["op"], _number(layer["lipschitz"]), _number(layer["cumulative"]), share
+        table.add_row(*map(printable, cells))
     return table
 
 

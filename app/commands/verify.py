@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from app.commands.local import verify_here
 from app.errors import Problem
+from app.printable import printable, printable_json
 
 VALID, INVALID, ERROR = 0, 1, 3
 """Exit statuses."""
@@ -28,19 +28,21 @@ def run(options: argparse.Namespace) -> int:
     try:
         answer = verify_here(options.model, options.certificate, options.trust)
     except (OSError, Problem) as error:
-        sys.stderr.write(f"lipserve verify: {error}\n")
+        sys.stderr.write(f"lipserve verify: {printable(error)}\n")
         return ERROR
-    sys.stdout.write((json.dumps(answer, indent=2) if options.json else _verdict(answer)) + "\n")
+    sys.stdout.write((printable_json(answer) if options.json else _verdict(answer)) + "\n")
     return VALID if answer["valid"] else INVALID
 
 
 def _verdict(answer: dict[str, Any]) -> str:
     """For people: what is proved, and by what, or why nothing is."""
     if not answer["valid"]:
-        return "\n".join(["INVALID", *(f"  {reason}" for reason in answer["reasons"])])
+        return "\n".join(["INVALID", *(f"  {printable(reason)}" for reason in answer["reasons"])])
     norm = answer["function"]["norm"]
-    lines = [f"VALID: the {norm}-norm Lipschitz constant is at most {answer['bound']!r} ({answer['method']})"]
+    lines = [
+        f"VALID: the {norm}-norm Lipschitz constant is at most {answer['bound']!r} ({printable(answer['method'])})"
+    ]
     for piece in answer["pieces"]:
         place = f"nodes {piece['start']} to {piece['end']}"
-        lines.append(f"  {place}: {piece['constant']!r} by {piece['kind']}, {piece['check']}")
+        lines.append(f"  {place}: {piece['constant']!r} by {printable(piece['kind'])}, {printable(piece['check'])}")
     return "\n".join([*lines, f"  checked in {answer['seconds']:.2f} s"])

@@ -11,7 +11,7 @@ import threading
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.jobs.engine import Engine
-from app.observability import configure_logging
+from app.observability import configure_logging, log_uncaught
 from app.settings import Settings
 from app.store.database import Database
 from app.store.private import keep_private
@@ -38,6 +38,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _work(settings: Settings) -> int:
     configure_logging(settings)
+    log_uncaught()
     keep_private(settings)
     end = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
