@@ -87,7 +87,8 @@ class Interval:
 
     def hull(self, other: Interval) -> Interval:
         """The smallest interval around both."""
-        return Interval(torch.minimum(self.lower, other.lower), torch.maximum(self.upper, other.upper))
+        a, b, c, d = ends.aligned(*self.ends, *other.ends)
+        return Interval(torch.minimum(a, c), torch.maximum(b, d))
 
     def within(self, lower: float, upper: float) -> Interval:
         """Cut down to `[lower, upper]`, which is known to hold every value."""
@@ -101,7 +102,8 @@ class Interval:
 
 def choose(condition: Tensor, yes: Interval, no: Interval) -> Interval:
     """Entry by entry one or the other."""
-    return Interval(torch.where(condition, yes.lower, no.lower), torch.where(condition, yes.upper, no.upper))
+    given, *bounds = ends.aligned(condition, *yes.ends, *no.ends)
+    return Interval(torch.where(given, bounds[0], bounds[2]), torch.where(given, bounds[1], bounds[3]))
 
 
 def _interval(x: Interval | Number) -> Interval:

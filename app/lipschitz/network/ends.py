@@ -35,6 +35,12 @@ def outward(lower: Tensor, upper: Tensor) -> Ends:
     return torch.nextafter(least, below), torch.nextafter(most, above)
 
 
+def aligned(*tensors: Tensor) -> list[Tensor]:
+    """Lone numbers moved to where the vectors are."""
+    device = next((x.device for x in tensors if x.ndim), tensors[0].device)
+    return [x.to(device) for x in tensors]
+
+
 def widened(lower: Tensor, upper: Tensor, allowance: Tensor | float) -> Ends:
     """The ends moved outwards by `allowance`, and one double further; NaN becomes unbounded.
 
@@ -50,7 +56,9 @@ def magnitude(ends: Ends) -> Tensor:
 
 def total(left: Ends, right: Ends) -> Ends:
     """Enclosure of the entrywise sum; adding an exact zero rounds nothing."""
-    least, most = outward(left[0] + right[0], left[1] + right[1])
+    a, b, c, d = aligned(*left, *right)
+    left, right = (a, b), (c, d)
+    least, most = outward(a + c, b + d)
     least, most = _where(is_zero(left), right, (least, most))
     return _where(is_zero(right), left, (least, most))
 
@@ -74,9 +82,10 @@ def is_zero(ends: Ends) -> Tensor:
 
 def _corners(operation: Callable[[Tensor, Tensor], Tensor], left: Ends, right: Ends, exactly_zero: Tensor) -> Ends:
     """The extremes of an operation that is monotone in either operand; 0 * inf and inf / inf count as zero."""
-    least = most = _without_nan(operation(left[0], right[0]))
-    for a, b in ((left[0], right[1]), (left[1], right[0]), (left[1], right[1])):
-        corner = _without_nan(operation(a, b))
+    a, b, c, d = aligned(*left, *right)
+    least = most = _without_nan(operation(a, c))
+    for x, y in ((a, d), (b, c), (b, d)):
+        corner = _without_nan(operation(x, y))
         least, most = torch.minimum(least, corner), torch.maximum(most, corner)
     least, most = outward(least, most)
     return torch.where(exactly_zero, 0.0, least), torch.where(exactly_zero, 0.0, most)

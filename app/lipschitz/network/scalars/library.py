@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from app.lipschitz.network.arithmetic import Interval
-from app.lipschitz.network.ends import outward
+from app.lipschitz.network.ends import aligned, outward
 
 SHARE = 2.0**-46
 """64 units in the last place."""
@@ -56,22 +56,15 @@ def exp(x: Interval) -> Interval:
 
 def hypot(x: Interval, y: Interval) -> Interval:
     """sqrt(x^2 + y^2), without overflow inside."""
-    x, y = abs(x), abs(y)
-    return trusted(_hypot(x.lower, y.lower), _hypot(x.upper, y.upper)).within(0.0, math.inf)
-
-
-def _hypot(x: Tensor, y: Tensor) -> Tensor:
-    return torch.hypot(*torch.broadcast_tensors(x, y.to(x.device)))
+    a, b, c, d = torch.broadcast_tensors(*aligned(*abs(x).ends, *abs(y).ends))
+    return trusted(torch.hypot(a, c), torch.hypot(b, d)).within(0.0, math.inf)
 
 
 def power(base: Interval, exponent: Interval) -> Interval:
     """base^exponent for base >= 0: monotone in either, so the corners enclose it."""
-    corners = [_pow(a, b) for a in base.ends for b in exponent.ends]
+    a, b, c, d = aligned(*base.ends, *exponent.ends)
+    corners = [torch.pow(x, y) for x in (a, b) for y in (c, d)]
     low, high = corners[0], corners[0]
     for corner in corners[1:]:
         low, high = torch.minimum(low, corner), torch.maximum(high, corner)
     return trusted(low, high).within(0.0, math.inf)
-
-
-def _pow(base: Tensor, exponent: Tensor) -> Tensor:
-    return torch.pow(base, exponent.to(base.device))
