@@ -7,6 +7,7 @@ import inspect
 import itertools
 import math
 import pkgutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -90,6 +91,36 @@ def test_enclosures_of_single_points_are_tight(name: str) -> None:
             size = max(abs(lower), abs(upper))
             beyond = math.isinf(size) and min(abs(lower), abs(upper)) > 1e300
             assert beyond or upper - lower <= 1e-9 * size + absolute(name, x), f"{x}: {lower} {upper}"
+
+
+PAGE = Path(__file__).parents[3] / "docs" / "decisions" / "0012-scalar-enclosures.md"
+
+
+def allowances() -> dict[str, str]:
+    """The last column of the page's table of formulas."""
+    rows = [row.split("|")[1:-1] for row in PAGE.read_text().splitlines() if row.startswith("| `")]
+    return {cells[0].strip(" `"): cells[-1].strip() for cells in rows if "." in cells[0]}
+
+
+def test_the_page_lists_every_function() -> None:
+    assert set(allowances()) == {name.partition("(")[0] for name in FUNCTIONS if not name.startswith("fused")}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_derivatives_at_single_points_are_as_tight_as_the_page_says(name: str) -> None:
+    scalar, stated = entry(name).scalar, allowances()[name.partition("(")[0]]
+    allowed = 0.0 if stated == "exact" else 2.0 ** int(stated.removeprefix("2^"))
+    points = {side * 10.0 ** (e / 4) for e in range(-40, 12) for side in (-1, 1)}
+    jumps = {float(knot.place.at) for knot in scalar.knots if knot.right is not None}
+    start = getattr(scalar, "start", None)
+    for x in sorted(points - jumps):
+        crossing = name.startswith("swishes") and abs(x + 1) < 0.5
+        if crossing or (start is not None and x <= start):
+            continue
+        least, most = slopes(scalar, x, x)
+        size = min(abs(least), abs(most))
+        if size > 1e-280 and math.isfinite(least) and math.isfinite(most):
+            assert most - least <= allowed * size
 
 
 def derivative(name: str, x: float) -> float:

@@ -1,4 +1,4 @@
-"""Every scalar function's value and derivative, enclosed; docs/decisions/0010-scalar-enclosures.md lists them.
+"""Every scalar function's value and derivative, enclosed; docs/decisions/0012-scalar-enclosures.md lists them.
 
 The only place: rules, fused expressions and certificates read the functions made here.
 """
