@@ -70,16 +70,18 @@ def row_differences(problem: Problem, operator: LinearOperator) -> Tensor:
     """Upper bounds of ||a_i - a_j||_q for the exact operator's rows, `(m, m)`."""
     if not moderate(operator):
         return uniform(operator.out_size, up_mul(PAIR_LENGTH[problem.p], problem.norm_of(operator).upper))
-    matrix, exponent = normalised(operator.as_matrix())
-    lengths = torch.stack([_dual_lengths(matrix - row, problem.p) for row in matrix])
+    whole = operator.as_matrix()
+    matrix, exponent = normalised(whole)
+    same = torch.stack([(whole == row).all(1) for row in whole])
+    lengths = torch.stack([_dual_lengths(matrix - row, problem.p) for row in matrix]).masked_fill(same, 0.0)
     return (raised(lengths, exponent) + _lost(operator, problem.p)).fill_diagonal_(0.0)
 
 
 def _dual_lengths(rows: Tensor, p: Norm) -> Tensor:
-    """Upper bounds of the rows' dual norms, for entries of at most 2, each rounded once before; 0 for zeros."""
+    """Upper bounds of the rows' dual norms, for entries of at most 2, each rounded once before."""
     order = {"1": math.inf, "2": 2.0, "inf": 1.0}[p]
-    lengths = torch.linalg.vector_norm(rows, order, dim=1) * (1.0 + 2.0 * gamma(rows.shape[1] + 4)) + _UNDERFLOW
-    return torch.where((rows != 0.0).any(1), lengths, 0.0)
+    lengths: Tensor = torch.linalg.vector_norm(rows, order, dim=1)
+    return lengths * (1.0 + 2.0 * gamma(rows.shape[1] + 4)) + _UNDERFLOW
 
 
 def _lost(operator: LinearOperator, p: Norm) -> float:

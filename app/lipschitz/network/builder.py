@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from app.lipschitz.artifact.captured import Origin
+from app.lipschitz.network.ends import MARGIN
 from app.lipschitz.network.nodes import (
     Activation,
     Affine,
@@ -26,8 +28,10 @@ from app.lipschitz.network.scalar import Scalar
 from app.lipschitz.network.values import Linear, flat_or_none, merge_origins
 from app.lipschitz.operators import algebra
 from app.lipschitz.operators.base import Shape
+from app.lipschitz.operators.diagonal import Diagonal
 from app.lipschitz.operators.gather import Gather
 from app.lipschitz.operators.reshape import Reshape
+from app.lipschitz.operators.rounding import UNIT
 
 
 class Builder:
@@ -50,13 +54,13 @@ class Builder:
 
     def emit(self, value: Linear) -> Node:
         """The node that holds `value`; the source itself when nothing was done to it."""
-        if isinstance(value.operator, Reshape) and value.bias is None:
+        if isinstance(value.operator, Reshape) and value.bias is None and value.bias_radius is None:
             return value.source
         if value not in self._emitted:
             kind: Kind = "affine" if value.parameters else "structural"
             terms = (Term(value.source, value.operator),)
             self._emitted[value] = self._append(
-                Affine(value.shape, value.origins, terms, value.bias, value.parameters, kind)
+                Affine(value.shape, value.origins, terms, value.bias, value.parameters, kind, value.bias_radius)
             )
         return self._emitted[value]
 
@@ -96,27 +100,29 @@ class Builder:
         """`sum_j sign_j value_j`; stays fused while all come from one node, else becomes a merge node."""
         scaled = [value if sign == 1.0 else scaled_by(value, sign) for value, sign in zip(values, signs, strict=True)]
         shape, offset = scaled[0].shape, torch.stack([value.offset() for value in scaled]).sum(0)
+        radius = _sum_radius(scaled)
         origins = merge_origins(*(value.origins for value in scaled), (origin,))
         parameters = sum(value.parameters for value in scaled)
         terms = [Term(value.source, value.operator) for value in scaled]
         by_source = _gather_by_source(terms)
         if len(by_source) == 1:
             (term,) = by_source
-            return Linear(term.source, term.operator, flat_or_none(offset), origins, parameters)
-        node = Affine(shape, origins, tuple(by_source), flat_or_none(offset), parameters, "merge")
+            return Linear(term.source, term.operator, flat_or_none(offset), origins, parameters, radius)
+        node = Affine(shape, origins, tuple(by_source), flat_or_none(offset), parameters, "merge", radius)
         return self._identity(self._append(node))
 
     def stack(self, values: Sequence[Linear], origin: Origin) -> Linear:
         """The values' entries end to end as one flat vector."""
         bias = flat_or_none(torch.cat([value.offset().reshape(-1) for value in values]))
+        radius = flat_or_none(torch.cat([value.radius() for value in values]))
         origins = merge_origins(*(value.origins for value in values), (origin,))
         parameters = sum(value.parameters for value in values)
         if len({value.source for value in values}) == 1:
             stacked = algebra.stack([value.operator for value in values])
-            return Linear(values[0].source, stacked, bias, origins, parameters)
+            return Linear(values[0].source, stacked, bias, origins, parameters, radius)
         terms = tuple(Term(value.source, value.operator) for value in values)
         size = sum(value.operator.out_size for value in values)
-        return self._identity(self._append(Concat((size,), origins, terms, bias, parameters)))
+        return self._identity(self._append(Concat((size,), origins, terms, bias, parameters, radius)))
 
     def constant(self, value: Tensor) -> Linear:
         """A constant tensor as a value that depends on the input by zero."""
@@ -141,9 +147,20 @@ class Builder:
 
 def scaled_by(value: Linear, factor: float) -> Linear:
     """`factor * value` for a factor that is exact in floating point."""
-    bias = None if value.bias is None else factor * value.bias
-    operator = algebra.scale(value.operator, factor)
-    return Linear(value.source, operator, bias, value.origins, value.parameters)
+    if abs(factor) == 1.0:
+        bias = None if value.bias is None else factor * value.bias
+        return replace(value, operator=algebra.scale(value.operator, factor), bias=bias)
+    weight = torch.tensor(factor, dtype=torch.float64)
+    return value.then(Diagonal(value.shape, value.shape, weight), factor * value.offset(), None)
+
+
+def _sum_radius(values: Sequence[Linear]) -> Tensor | None:
+    """Of the biases' sum: theirs, and the rounding of the additions where there are some."""
+    sizes = torch.stack([value.offset().reshape(-1).abs() for value in values])
+    additions = (sizes > 0.0).sum(0) - 1
+    rounding = torch.where(additions > 0, 2.0 * UNIT * additions * sizes.sum(0), 0.0)
+    own = torch.stack([value.radius() for value in values]).sum(0)
+    return flat_or_none((own + rounding) * (1.0 + MARGIN))
 
 
 def _gather_by_source(terms: Sequence[Term]) -> list[Term]:

@@ -3,7 +3,8 @@
 Weights are often prepared inside the graph (batch norm folded by an exporter, weight normalisation). They are
 computed here in float64; `radius` keeps, entry by entry, how far the result can be from real arithmetic, so
 that certified norms can add it. An operation without a formula yields an infinite radius: harmless in a bias,
-refused in a weight. Standard model of floating point, u = 2^-53 (Higham, Accuracy and Stability, ch. 3).
+refused in a weight. Standard model of floating point, u = 2^-53 (Higham, Accuracy and Stability, ch. 3), with the
+term for underflow: a product of two numbers that are not 0 is off by 2^-1074 as well.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import torch
 from torch import Tensor
 
 from app.lipschitz.network.values import Constant
+from app.lipschitz.operators.folding import pattern, without_false_zeros
+from app.lipschitz.operators.rounding import TINY
 
 UNIT = 2.0**-53
 SLACK = 1.0 + 2.0**-40
@@ -36,16 +39,40 @@ def radius(constant: Constant) -> Tensor:
     return torch.zeros_like(constant.value) if constant.radius is None else constant.radius
 
 
-def _rounded(value: Tensor, propagated: Tensor, *operands: Constant) -> Constant:
-    total = SLACK * (propagated + UNIT * value.abs())
+def without_doubtful_zeros(constant: Constant) -> Constant:
+    """The constant with the smallest number in place of a 0 that may be none: then a stored zero is one for certain."""
+    if constant.radius is None or not constant.value.is_floating_point():
+        return constant
+    value = without_false_zeros(constant.value, (constant.radius > 0.0).to(constant.value.dtype))
+    return Constant(value, constant.radius + TINY * pattern(constant.radius), constant.parameters)
+
+
+def _rounded(value: Tensor, propagated: Tensor, *operands: Constant, underflow: Tensor | float = 0.0) -> Constant:
+    """`underflow` counts the products that may have underflowed, entry by entry."""
+    total = SLACK * (propagated + UNIT * value.abs()) + 4.0 * TINY * underflow
     return Constant(value, total, sum(operand.parameters for operand in operands))
+
+
+def _may_vanish(*factors: Tensor) -> Tensor:
+    """1 where all factors of a product may differ from 0."""
+    first, *others = (pattern(factor) for factor in factors)
+    for other in others:
+        first = first * other
+    return first
+
+
+def _reach(constant: Constant) -> Tensor:
+    """At least the magnitude of the number meant; above 0 wherever that may be."""
+    return constant.value.abs() + radius(constant)
 
 
 def add(a: Constant, b: Constant, alpha: float = 1.0) -> Constant:
     """a + alpha b."""
     value = a.value + alpha * b.value
-    inner = 0.0 if abs(alpha) == 1.0 else UNIT * (alpha * b.value).abs()
-    return _rounded(value, radius(a) + abs(alpha) * radius(b) + inner, a, b)
+    scaled = abs(alpha) != 1.0
+    inner = UNIT * (alpha * b.value).abs() if scaled else 0.0
+    lost = pattern(_reach(b)) if scaled else 0.0
+    return _rounded(value, radius(a) + abs(alpha) * radius(b) + inner, a, b, underflow=lost)
 
 
 def subtract(a: Constant, b: Constant, alpha: float = 1.0) -> Constant:
@@ -56,15 +83,16 @@ def subtract(a: Constant, b: Constant, alpha: float = 1.0) -> Constant:
 def multiply(a: Constant, b: Constant) -> Constant:
     """a b, entry by entry."""
     propagated = a.value.abs() * radius(b) + b.value.abs() * radius(a) + radius(a) * radius(b)
-    return _rounded(a.value * b.value, propagated, a, b)
+    return _rounded(a.value * b.value, propagated, a, b, underflow=_may_vanish(_reach(a), _reach(b)))
 
 
 def divide(a: Constant, b: Constant) -> Constant:
     """a / b, entry by entry; the radius is infinite where b's enclosure holds zero."""
     value = a.value / b.value
-    below = b.value.abs() - radius(b)
+    below = b.value.abs() / SLACK - radius(b) * SLACK
     propagated = (radius(a) + value.abs() * radius(b)) / below
-    return _rounded(value, torch.where(below > 0, propagated, torch.inf), a, b)
+    lost = pattern(_reach(a)) * torch.where(below > 0, 1.0 + 1.0 / below, 1.0)
+    return _rounded(value, torch.where(below > 0, propagated, torch.inf), a, b, underflow=lost)
 
 
 def square_root(a: Constant) -> Constant:
@@ -100,7 +128,7 @@ def matrix_product(a: Constant, b: Constant) -> Constant:
     gamma = k * UNIT / (1 - k * UNIT)
     spread = a.value.abs() + radius(a)
     propagated = gamma * (spread @ (b.value.abs() + radius(b))) + spread @ radius(b) + radius(a) @ b.value.abs()
-    return _rounded(a.value @ b.value, propagated, a, b)
+    return _rounded(a.value @ b.value, propagated, a, b, underflow=pattern(_reach(a)) @ pattern(_reach(b)))
 
 
 def total(a: Constant, dim: list[int] | None, keepdim: bool = False) -> Constant:

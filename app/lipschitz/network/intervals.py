@@ -2,13 +2,15 @@
 
 An affine map is bounded by centre and radius: |A x - A c| <= |A| r entry by entry. For a ball read by a first
 layer the radius of an entry is R times the dual norm of its row. What floating point can lose is covered by
-an allowance relative to |A| |x| + max|b|, MARGIN plus the rounding of the product itself: the margin stands
-for the folding of weights and biases, whose terms may cancel in single entries.
+an allowance relative to |A| |x|, MARGIN plus the rounding of the product itself, by the operator's `error`, by the
+radius of the bias, and by an absolute one for underflow. An entry that varies never gets an interval without length:
+weights and slopes of entries that cannot vary are left out elsewhere.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import singledispatch
 
@@ -28,13 +30,19 @@ from app.lipschitz.network.nodes import (
     Product,
 )
 from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.composite import Composed
+from app.lipschitz.operators.composite import Composed, Stack, Sum
 from app.lipschitz.operators.convolution import Convolution
 from app.lipschitz.operators.dense import Dense
+from app.lipschitz.operators.dense_norm import normalised
 from app.lipschitz.operators.gather import Gather
 from app.lipschitz.operators.norm import Norm
 from app.lipschitz.operators.reshape import Reshape
-from app.lipschitz.operators.rounding import gamma
+from app.lipschitz.operators.rounding import TINY, gamma
+from app.lipschitz.operators.scaling import raised
+from app.lipschitz.operators.support import reached
+
+UNDERFLOWN = 2.0**-500
+"""More than underflow takes from the root of a sum of squares of entries of at most 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,16 +105,14 @@ def enclose(node: Node, *sources: Interval) -> Interval:
 @enclose.register
 def _(node: Affine, *sources: Interval) -> Interval:
     images = [image(term.operator, source) for term, source in zip(node.terms, sources, strict=True)]
-    lower = torch.stack([end.lower for end in images]).sum(0)
-    upper = torch.stack([end.upper for end in images]).sum(0)
-    return _shifted(lower, upper, node.bias, len(images))
+    return _shifted(_total(images), node.bias, node.bias_radius)
 
 
 @enclose.register
 def _(node: Concat, *sources: Interval) -> Interval:
     images = [image(term.operator, source) for term, source in zip(node.terms, sources, strict=True)]
-    lower, upper = torch.cat([end.lower for end in images]), torch.cat([end.upper for end in images])
-    return _shifted(lower, upper, node.bias, 1)
+    joined = Interval(torch.cat([end.lower for end in images]), torch.cat([end.upper for end in images]))
+    return _shifted(joined, node.bias, node.bias_radius)
 
 
 @enclose.register
@@ -134,6 +140,7 @@ def _(node: MatrixProduct, *sources: Interval) -> Interval:
     center = (a @ b).flatten()
     spread = (a.abs() @ s + r @ (b.abs() + s)).flatten()
     allowance = (MARGIN + 2 * gamma(node.sizes[2])) * ((a.abs() + r) @ (b.abs() + s)).flatten()
+    allowance = allowance + 8 * (node.sizes[2] + 2) * TINY
     lower, upper = widened(center - spread, center + spread, allowance)
     if not node.stochastic:
         return Interval(lower, upper)
@@ -159,29 +166,46 @@ def _radius(interval: Interval) -> Tensor:
     return torch.maximum(interval.upper - middle, middle - interval.lower)
 
 
-def _shifted(lower: Tensor, upper: Tensor, bias: Tensor | None, terms: int) -> Interval:
-    if bias is None and terms == 1:
-        return Interval(lower, upper)
-    shift = torch.zeros_like(lower) if bias is None else bias
-    allowance = MARGIN * (magnitude((lower, upper)) + shift.abs().max())
-    return Interval(*widened(lower + shift, upper + shift, allowance))
+def _total(parts: Sequence[Interval]) -> Interval:
+    """The sum of the parts: each addition rounds by a share of the partial sums' sizes."""
+    if len(parts) == 1:
+        return Interval(parts[0].lower, parts[0].upper)
+    lower = torch.stack([part.lower for part in parts]).sum(0)
+    upper = torch.stack([part.upper for part in parts]).sum(0)
+    size = torch.stack([torch.where(torch.isfinite(part.magnitude), part.magnitude, 0.0) for part in parts]).sum(0)
+    return Interval(*widened(lower, upper, MARGIN * size))
+
+
+def _shifted(x: Interval, bias: Tensor | None, bias_radius: Tensor | None) -> Interval:
+    """x + b for every b within the radius of the bias."""
+    if bias is None and bias_radius is None:
+        return x
+    shift = torch.zeros_like(x.lower) if bias is None else bias
+    sizes = torch.maximum(*(torch.where(torch.isfinite(end), end, 0.0).abs() for end in (x.lower, x.upper)))
+    allowance = MARGIN * (sizes + shift.abs()) + (0.0 if bias_radius is None else bias_radius)
+    return Interval(*widened(x.lower + shift, x.upper + shift, allowance))
 
 
 @singledispatch
 def image(operator: LinearOperator, x: Interval) -> Interval:
-    """Enclosure of {A x}, flat vectors."""
+    """Enclosure of {A x}, flat vectors; an entry keeps one value only where A certainly has zeros for all that varies.
+
+    Sizes that underflow count as `TINY` a product, and what is unbounded or varies is told from the operator's
+    pattern: sizes may vanish where the exact ones do not.
+    """
     finite = torch.isfinite(x.lower) & torch.isfinite(x.upper)
     center = torch.where(finite, _middle(x), 0.0)
     radius = torch.where(finite, _radius(x), 0.0)
-    rows = torch.stack([radius, center.abs() + radius, (~finite).to(torch.float64)])
-    spread, size, unbounded = operator.majorant().mv(rows)
+    spread, size = operator.majorant().mv(torch.stack([radius, center.abs() + radius]))
     lost = MARGIN + 2 * gamma(operator.depth + 2)
     if x.ball is not None:
         spread = torch.minimum(spread, x.ball.radius * row_norms(operator, x.ball.p) * (1 + lost))
-    middle = operator.mv(center[None])[0]
-    allowance = lost * size + operator.error * float((center.abs() + radius).max())
-    reach = torch.where(unbounded > 0, math.inf, spread + allowance)
-    return Interval(*widened(middle, middle, reach))
+    (middle,) = operator.mv(center[None])
+    largest = float((center.abs() + radius).max()) if operator.in_size else 0.0
+    rounding = lost * size + operator.error * largest + 4 * (operator.depth + 2) * TINY
+    reads = reached(operator, torch.ones_like(finite))
+    reach = torch.where(reads, spread + rounding, 0.0)
+    return Interval(*widened(middle, middle, torch.where(reached(operator, ~finite), math.inf, reach)))
 
 
 @image.register
@@ -196,28 +220,37 @@ def _(operator: Gather, x: Interval) -> Interval:
     return Interval(*operator.mv(ends))
 
 
+@image.register
+def _(operator: Composed, x: Interval) -> Interval:
+    """Part by part: |A B| r <= |A| |B| r is what the majorant of the product gives, too."""
+    for part in reversed(operator.parts):
+        x = image(part, x)
+    return x
+
+
+@image.register
+def _(operator: Sum, x: Interval) -> Interval:
+    return _total([image(part, x) for part in operator.parts])
+
+
+@image.register
+def _(operator: Stack, x: Interval) -> Interval:
+    images = [image(part, x) for part in operator.parts]
+    return Interval(torch.cat([end.lower for end in images]), torch.cat([end.upper for end in images]))
+
+
 @singledispatch
 def row_norms(operator: LinearOperator, p: Norm) -> Tensor:  # noqa: ARG001 - the sum bounds all of them
     """Upper bounds, to rounding, of every row's norm dual to p: how far A x moves over the unit ball."""
-    return _row_sums(operator.majorant())
-
-
-def _row_sums(operator: LinearOperator) -> Tensor:
     ones = torch.ones(1, operator.in_size, dtype=torch.float64, device=operator.device)
-    return operator.mv(ones)[0]
-
-
-@row_norms.register
-def _(operator: Composed, p: Norm) -> Tensor:
-    """Reshapes leave rows alone."""
-    parts = [part for part in operator.parts if not isinstance(part, Reshape)]
-    return row_norms(parts[0], p) if len(parts) == 1 else _row_sums(operator.majorant())
+    return operator.majorant().mv(ones)[0]
 
 
 @row_norms.register
 def _(operator: Dense, p: Norm) -> Tensor:
     dual = {"1": math.inf, "2": 2.0, "inf": 1.0}[p]
-    rows: Tensor = torch.linalg.vector_norm(operator.matrix, dual, dim=-1)
+    matrix, exponent = normalised(operator.matrix)
+    rows: Tensor = raised(torch.linalg.vector_norm(matrix, dual, dim=-1) + UNDERFLOWN, exponent)
     if rows.ndim == 2:
         rows = rows.reshape(rows.shape[0], *[1] * (len(operator.out_shape) - 2), rows.shape[1])
     return rows.expand(operator.out_shape).reshape(-1)
@@ -226,5 +259,7 @@ def _(operator: Dense, p: Norm) -> Tensor:
 @row_norms.register
 def _(operator: Convolution, p: Norm) -> Tensor:
     if p != "2":
-        return _row_sums(operator.majorant())
-    return _row_sums(replace(operator, kernel=operator.kernel.square(), error=0.0)).sqrt()
+        return row_norms.dispatch(LinearOperator)(operator, p)
+    kernel, exponent = normalised(operator.kernel)
+    squares = row_norms.dispatch(LinearOperator)(replace(operator, kernel=kernel.square(), error=0.0), "1")
+    return raised(squares.sqrt() + UNDERFLOWN, exponent)

@@ -76,12 +76,16 @@ class Term:
 
 @dataclass(frozen=True, eq=False)
 class Affine(Node):
-    """`sum_j A_j s_j + bias`: one fused affine region; several terms where branches are added."""
+    """`sum_j A_j s_j + bias`: one fused affine region; several terms where branches are added.
+
+    `bias_radius` bounds, entry by entry, the distance of the bias to the one in real arithmetic; None: exact.
+    """
 
     terms: tuple[Term, ...]
     bias: Tensor | None
     parameters: int
     kind: Kind
+    bias_radius: Tensor | None = None
 
     @property
     def sources(self) -> tuple[Node, ...]:
@@ -99,11 +103,12 @@ class Affine(Node):
 
 @dataclass(frozen=True, eq=False)
 class Concat(Node):
-    """Blocks of different sources laid end to end: `(A_1 s_1, ..., A_m s_m) + bias`."""
+    """Blocks of different sources laid end to end: `(A_1 s_1, ..., A_m s_m) + bias`, `bias_radius` as above."""
 
     terms: tuple[Term, ...]
     bias: Tensor | None
     parameters: int
+    bias_radius: Tensor | None = None
 
     @property
     def sources(self) -> tuple[Node, ...]:

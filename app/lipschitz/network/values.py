@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -9,9 +10,13 @@ import torch
 from torch import Tensor
 
 from app.lipschitz.artifact.captured import Origin
+from app.lipschitz.network.ends import MARGIN, widened
+from app.lipschitz.network.intervals import Interval, image
 from app.lipschitz.network.nodes import Node
 from app.lipschitz.operators import algebra
 from app.lipschitz.operators.base import LinearOperator, Shape
+from app.lipschitz.operators.reshape import Reshape
+from app.lipschitz.operators.rounding import UNIT
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +45,8 @@ class Constant:
 class Linear:
     """`operator @ source + bias`, not yet emitted as a node, so that later affine steps can fuse with it.
 
-    `bias` is a flat vector, None for zero. `origins` names the layers fused so far.
+    `bias` is a flat vector, None for zero, and `bias_radius` bounds, entry by entry, its distance to the bias in real
+    arithmetic, None where it is exact. `origins` names the layers fused so far.
     """
 
     source: Node
@@ -48,6 +54,7 @@ class Linear:
     bias: Tensor | None = None
     origins: tuple[Origin, ...] = ()
     parameters: int = 0
+    bias_radius: Tensor | None = None
 
     @property
     def shape(self) -> Shape:
@@ -60,19 +67,55 @@ class Linear:
             return torch.zeros(self.shape, dtype=torch.float64)
         return self.bias.reshape(self.shape)
 
-    def then(self, operator: LinearOperator, offset: Tensor, origin: Origin | None, parameters: int = 0) -> Linear:
-        """The value after one more affine step whose linear part is `operator`; `offset` is the new bias."""
+    def radius(self) -> Tensor:
+        """The bias's radius as a flat vector, zeros when it is exact."""
+        if self.bias_radius is None:
+            return torch.zeros(self.operator.out_size, dtype=torch.float64)
+        return self.bias_radius
+
+    def then(
+        self,
+        operator: LinearOperator,
+        offset: Tensor,
+        origin: Origin | None,
+        parameters: int = 0,
+        added: Constant | None = None,
+    ) -> Linear:
+        """The value after one more affine step x -> `operator` x + `added`; `offset` is the new bias, as computed."""
         return replace(
             self,
             operator=algebra.compose(operator, self.operator),
             bias=flat_or_none(offset),
             origins=self.origins if origin is None else merge_origins(self.origins, (origin,)),
             parameters=self.parameters + parameters,
+            bias_radius=_distance(offset, self._moved(operator), added),
         )
 
-    def shifted(self, offset: Tensor, parameters: int = 0) -> Linear:
-        """The same linear part with `offset` as the bias."""
-        return replace(self, bias=flat_or_none(offset), parameters=self.parameters + parameters)
+    def shifted(self, offset: Tensor, added: Constant, parameters: int = 0) -> Linear:
+        """The value plus `added`; `offset` is the new bias, as computed."""
+        return self.then(Reshape(self.shape, self.shape), offset, None, parameters, added)
+
+    def _moved(self, operator: LinearOperator) -> Interval | None:
+        """What the operator makes of the bias in real arithmetic; None for nothing."""
+        if self.bias is None and self.bias_radius is None:
+            return None
+        bias, radius = self.offset().reshape(-1), self.radius()
+        return image(operator, Interval(*widened(bias, bias, radius * (1.0 + MARGIN))))
+
+
+def _distance(offset: Tensor, moved: Interval | None, added: Constant | None) -> Tensor | None:
+    """How far a computed bias may be from an enclosed one plus a constant, `(n,)`; None where it is exact."""
+    flat = offset.reshape(-1)
+    zeros = torch.zeros_like(flat)
+    constant = zeros if added is None else added.value.to(flat.dtype).expand(offset.shape).reshape(-1)
+    radius = None if added is None else added.radius
+    spread = zeros if radius is None else radius.expand(offset.shape).reshape(-1)
+    low, high = (zeros, zeros) if moved is None else (moved.lower, moved.upper)
+    sizes = torch.maximum(low.abs(), high.abs()) + spread
+    rounding = torch.where(sizes > 0.0, 8.0 * UNIT * (sizes + constant.abs()), 0.0)
+    away = torch.maximum(high + constant - flat, flat - low - constant) + spread + rounding
+    away = torch.nan_to_num(away, nan=math.inf, posinf=math.inf).clamp(min=0.0)
+    return away if bool(away.any()) else None
 
 
 Value = Constant | Linear

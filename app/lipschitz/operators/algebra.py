@@ -18,7 +18,8 @@ from app.lipschitz.operators.composite import Composed, Stack, Sum
 from app.lipschitz.operators.convolution import Convolution
 from app.lipschitz.operators.dense import Dense
 from app.lipschitz.operators.diagonal import Diagonal
-from app.lipschitz.operators.fusion import fuse, is_finite, is_identity
+from app.lipschitz.operators.folding import kept, pattern
+from app.lipschitz.operators.fusion import fuse, is_identity
 from app.lipschitz.operators.gather import Gather
 from app.lipschitz.operators.reshape import Reshape
 from app.lipschitz.operators.rounding import UNIT, up_add, up_mul, up_sum
@@ -160,11 +161,16 @@ def _added_error(a: LinearOperator, b: LinearOperator) -> float:
     return up_sum([a.error, b.error, up_mul(2.0 * UNIT, sizes)])
 
 
+def _added(a: Tensor, b: Tensor, *, exact: bool) -> Tensor | None:
+    """The sum without false zeros: two exact numbers add up to 0 in floating point only if they cancel exactly."""
+    return kept(a + b, lambda: torch.zeros_like(a) if exact else pattern(a) + pattern(b))
+
+
 def _add_dense(a: Dense, b: Dense) -> LinearOperator | None:
     if (a.in_shape, a.out_shape, a.matrix.shape) != (b.in_shape, b.out_shape, b.matrix.shape):
         return None
-    matrix = a.matrix + b.matrix
-    return replace(a, matrix=matrix, error=_added_error(a, b)) if is_finite(matrix) else None
+    matrix = _added(a.matrix, b.matrix, exact=not (a.error or b.error))
+    return None if matrix is None else replace(a, matrix=matrix, error=_added_error(a, b))
 
 
 def _add_convolutions(a: Convolution, b: Convolution) -> LinearOperator | None:
@@ -173,8 +179,8 @@ def _add_convolutions(a: Convolution, b: Convolution) -> LinearOperator | None:
 
     if settings(a) != settings(b):
         return None
-    kernel = a.kernel + b.kernel
-    return replace(a, kernel=kernel, error=_added_error(a, b)) if is_finite(kernel) else None
+    kernel = _added(a.kernel, b.kernel, exact=not (a.error or b.error))
+    return None if kernel is None else replace(a, kernel=kernel, error=_added_error(a, b))
 
 
 _ADDITION: dict[type, Callable[[Any, Any], LinearOperator | None]] = {

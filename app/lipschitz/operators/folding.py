@@ -1,6 +1,13 @@
-"""What folding one operator into another needs: where a diagonal varies, and what rounding costs."""
+"""What folding one operator into another needs: where a diagonal varies, and what rounding costs.
+
+Two things are kept by every fold. A stored zero is a zero of the exact operator: where rounding or underflow left a 0
+that the factors' patterns do not explain, the smallest number takes its place (`error` covers the difference). And a
+fold of which underflow leaves next to nothing is given up: its factors stay apart, and norms are products of theirs.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -8,6 +15,9 @@ from torch import Tensor
 from app.lipschitz.operators.base import LinearOperator, Shape
 from app.lipschitz.operators.diagonal import Diagonal
 from app.lipschitz.operators.rounding import TINY, gamma, up_mul, up_sum
+
+LEAST = 2.0**-1000
+"""Largest entry of a fold that is kept: underflow then loses less than rounding does."""
 
 
 def is_scalar(diagonal: Diagonal) -> bool:
@@ -45,6 +55,30 @@ def roundings(diagonal: Diagonal, weight: Tensor) -> int:
     exact = bool(((mantissa == 0.5) | (mantissa == 0.0)).all())
     smallest = _smallest(factors) * _smallest(weight)
     return 0 if exact and smallest > 1e-300 else 1
+
+
+def pattern(weight: Tensor) -> Tensor:
+    """1 where an entry is not zero."""
+    return (weight != 0.0).to(weight.dtype)
+
+
+def kept(product: Tensor, patterns: Callable[[], Tensor]) -> Tensor | None:
+    """The weights of a fold without false zeros; None where they overflowed or underflow left next to nothing.
+
+    `patterns` gives the same product of the factors' patterns: above 0 wherever the exact entry may not be 0.
+    """
+    if not bool(torch.isfinite(product).all()):
+        return None
+    zero = product == 0.0
+    if bool(zero.any()):
+        product = without_false_zeros(product, patterns())
+    largest = float(product.abs().max()) if product.numel() else 0.0
+    return None if 0.0 < largest < LEAST else product
+
+
+def without_false_zeros(weight: Tensor, patterns: Tensor) -> Tensor:
+    """The smallest number in place of every 0 where the pattern is above 0."""
+    return torch.where((weight == 0.0) & (patterns > 0.5), TINY, weight)
 
 
 def _smallest(weight: Tensor) -> float:

@@ -19,7 +19,15 @@ from app.lipschitz.operators.composite import Adjoint
 from app.lipschitz.operators.convolution import Convolution
 from app.lipschitz.operators.dense import Dense
 from app.lipschitz.operators.diagonal import Diagonal
-from app.lipschitz.operators.folding import along_channels, along_last, folded_error, is_scalar, roundings
+from app.lipschitz.operators.folding import (
+    along_channels,
+    along_last,
+    folded_error,
+    is_scalar,
+    kept,
+    pattern,
+    roundings,
+)
 from app.lipschitz.operators.gather import Gather
 
 Parts = Sequence[LinearOperator]
@@ -37,11 +45,6 @@ def is_identity(gather: Gather) -> bool:
     return gather.in_size == gather.out_size and torch.equal(gather.index, positions)
 
 
-def is_finite(weight: Tensor) -> bool:
-    """No entry overflowed; a fold that did is given up and the parts stay apart."""
-    return bool(torch.isfinite(weight).all())
-
-
 def _gather_gather(outer: Gather, inner: Gather) -> Parts:
     read = inner.index[outer.index.clamp(min=0)] if inner.out_size else outer.index
     index = torch.where(outer.index >= 0, read, -1)
@@ -55,8 +58,8 @@ def _dense_dense(outer: Dense, inner: Dense) -> Parts | None:
         return None
     if a.shape[0] * b.shape[1] > a.numel() + b.numel():
         return None
-    matrix = a @ b
-    if not is_finite(matrix):
+    matrix = kept(a @ b, lambda: pattern(a) @ pattern(b))
+    if matrix is None:
         return None
     error = folded_error(a.shape[1], outer, inner)
     out_shape = (*inner.in_shape[:-1], a.shape[0])
@@ -74,8 +77,8 @@ def _dense_diagonal(outer: Dense, inner: Diagonal) -> Parts | None:
 
 
 def _rescaled_matrix(dense: Dense, weight: Tensor, diagonal: Diagonal) -> Parts | None:
-    matrix = dense.matrix * weight
-    if not is_finite(matrix):
+    matrix = kept(dense.matrix * weight, lambda: pattern(dense.matrix) * pattern(weight))
+    if matrix is None:
         return None
     return [replace(dense, matrix=matrix, error=folded_error(roundings(diagonal, dense.matrix), diagonal, dense))]
 
@@ -95,8 +98,9 @@ def _convolution_diagonal(outer: Convolution, inner: Diagonal) -> Parts | None:
 
 
 def _rescaled_kernel(conv: Convolution, weight: Tensor, diagonal: Diagonal) -> Parts | None:
-    kernel = conv.kernel * weight.reshape(*weight.shape, *(1 for _ in conv.taps))
-    if not is_finite(kernel):
+    factor = weight.reshape(*weight.shape, *(1 for _ in conv.taps))
+    kernel = kept(conv.kernel * factor, lambda: pattern(conv.kernel) * pattern(factor))
+    if kernel is None:
         return None
     return [replace(conv, kernel=kernel, error=folded_error(roundings(diagonal, conv.kernel), diagonal, conv))]
 
@@ -111,14 +115,15 @@ def _convolution_convolution(outer: Convolution, inner: Convolution) -> Parts | 
     if outer.in_shape != inner.out_shape or outer.groups > 1 or inner.groups > 1:
         return None
     if _is_pointwise(outer):
-        kernel = torch.einsum("om,mc...->oc...", outer.kernel.flatten(1), inner.kernel)
-        shaped = inner
+        shaped, combined = inner, "om,mc...->oc..."
+        a, b = outer.kernel.flatten(1), inner.kernel
     elif _is_pointwise(inner):
-        kernel = torch.einsum("om...,mc->oc...", outer.kernel, inner.kernel.flatten(1))
-        shaped = outer
+        shaped, combined = outer, "om...,mc->oc..."
+        a, b = outer.kernel, inner.kernel.flatten(1)
     else:
         return None
-    if kernel.numel() > outer.kernel.numel() + inner.kernel.numel() or not is_finite(kernel):
+    kernel = kept(torch.einsum(combined, a, b), lambda: torch.einsum(combined, pattern(a), pattern(b)))
+    if kernel is None or kernel.numel() > outer.kernel.numel() + inner.kernel.numel():
         return None
     error = folded_error(outer.kernel.shape[1], outer, inner)
     fused = replace(shaped, kernel=kernel, error=error, in_shape=inner.in_shape, out_shape=outer.out_shape)
@@ -128,12 +133,13 @@ def _convolution_convolution(outer: Convolution, inner: Convolution) -> Parts | 
 def _diagonal_diagonal(outer: Diagonal, inner: Diagonal) -> Parts | None:
     if outer.in_shape != inner.out_shape and not (is_scalar(outer) or is_scalar(inner)):
         return None
-    kept, other = (inner, outer) if is_scalar(outer) else (outer, inner)
-    weight = kept.weight * (other.weight.reshape(()) if is_scalar(other) else other.weight)
-    if not is_finite(weight):
+    shaped, other = (inner, outer) if is_scalar(outer) else (outer, inner)
+    factor = other.weight.reshape(()) if is_scalar(other) else other.weight
+    weight = kept(shaped.weight * factor, lambda: pattern(shaped.weight) * pattern(factor))
+    if weight is None:
         return None
     terms = min(roundings(outer, inner.weight), roundings(inner, outer.weight))
-    return [replace(kept, weight=weight, error=folded_error(terms, outer, inner))]
+    return [replace(shaped, weight=weight, error=folded_error(terms, outer, inner))]
 
 
 def _transposed_rule(outer: LinearOperator, inner: LinearOperator) -> Parts | None:

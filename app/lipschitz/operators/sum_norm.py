@@ -14,6 +14,9 @@ from app.lipschitz.operators.dense_norm import Bracket
 from app.lipschitz.operators.materialise import affordable, explicit_matrix, moderate
 from app.lipschitz.operators.rounding import gamma, up_add, up_mul, widened
 
+UNDERFLOW = 2.0**-500
+"""More than underflow takes from the sums of a `moderate` composite, relative to the product of its parts' sums."""
+
 
 def sum_bracket(operator: LinearOperator, deadline: Deadline = NEVER) -> Bracket:
     """Bracket of ||A||_inf of the exact operator; call with the adjoint for ||A||_1.
@@ -25,10 +28,11 @@ def sum_bracket(operator: LinearOperator, deadline: Deadline = NEVER) -> Bracket
     bound = operator.absolute_sums()[1]
     ones = torch.ones(1, operator.in_size, dtype=torch.float64, device=operator.device)
     sums = operator.majorant().mv(ones).squeeze(0)
-    regular = moderate(operator)
-    upper = min(bound, widened(float(sums.max()), operator.depth)) if regular else bound
+    regular, composite = moderate(operator), len(leaves(operator)) > 1
+    vanished = up_mul(UNDERFLOW, bound) if composite else 0.0
+    upper = min(bound, up_add(widened(float(sums.max()), operator.depth), vanished)) if regular else bound
     lost = up_mul(gamma(operator.depth + 1), bound)
-    if len(leaves(operator)) > 1 and regular and affordable(operator):
+    if composite and regular and affordable(operator):
         with suppress(OutOfTime):
             sums = explicit_matrix(operator, deadline).abs().sum(1)
             upper = min(upper, up_add(widened(float(sums.max()), operator.in_size), lost))

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from app.lipschitz.domain import Domain, WholeSpace
-from app.lipschitz.network.ends import MARGIN
+from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.network.intervals import of_domain
+from app.lipschitz.operators.rounding import TINY
 from app.lipschitz.phases.integers import ExactModel, Integers, conflict, whole
 from app.lipschitz.phases.model import Model
 from app.lipschitz.phases.node import Face
@@ -73,7 +74,9 @@ def slack(model: Model) -> list[Tensor]:
     """How far computed biases may move each pre-activation, layer by layer; zero where all biases are stored ones."""
     moved, found = torch.zeros(model.size, dtype=torch.float64), []
     for layer in model.layers:
-        own = 0.0 if model.exact_biases else MARGIN * float(layer.bias.abs().max())
-        found.append((layer.weight.abs() @ moved + own) * (1.0 + 2.0**-30))
+        underflow = TINY * layer.weight.shape[1] if bool(moved.any()) else 0.0
+        found.append((layer.weight.abs() @ moved + layer.bias_radius + underflow) * (1.0 + 2.0**-30))
         moved = torch.cat([moved, layer.pieces.slopes.abs().amax(1) * found[-1]])
+    if not all(bool(torch.isfinite(one).all()) for one in found):
+        raise MethodSkipped("biases computed in floating point are off by more than float64 holds")
     return found

@@ -22,17 +22,20 @@ from app.lipschitz.operators.gather import Gather
 from app.lipschitz.operators.reshape import Reshape
 from app.lipschitz.phases.pieces import Pieces, identity, pieces_of
 
-MOVES = frozenset({"Concat", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Identity", "view"})
 MOST_NEURONS = 2048
 MOST_ENTRIES = 2**22
 
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """z = phi(W xi + b) for the `W.shape[1]` values before it; `W` is `(n, n_0 + ... + n_(k-1))`."""
+    """z = phi(W xi + b) for the `W.shape[1]` values before it; `W` is `(n, n_0 + ... + n_(k-1))`.
+
+    The exact b lies within `bias_radius`, `(n,)`: 0 but where biases were computed in floating point.
+    """
 
     weight: Tensor
     bias: Tensor
+    bias_radius: Tensor
     pieces: Pieces
 
     @property
@@ -43,11 +46,10 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """All layers, the output last. `exact_biases`: none was computed in floating point."""
+    """All layers, the output last."""
 
     size: int
     layers: tuple[Layer, ...]
-    exact_biases: bool
 
     @property
     def ends(self) -> list[int]:
@@ -74,7 +76,7 @@ def in_blocks(model: Model, most: int) -> Model:
         for rows in torch.arange(layer.size).split(most):
             weight = pad(layer.weight[rows], (0, int(rows[0])))
             pieces = Pieces(table.kinks[rows], table.slopes[rows], table.intercepts[rows])
-            layers.append(Layer(weight, layer.bias[rows], pieces))
+            layers.append(Layer(weight, layer.bias[rows], layer.bias_radius[rows], pieces))
     return replace(model, layers=(*layers, model.layers[-1]))
 
 
@@ -90,7 +92,7 @@ def stacked(network: Network) -> Model:
             layers.append(_layer(node, columns, width))
             columns[node] = range(width, width + node.size)
             width += node.size
-    return Model(network.input.size, tuple(layers), all(_stored_bias(node) for node in network.nodes))
+    return Model(network.input.size, tuple(layers))
 
 
 def _require_small(width: int, node: Node) -> None:
@@ -107,13 +109,13 @@ def _layer(node: Node, columns: dict[Node, range], width: int) -> Layer:
     return Layer(*_rows(node.source, columns, width), pieces)
 
 
-def _rows(node: Node, columns: dict[Node, range], width: int) -> tuple[Tensor, Tensor]:
-    """A node as an affine map of all values so far."""
+def _rows(node: Node, columns: dict[Node, range], width: int) -> tuple[Tensor, Tensor, Tensor]:
+    """A node as an affine map of all values so far: matrix, bias and the bias's radius."""
     weight = torch.zeros(node.size, width, dtype=torch.float64)
-    bias = torch.zeros(node.size, dtype=torch.float64)
+    zeros = torch.zeros(node.size, dtype=torch.float64)
     if node in columns:
         weight[:, columns[node].start : columns[node].stop] = torch.eye(node.size, dtype=torch.float64)
-        return weight, bias
+        return weight, zeros, zeros
     if not isinstance(node, Affine | Concat):
         raise MethodSkipped(f"{_place(node)} is neither affine nor an elementwise activation")
     start = 0
@@ -122,7 +124,8 @@ def _rows(node: Node, columns: dict[Node, range], width: int) -> tuple[Tensor, T
         place = columns[term.source]
         weight[rows, place.start : place.stop] += _stored(term.operator, node)
         start += term.operator.out_size if isinstance(node, Concat) else 0
-    return weight, bias if node.bias is None else node.bias.cpu()
+    bias, radius = (zeros if part is None else part.cpu() for part in (node.bias, node.bias_radius))
+    return weight, bias, radius
 
 
 def _stored(operator: LinearOperator, node: Node) -> Tensor:
@@ -139,14 +142,6 @@ def _stored(operator: LinearOperator, node: Node) -> Tensor:
 def _moves(operator: LinearOperator) -> bool:
     """Only moves entries, each to one place at most: a product with it rounds nothing."""
     return isinstance(operator, Reshape) or (isinstance(operator, Gather) and operator.multiplicity[1] <= 1)
-
-
-def _stored_bias(node: Node) -> bool:
-    """One operator, or one and a sum after it: nothing was multiplied into the bias."""
-    if not isinstance(node, Affine | Concat) or node.bias is None:
-        return True
-    ops = [origin.op for origin in node.origins if origin.op not in MOVES]
-    return len(ops) <= 1 or ops[1:] == ["Add"]
 
 
 def _place(node: Node) -> str:

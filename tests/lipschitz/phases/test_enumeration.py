@@ -128,7 +128,9 @@ def test_errors_of_sums_that_cancel_cover_their_rounding() -> None:
     bias = -(weight @ values)[:, 2]
     none = torch.zeros(1, 0)
     cells = Cells(Polygons(none, none, none, none), none, values[None], torch.zeros(1, 50, 3).double(), none)
-    found, errors = preactivations(cells, Layer(weight, bias, identity(20)), torch.zeros(20).double())
+    found, errors = preactivations(
+        cells, Layer(weight, bias, torch.zeros_like(bias), identity(20)), torch.zeros(20).double()
+    )
     assert float(found[0, :, 2].abs().max()) < 1e-13
     for i in range(20):
         products = (Fraction(w) * Fraction(v) for w, v in zip(weight[i].tolist(), values[:, 2].tolist(), strict=True))

@@ -30,9 +30,9 @@ from app.lipschitz.operators.gather import Gather
 from app.lipschitz.operators.reshape import Reshape
 
 
-def apply(call: Call, value: Linear, operator: LinearOperator) -> Linear:
-    """`operator` after `value`; one run of the call on the bias so far gives the new bias."""
-    return value.then(operator, call.run(Linear.offset), call.origin, parameters(call))
+def apply(call: Call, value: Linear, operator: LinearOperator, added: Constant | None = None) -> Linear:
+    """`operator` after `value`, plus `added`; one run of the call on the bias so far gives the new bias."""
+    return value.then(operator, call.run(Linear.offset), call.origin, parameters(call), added)
 
 
 def parameters(call: Call) -> int:
@@ -56,13 +56,15 @@ def product_with_bias(builder: Builder, call: Call) -> Linear:
     bias, left, right = list(call.arguments.values())[:3]
     if isinstance(bias, Linear):
         raise UnsupportedOperator(f"{call.place} adds a term that depends on the input: no rule")
-    alpha = float(call.arguments["alpha"])
+    alpha, beta = float(call.arguments["alpha"]), float(call.arguments["beta"])
+    added = bias if beta == 1.0 else constants.multiply(bias, constants.exact(beta))
     if isinstance(left, Linear) and isinstance(right, Linear):
         value = matrix_product(builder, call.origin, left, right)
         offset = call.run(lambda factor: torch.zeros(factor.shape, dtype=torch.float64))
-        return value.then(algebra.scale(Reshape(value.shape, value.shape), alpha), offset, None, parameters(call))
+        scaled = algebra.scale(Reshape(value.shape, value.shape), alpha)
+        return value.then(scaled, offset, None, parameters(call), added)
     value, operator = _product(call, left, right)
-    return apply(call, value, algebra.scale(operator, alpha))
+    return apply(call, value, algebra.scale(operator, alpha), added)
 
 
 def _product(call: Call, left: Constant | Linear, right: Constant | Linear) -> tuple[Linear, LinearOperator]:
@@ -108,6 +110,7 @@ def _transposition(shape: Shape) -> Gather:
 
 def dense(call: Call, in_shape: Shape, out_shape: Shape, matrix: Constant) -> LinearOperator:
     """The operator of a constant matrix `(o, i)`, or of one matrix per batch entry `(b, o, i)`."""
+    matrix = constants.without_doubtful_zeros(matrix)
     value, error = matrix.value.to(torch.float64), rounding_norm(call, matrix.radius)
     if value.ndim == 3 and bool((value == value[:1]).all()):
         value = value[0]
@@ -130,7 +133,7 @@ def convolution(_builder: Builder, call: Call) -> Linear:
     weight = call.arguments["weight"]
     if isinstance(weight, Linear):
         raise not_lipschitz(call, "convolves with a kernel that depends on the input")
-    value = call.arguments["input"]
+    value, weight = call.arguments["input"], constants.without_doubtful_zeros(weight)
     out_shape = tuple(call.run(Linear.offset).shape)
     forward = not call.arguments["transposed"]
     spread = None if weight.radius is None else weight.radius.flatten(2).sum(-1)
@@ -146,7 +149,9 @@ def convolution(_builder: Builder, call: Call) -> Linear:
         call.arguments["groups"],
         rounding_norm(call, spread),
     )
-    return apply(call, value, operator if forward else Adjoint(operator))
+    bias = call.arguments["bias"]
+    added = None if bias is None else bias.moved(lambda entries: entries.reshape(-1, *[1] * dims))
+    return apply(call, value, operator if forward else Adjoint(operator), added)
 
 
 @rule("native_batch_norm.default", "_native_batch_norm_legit_no_training.default", "cudnn_batch_norm.default")
@@ -159,9 +164,17 @@ def batch_norm(builder: Builder, call: Call) -> tuple[Linear, ...]:
     deviation = constants.square_root(constants.add(variance, constants.exact(eps)))
     scale = constants.divide(gamma if gamma is not None else constants.exact(1.0), deviation)
     column = (-1, *[1] * (len(value.shape) - 2))
-    operator = diagonal(scale.moved(lambda entries: entries.reshape(column)), value.shape)
+    operator = diagonal(_channels(scale, column), value.shape)
+    added = _channels(constants.multiply(scale, constants.negate(call.arguments["running_mean"])), column)
+    if call.arguments["bias"] is not None:
+        added = constants.add(added, _channels(call.arguments["bias"], column))
     shifted = call.run(Linear.offset)[0]
-    return (value.then(operator, shifted, call.origin, parameters(call)),)
+    return (value.then(operator, shifted, call.origin, parameters(call), added),)
+
+
+def _channels(constant: Constant, column: Sequence[int]) -> Constant:
+    """One entry a channel, so that it broadcasts."""
+    return constant.moved(lambda entries: entries.reshape(column))
 
 
 @rule("mul.Tensor", "mul.Scalar")

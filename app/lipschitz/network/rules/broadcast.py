@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from app.lipschitz.network.constants import radius
+from app.lipschitz.network.constants import radius, without_doubtful_zeros
 from app.lipschitz.network.values import Constant, Linear
 from app.lipschitz.operators.base import Shape
 from app.lipschitz.operators.diagonal import Diagonal
@@ -22,5 +22,6 @@ def broadcast(value: Linear, shape: Shape) -> Linear:
 
 def diagonal(weight: Constant, shape: Shape) -> Diagonal:
     """Multiplication by a constant tensor that broadcasts to `shape`; its rounding goes into `error`."""
+    weight = without_doubtful_zeros(weight)
     error = float(radius(weight).max()) if weight.value.numel() else 0.0
     return Diagonal(tuple(shape), tuple(shape), weight.value.to(torch.float64), error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from app.lipschitz.network import constants
 from app.lipschitz.network.builder import Builder, scaled_by
 from app.lipschitz.network.call import Call
 from app.lipschitz.network.nodes import nondecreasing
@@ -69,8 +70,11 @@ def _sum(builder: Builder, call: Call, first: float, second: float) -> Linear:
     if len(dependent) > 1:
         return builder.add([x for x, _ in dependent], [sign for _, sign in dependent], call.origin)
     ((value, sign),) = dependent
-    parameters = sum(constant.parameters for constant in call.constants())
-    return scaled_by(value, sign).shifted(call.run(lambda _: value.offset()), parameters)
+    ((constant, other),) = [(x, sign) for x, sign in operands if not isinstance(x, Linear)]
+    known = constant if isinstance(constant, Constant) else constants.exact(float(constant))
+    added = constants.add(constants.exact(0.0), known, other)
+    offset = call.run(lambda _: value.offset())
+    return scaled_by(value, sign).shifted(offset, added, known.parameters)
 
 
 def _alpha(call: Call) -> float:

@@ -85,13 +85,21 @@ def move(builder: Builder, call: Call) -> Any:
     found, moved = call.run(positions, **_without_fill(call)), call.run(offsets)
     sources = pytree.tree_leaves(found)
     shifts = pytree.tree_leaves(moved)
-    results = [joined.then(_gather(joined, source), shift, None) for source, shift in zip(sources, shifts, strict=True)]
+    results = [_gathered(call, joined, source, shift) for source, shift in zip(sources, shifts, strict=True)]
     return results[0] if isinstance(found, Tensor) else tuple(results)
 
 
 def _starts(values: list[Linear]) -> list[int]:
     sizes = [value.operator.out_size for value in values]
     return [sum(sizes[:position]) for position in range(len(sizes))]
+
+
+def _gathered(call: Call, value: Linear, positions: Tensor, offset: Tensor) -> Linear:
+    """The entries at some positions; those at position 0 are constants that the call writes."""
+    unsure = [float(constant.radius.max()) for constant in call.constants() if constant.radius is not None]
+    written = positions == 0.0
+    radius = torch.where(written, max(unsure), 0.0) if unsure else None
+    return value.then(_gather(value, positions), offset, None, 0, Constant(torch.where(written, offset, 0.0), radius))
 
 
 def _gather(value: Linear, positions: Tensor) -> Gather:
