@@ -6,6 +6,7 @@ numbers, which is the function with the stored weights in real arithmetic. One s
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Callable, Sequence
@@ -221,6 +222,8 @@ class Builder:
     decades: list[float]
     steps: list[Step]
     bounded: bool
+    course: str = "free"
+    """Whether derivatives first shrink by hundreds of decades and then grow again, the other way, or neither."""
 
     @property
     def last(self) -> int:
@@ -233,8 +236,10 @@ class Builder:
 
     def next_decade(self) -> float:
         """What brings the derivative back to one, or an extreme number."""
-        back = -self.decades[-1]
-        return back if self.draw.chance(0.55) else self.draw.decade()
+        back, turned = -self.decades[-1], len(self.steps) > 3
+        if self.course != "free" and not turned:
+            return self.draw.random.uniform(100, 250) * (1 if self.course == "hill" else -1)
+        return back if turned or self.draw.chance(0.55) else self.draw.decade()
 
     def linear(self, size: int | None = None, decade: float | None = None) -> None:
         rows, columns = size or self.draw.integer(1, 4), self.sizes[-1]
@@ -327,7 +332,7 @@ class Builder:
             return
         if self.draw.chance(0.5):
             self.add("max pool", (self.last,), lambda x: F.max_pool1d(x.reshape(1, 1, -1), 2, 1).reshape(-1),
-                     lambda x: np.array([max(p) for p in zip(x[:-1], x[1:], strict=True)], dtype=object), n - 1,
+                     lambda x: np.array([max(p) for p in itertools.pairwise(x)], dtype=object), n - 1,
                      self.decades[-1])  # fmt: skip
         else:
             self.add("mean", (self.last,), lambda x: x.mean(0, keepdim=True),
@@ -372,7 +377,8 @@ def extreme_graph(seed: int, family: str, bounded: bool) -> Graph:
     """Two to five rounds of affine maps, a nonlinear step, and sometimes a merge, a pooling or a normalisation."""
     draw = Draw(random.Random(seed))
     size = draw.integer(1, 4)
-    builder = Builder(draw, [size], [0.0], [], bounded)
+    course = draw.choice(["free", "free", "free", "valley", "hill"])
+    builder = Builder(draw, [size], [0.0], [], bounded, course)
     for _ in range(draw.integer(1, 3)):
         for _ in range(draw.choice([1, 1, 2, 3])):
             step = draw.choice(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import random
-import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +21,7 @@ from torch import Tensor
 from app.lipschitz.analysis import make_problem, run_methods
 from app.lipschitz.certificate.check import check_piece
 from app.lipschitz.certificate.export import certificate
+from app.lipschitz.deadline import Deadline
 from app.lipschitz.errors import BracketViolation, LipschitzError
 from app.lipschitz.problem import Estimate, Problem, Witness
 from app.lipschitz.report import result_record
@@ -104,7 +104,9 @@ def drawn_request(seed: int, graph: Graph, outputs: int, bounded: bool) -> Reque
     if outputs > 1 and draw.chance(0.25):
         i, j = draw.random.sample(range(outputs), 2)
         target = draw.choice([{"kind": "margin", "i": i, "j": j}, {"kind": "margins"}])
-    fields = {"methods": list(METHODS[seed % 3]), "norm": p, "target": target, "options": {k: OPTIONS[k] for k in METHODS[seed % 3] if k in OPTIONS}, "seed": seed,
+    methods = METHODS[seed % 3]
+    options = {name: OPTIONS[name] for name in methods if name in OPTIONS}
+    fields = {"methods": list(methods), "norm": p, "target": target, "options": options, "seed": seed,
               "domain": drawn_domain(draw, graph.size, p, bounded), "budget_s": 60.0}  # fmt: skip
     return Request.parse(fields)
 
@@ -118,22 +120,19 @@ def points_of(draw: Draw, problem: Problem, bounded: bool) -> list[Tensor]:
         if bounded:
             inside = problem.domain.sample(1, size, 1.0, random_)[0]
             share = draw.choice([1.0, 1.0, 1e-3, 1e-9, 1e3])
-            points.append(
-                problem.domain.project(
-                    (problem.domain.centre(size) + share * (inside - problem.domain.centre(size)))[None]
-                )[0]
-            )
+            centre = problem.domain.centre(size)
+            points.append(problem.domain.project((centre + share * (inside - centre))[None])[0])
         else:
             points.append(draw.numbers(size, draw.decade()))
     return [point for point in points if bool(point.isfinite().all())]
 
 
 def steepest(graph: Graph, request: Request, problem: Problem, draw: Draw, bounded: bool) -> Any:
-    """The largest slope met: around each point along the axes, along the steepest way that these tell, and at random."""
+    """The largest slope met: around each point along the axes and along the steepest way that these tell."""
     best = mp.zero
-    for point in points_of(draw, problem, bounded):
+    for x in map(exact, points_of(draw, problem, bounded)):
         try:
-            best = max(best, _around(graph, request, problem, exact(point), draw))
+            best = max(best, _around(graph, request, problem, x, draw) if inside(problem, x) else best)
         except TooFar:
             continue
     return best
@@ -184,9 +183,10 @@ class Verdict(Exception):
 
 def check_bounds(graph: Graph, request: Request, problem: Problem, estimates: Sequence[Estimate], truth: Any) -> None:
     for estimate in estimates:
-        if estimate.method in CERTIFIED and estimate.value is not None:
-            if math.isnan(estimate.value) or mp.mpf(estimate.value) * ROUNDED < truth:
-                raise Verdict(f"{estimate.method} certifies {estimate.value!r}, attained {mp.nstr(truth, 17)}")
+        if estimate.method not in CERTIFIED or estimate.value is None:
+            continue
+        if math.isnan(estimate.value) or mp.mpf(estimate.value) * ROUNDED < truth:
+            raise Verdict(f"{estimate.method} certifies {estimate.value!r}, attained {mp.nstr(truth, 17)}")
 
 
 def check_witnesses(graph: Graph, request: Request, problem: Problem, estimates: Sequence[Estimate]) -> Any:
@@ -199,9 +199,8 @@ def check_witnesses(graph: Graph, request: Request, problem: Problem, estimates:
         own = request
         if request.target["kind"] == "margins":
             i, j = estimate.details["pair"]
-            own = Request.parse(
-                {"methods": ["autolip"], "norm": request.norm, "target": {"kind": "margin", "i": i, "j": j}}
-            )
+            margin = {"kind": "margin", "i": i, "j": j}
+            own = Request.parse({"methods": ["autolip"], "norm": request.norm, "target": margin})
         found = slope(graph, own, x, y) if any(x != y) else mp.zero
         if not (inside(problem, x) and inside(problem, y)):
             raise Verdict(f"{estimate.method}: its pair leaves the domain")
@@ -232,7 +231,7 @@ def check_seed(seed: int, family: str) -> str:
     graph_ = captured(graph, (graph.size,))
     request = drawn_request(seed, graph, math.prod(graph_.outputs[0].shape), bounded)
     try:
-        problem = make_problem(graph_, request, time.monotonic(), lambda _: None)
+        problem = make_problem(graph_, request, Deadline.after(request.budget_s), lambda _: None)
         estimates, records = run_methods(problem, request)
         record = result_record(request, problem, estimates, records, Certificates())
     except BracketViolation as error:
