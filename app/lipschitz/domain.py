@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from app.lipschitz.operators.norm import Norm
+from app.lipschitz.operators.scaling import safe_norm
 
 OUTSIDE = 1.0 + 2.0**-30
 """Rounds a radius up, for up to 2^22 coordinates."""
@@ -78,7 +79,7 @@ class Box(Domain):
     def radius_2(self, size: int) -> float:
         """Half the diagonal."""
         away = torch.maximum(self.upper - self.centre(size), self.centre(size) - self.lower).expand(size)
-        return OUTSIDE * float(torch.linalg.vector_norm(away))
+        return OUTSIDE * float(vector_norm(away[None], "2"))
 
     def project(self, points: Tensor) -> Tensor:
         """Clipped to the box."""
@@ -112,10 +113,12 @@ class Ball(Domain):
         away = points - self.center
         distance = vector_norm(away, self.p)[:, None]
         pulled = self.center + away * (INSIDE * self.radius / distance.clamp(min=torch.finfo(torch.float64).tiny))
-        return torch.where(distance <= INSIDE * self.radius, points, pulled)
+        near = torch.where(distance <= INSIDE * self.radius, points, pulled)
+        # Beside a large centre a point is rounded further than a small radius reaches.
+        inside = vector_norm(near - self.center, self.p)[:, None] <= (1.0 + INSIDE) / 2.0 * self.radius
+        return torch.where(inside, near, self.center)
 
 
 def vector_norm(x: Tensor, p: Norm) -> Tensor:
     """||x||_p of every row."""
-    lengths: Tensor = torch.linalg.vector_norm(x, float(p), dim=1)
-    return lengths
+    return safe_norm(x, float(p), dim=1)

@@ -28,6 +28,15 @@ def finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
+def plain(value: Any) -> Any:
+    """The same lists and mappings with None for every number that JSON cannot carry."""
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    return finite(value) if isinstance(value, float) else value
+
+
 def estimate_record(estimate: Estimate, seconds: float) -> dict[str, Any]:
     """One entry of `estimates`."""
     method = _info(estimate.method)
@@ -42,8 +51,8 @@ def estimate_record(estimate: Estimate, seconds: float) -> dict[str, Any]:
         "reason": reason,
         "value": value,
         "seconds": round(seconds, 6),
-        "details": estimate.details,
-        "layers": estimate.layers,
+        "details": plain(estimate.details),
+        "layers": plain(estimate.layers),
     }
 
 

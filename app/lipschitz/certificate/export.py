@@ -16,6 +16,7 @@ from app.lipschitz.certificate.balls import Array
 from app.lipschitz.certificate.chain_records import chain_record
 from app.lipschitz.certificate.check import recomputed
 from app.lipschitz.certificate.claims import Claim, FourierClaim, NormClaim, SemidefiniteClaim, WalkClaim
+from app.lipschitz.certificate.fields import InvalidCertificate
 from app.lipschitz.certificate.forms import Slopes
 from app.lipschitz.certificate.fourier_records import fourier_record
 from app.lipschitz.certificate.function import function
@@ -145,21 +146,28 @@ def _walk(problem: Problem, claim: WalkClaim, position: dict[Node, int]) -> Piec
     nodes = problem.network.nodes[start + 1 : end + 1]
     if not all(isinstance(node, RULED) for node in nodes):
         return PieceRecord("recomputed", start, end, up_mul(recomputed(problem, claim.start, nodes), REPEATABLE))
-    norms = [_norm(problem, norm) for norm in claim.norms]
+    norms = [norm for norm in (_norm(problem, norm) for norm in claim.norms) if norm is not None]
     proved = [(chain, chain_record(problem, chain, position)) for chain in claim.chains]
     chains = [(chain, record) for chain, record in proved if record is not None]
     shortcuts: Shortcuts = {
         (chain.node, chain.source): (chain.start, [pair.constant for pair in record.pairs]) for chain, record in chains
     }
     by_way = {(norm.node, norm.source): norm.value for norm in norms}
-    constant = walked(problem, claim.start, nodes, by_way, shortcuts)
+    try:
+        constant = walked(problem, claim.start, nodes, by_way, shortcuts)
+    except InvalidCertificate:  # a norm that the check accepts at no finite value
+        constant = math.inf
     norm_records = [NormRecord(position[norm.node], position[norm.source], norm.value) for norm in norms]
     kind = "seqlip" if chains else "autolip"
     return PieceRecord(kind, start, end, constant, norms=norm_records, chains=[record for _, record in chains])
 
 
-def _norm(problem: Problem, claim: NormClaim) -> NormClaim:
-    """The claim, raised as far as the check asks for, or by more than it can ask for where no time is left."""
+def _norm(problem: Problem, claim: NormClaim) -> NormClaim | None:
+    """The claim, raised as far as the check asks for, or by more than it can ask for where no time is left; None where
+    it accepts no finite one.
+    """
+    if not up_mul(claim.value, UNCHECKED) < math.inf:
+        return None
     for more in RAISED:
         if not problem.deadline.fits(check_work(claim.node, claim.source)):
             return replace(claim, value=up_mul(claim.value, UNCHECKED))
@@ -167,4 +175,4 @@ def _norm(problem: Problem, claim: NormClaim) -> NormClaim:
         way = norm_holds(problem, claim.node, claim.source, raised)
         if way is not None:
             return replace(claim, value=raised if way == "independent" else up_mul(raised, REPEATABLE))
-    return replace(claim, value=math.inf)
+    return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,6 +25,7 @@ from app.lipschitz.methods.semidefinite import Bound, bound
 from app.lipschitz.network.nodes import Activation, Affine, Concat
 from app.lipschitz.operators.rounding import up_product
 from app.lipschitz.problem import Estimate, Problem
+from app.lipschitz.sdp.interior import NotPositive
 
 CERTIFYING = 0.3
 """Share of the time, at most, that is left for checking the certificate."""
@@ -138,10 +140,11 @@ def _factor(problem: Problem, piece: Piece, options: dict[str, Any], deadline: D
     if not _is_worthwhile(piece) or not 0.0 < autolip < math.inf:
         return Factor(piece, autolip, autolip)
     by_layer, gap = options["form"] == "layer", float(options["gap"])
-    found: Bound | FourierBound | None
-    found = fourier_bound(problem, piece, by_layer, gap, deadline) if is_large(piece) else None
-    if found is None and (not is_large(piece) or is_wide_chain(piece, partial(_is_curved, problem))):
-        found = bound(problem, piece, constants, by_layer, gap, deadline)
+    found: Bound | FourierBound | None = None
+    with suppress(NotPositive):
+        found = fourier_bound(problem, piece, by_layer, gap, deadline) if is_large(piece) else None
+        if found is None and (not is_large(piece) or is_wide_chain(piece, partial(_is_curved, problem))):
+            found = bound(problem, piece, constants, by_layer, gap, deadline)
     return Factor(piece, autolip if found is None else min(autolip, found.value), autolip, found)
 
 

@@ -25,7 +25,7 @@ from app.lipschitz.operators.dense_norm import normalised
 from app.lipschitz.operators.materialise import moderate
 from app.lipschitz.operators.norm import Norm
 from app.lipschitz.operators.rounding import gamma, up_add, up_mul, up_sqrt
-from app.lipschitz.operators.scaling import raised
+from app.lipschitz.operators.scaling import raised, times
 from app.lipschitz.problem import Estimate, Problem
 
 Method = Callable[[Problem, dict[str, Any]], Estimate]
@@ -57,7 +57,7 @@ def after_last(problem: Problem, last: Node, constants: Mapping[Node, float]) ->
     total = torch.zeros_like(whole)
     for term in last.terms:
         operator = problem.local.narrowed(term.operator, term.source)
-        total += row_differences(problem, operator) * (constants[term.source] * (1.0 + 4.0 * gamma(1)))
+        total += times(row_differences(problem, operator), constants[term.source])
     return torch.minimum(whole, total * (1.0 + gamma(len(last.terms) + 2)))
 
 

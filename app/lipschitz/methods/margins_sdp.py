@@ -23,9 +23,9 @@ from app.lipschitz.methods.pieces import Piece, constants_within, cuts, joined
 from app.lipschitz.methods.semidefinite import FIRST_ITERATION
 from app.lipschitz.network.nodes import Affine, Concat, Network, Node
 from app.lipschitz.operators.rounding import UNIT, up_mul
-from app.lipschitz.operators.scaling import raised
+from app.lipschitz.operators.scaling import raised, times
 from app.lipschitz.problem import Estimate, Problem
-from app.lipschitz.sdp.interior import Iterate, Watch, minimise
+from app.lipschitz.sdp.interior import Iterate, NotPositive, Watch, minimise
 from app.lipschitz.sdp.proof import proved
 from app.lipschitz.sdp.region import Region, region_of
 from app.lipschitz.sdp.start import closed_form
@@ -61,7 +61,7 @@ def lipsdp_margins(problem: Problem, options: dict[str, Any]) -> Estimate:
         raise MethodSkipped("no elementwise activation stands between two affine layers: autolip says all there is")
     factor = _before(problem, last.start, options, deadline)
     details = {"form": options["form"], "whole": last.start is problem.network.input}
-    found = torch.minimum(found * (factor * OUTWARD), of_whole)
+    found = torch.minimum(times(found, factor), of_whole)
     return estimate("lipsdp", found, details)
 
 
@@ -151,7 +151,10 @@ def between(system: System, i: Tensor, j: Tensor) -> System:
 
 def least_constants(system: System, region: Region, gap: float, watch: Watch = lambda _: False) -> Tensor:
     """Certified constants of a batch of systems that differ from the region's in slopes and outputs, `(P,)`."""
-    start = closed_form(system, region.layers)
-    found = minimise(system, *start, gap=gap, watch=watch)
+    try:
+        start = closed_form(system, region.layers)
+        found = minimise(system, *start, gap=gap, watch=watch)
+    except NotPositive:
+        return torch.full_like(system.output[:, 0, 0], torch.inf)
     rho, _ = proved(system, found.rho, found.t, start)
     return raised(rho.sqrt() * OUTWARD, region.exponent)

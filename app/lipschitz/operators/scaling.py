@@ -35,6 +35,8 @@ def times(x: Tensor, factor: float) -> Tensor:
 
 def safe_norm(x: Tensor, order: float, dim: int = -1) -> Tensor:
     """The vector norm along a dimension, free of underflow and overflow of the squares; differentiable."""
+    if not x.shape[dim]:
+        return x.sum(dim)
     largest = x.detach().abs().amax(dim, keepdim=True)
     scale = torch.where((largest > 0.0) & (largest < math.inf), largest, 1.0)
     lengths: Tensor = torch.linalg.vector_norm(x / scale, order, dim=dim)

@@ -15,7 +15,7 @@ from torch import Tensor
 from app.lipschitz.operators.rounding import UNIT
 from app.lipschitz.operators.scaling import raised
 from app.lipschitz.pairs.pair import Pair
-from app.lipschitz.sdp.interior import minimise
+from app.lipschitz.sdp.interior import NotPositive, minimise
 from app.lipschitz.sdp.proof import proved
 from app.lipschitz.sdp.start import closed_form
 from app.lipschitz.sdp.system import Block, System
@@ -86,8 +86,11 @@ class BoxBounds:
         pair = self.pair.narrow()
         exponents = _exponent(pair.outer), _exponent(pair.inner)
         system = _system(pair, exponents, lower, upper)
-        start = closed_form(system, [slice(0, system.neurons)])
-        found = minimise(system, *start, gap=self.gap)
+        try:
+            start = closed_form(system, [slice(0, system.neurons)])
+            found = minimise(system, *start, gap=self.gap)
+        except NotPositive:
+            return Boxes(lower, upper, torch.full_like(lower[:, 0], torch.inf), torch.ones_like(lower))
         rho, t = proved(system, found.rho, found.t, start)
         bounds = raised(rho.sqrt() * (1.0 + 4.0 * UNIT), sum(exponents))
         width = upper - lower

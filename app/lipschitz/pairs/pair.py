@@ -11,6 +11,8 @@ from torch import Tensor
 from app.lipschitz.operators.dense_norm import Bracket, spectral_norm
 from app.lipschitz.operators.rounding import gamma, up_add, up_mul, widened
 
+UNDERFLOW = 2.0**-800
+"""More than underflow loses in A diag(s) B and in the lengths of columns and rows, for norms of at most 1e60."""
 _FARTHEST = 1e100
 """Multipliers stay within this and its inverse."""
 _NARROW = 1e-7
@@ -64,7 +66,8 @@ class Pair:
         columns = torch.linalg.vector_norm(self.outer, dim=0)
         rows = torch.linalg.vector_norm(self.inner, dim=1)
         total = float((columns * rows * self.reach).sum())
-        return up_mul(gamma(self.width + 2), widened(total, sum(self.outer.shape) + sum(self.inner.shape) + 6))
+        lost = up_mul(gamma(self.width + 2), widened(total, sum(self.outer.shape) + sum(self.inner.shape) + 6))
+        return up_add(lost, UNDERFLOW)
 
     def matrices(self, slopes: Tensor) -> Tensor:
         """A diag(s) B for every row of `(b, n)`: `(b, p, k)`."""

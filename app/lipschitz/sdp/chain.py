@@ -15,10 +15,13 @@ from torch import Tensor
 
 from app.lipschitz.operators.rounding import gamma
 from app.lipschitz.operators.scaling import raised
-from app.lipschitz.sdp.interior import minimise
+from app.lipschitz.sdp.interior import NotPositive, minimise
 from app.lipschitz.sdp.proof import proved
 from app.lipschitz.sdp.start import closed_form
 from app.lipschitz.sdp.system import Block, System
+
+UNDERFLOW = 2.0**-500
+"""More than squares and products of weights of at most 1 lose by underflow."""
 
 
 def slope_bounds(
@@ -69,15 +72,18 @@ def _product(weight: Tensor, value: Tensor, error: Tensor) -> tuple[Tensor, Tens
     """weight @ value and a bound of its distance to the exact product, `(P,)`, value being off by `error`."""
     size, length = torch.linalg.matrix_norm(weight), weight.shape[-1]
     lost = 2.0 * gamma(length + 2) * size * torch.linalg.matrix_norm(value)
-    return weight @ value, lost + 1.001 * size * error
+    return weight @ value, lost + 1.001 * size * error + UNDERFLOW
 
 
 def _least_rho(system: System, sizes: Sequence[int], gap: float) -> Tensor:
     """The proved rho of every problem."""
     ends = torch.tensor([0, *sizes]).cumsum(0).tolist()
     layers = [slice(a, b) for a, b in pairwise(ends)]
-    start = closed_form(system, layers)
-    found = minimise(system, *start, gap=gap)
+    try:
+        start = closed_form(system, layers)
+        found = minimise(system, *start, gap=gap)
+    except NotPositive:
+        return torch.full_like(system.lower[:, 0], torch.inf)
     return proved(system, found.rho, found.t, start)[0]
 
 

@@ -52,6 +52,8 @@ class _Direction:
     s: Tensor
 
 
+NotPositive: type[RuntimeError] = torch.linalg.LinAlgError  # type: ignore[attr-defined]
+"""Raised where scales lie too many decades apart for a strictly feasible start in floating point."""
 Watch = Callable[[Iterate], bool]
 """Called after every iteration; True stops."""
 

@@ -18,6 +18,8 @@ from app.lipschitz.sdp.system import System
 
 OUTWARD = 1.0 + 2.0**-20
 """Covers the rounding of the few sums and products that make up c."""
+LEAST_RHO = 2.0**-800
+"""Above it, what underflow loses is covered by the rounding of the factorisation."""
 SHARES = (0.0, *(10.0**-k for k in range(11, 0, -1)), 1.0)
 
 
@@ -63,7 +65,7 @@ def is_proved(system: System, rho: Tensor, t: Tensor) -> Tensor:
     scaled.diagonal(dim1=1, dim2=2).sub_(lowered[:, None])
     factor, info = torch.linalg.cholesky_ex(scaled)
     sound = torch.isfinite(factor.diagonal(dim1=1, dim2=2)).all(1) & torch.isfinite(lowered)
-    return system.least((info == 0) & sound) & (t >= 0).all(1) & (rho > 0)
+    return system.least((info == 0) & sound) & (t >= 0).all(1) & (rho > LEAST_RHO)
 
 
 def powers_of_two(diagonal: Tensor) -> Tensor:
