@@ -49,6 +49,14 @@ def widened(lower: Tensor, upper: Tensor, allowance: Tensor | float) -> Ends:
     return outward(lower - allowance, upper + allowance)
 
 
+def around(middle: Tensor, radius: Tensor | None) -> Ends:
+    """All numbers within the radius of the middle; the middle itself where the radius is 0, or None for 0."""
+    if radius is None:
+        return middle, middle
+    least, most = outward(middle - radius, middle + radius)
+    return _where(radius == 0, (middle, middle), (least, most))
+
+
 def magnitude(ends: Ends) -> Tensor:
     """The largest absolute value, entry by entry."""
     return torch.maximum(ends[0].abs(), ends[1].abs())

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from app.lipschitz.domain import Ball, Box, Domain, WholeSpace
-from app.lipschitz.network.ends import MARGIN, Ends, magnitude, product, widened
+from app.lipschitz.network.ends import MARGIN, Ends, around, magnitude, product, total, widened
 from app.lipschitz.network.nodes import (
     Activation,
     Affine,
@@ -167,13 +167,11 @@ def _radius(interval: Interval) -> Tensor:
 
 
 def _total(parts: Sequence[Interval]) -> Interval:
-    """The sum of the parts: each addition rounds by a share of the partial sums' sizes."""
-    if len(parts) == 1:
-        return Interval(parts[0].lower, parts[0].upper)
-    lower = torch.stack([part.lower for part in parts]).sum(0)
-    upper = torch.stack([part.upper for part in parts]).sum(0)
-    size = torch.stack([torch.where(torch.isfinite(part.magnitude), part.magnitude, 0.0) for part in parts]).sum(0)
-    return Interval(*widened(lower, upper, MARGIN * size))
+    """The sum of the parts."""
+    ends = parts[0].lower, parts[0].upper
+    for part in parts[1:]:
+        ends = total(ends, (part.lower, part.upper))
+    return Interval(*ends)
 
 
 def _shifted(x: Interval, bias: Tensor | None, bias_radius: Tensor | None) -> Interval:
@@ -181,9 +179,7 @@ def _shifted(x: Interval, bias: Tensor | None, bias_radius: Tensor | None) -> In
     if bias is None and bias_radius is None:
         return x
     shift = torch.zeros_like(x.lower) if bias is None else bias
-    sizes = torch.maximum(*(torch.where(torch.isfinite(end), end, 0.0).abs() for end in (x.lower, x.upper)))
-    allowance = MARGIN * (sizes + shift.abs()) + (0.0 if bias_radius is None else bias_radius)
-    return Interval(*widened(x.lower + shift, x.upper + shift, allowance))
+    return Interval(*total((x.lower, x.upper), around(shift, bias_radius)))
 
 
 @singledispatch
@@ -203,9 +199,10 @@ def image(operator: LinearOperator, x: Interval) -> Interval:
     (middle,) = operator.mv(center[None])
     largest = float((center.abs() + radius).max()) if operator.in_size else 0.0
     rounding = lost * size + operator.error * largest + 4 * (operator.depth + 2) * TINY
+    reach = torch.where(reached(operator, ~finite), math.inf, spread + rounding)
+    lower, upper = widened(middle, middle, reach)
     reads = reached(operator, torch.ones_like(finite))
-    reach = torch.where(reads, spread + rounding, 0.0)
-    return Interval(*widened(middle, middle, torch.where(reached(operator, ~finite), math.inf, reach)))
+    return Interval(torch.where(reads, lower, 0.0), torch.where(reads, upper, 0.0))
 
 
 @image.register

@@ -10,13 +10,12 @@ import torch
 from torch import Tensor
 
 from app.lipschitz.artifact.captured import Origin
-from app.lipschitz.network.ends import MARGIN, widened
+from app.lipschitz.network.ends import Ends, around, total
 from app.lipschitz.network.intervals import Interval, image
 from app.lipschitz.network.nodes import Node
 from app.lipschitz.operators import algebra
 from app.lipschitz.operators.base import LinearOperator, Shape
 from app.lipschitz.operators.reshape import Reshape
-from app.lipschitz.operators.rounding import UNIT
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,27 +94,32 @@ class Linear:
         """The value plus `added`; `offset` is the new bias, as computed."""
         return self.then(Reshape(self.shape, self.shape), offset, None, parameters, added)
 
-    def _moved(self, operator: LinearOperator) -> Interval | None:
+    def _moved(self, operator: LinearOperator) -> Ends | None:
         """What the operator makes of the bias in real arithmetic; None for nothing."""
         if self.bias is None and self.bias_radius is None:
             return None
-        bias, radius = self.offset().reshape(-1), self.radius()
-        return image(operator, Interval(*widened(bias, bias, radius * (1.0 + MARGIN))))
+        found = image(operator, Interval(*around(self.offset().reshape(-1), self.bias_radius)))
+        return found.lower, found.upper
 
 
-def _distance(offset: Tensor, moved: Interval | None, added: Constant | None) -> Tensor | None:
+def _distance(offset: Tensor, moved: Ends | None, added: Constant | None) -> Tensor | None:
     """How far a computed bias may be from an enclosed one plus a constant, `(n,)`; None where it is exact."""
     flat = offset.reshape(-1)
-    zeros = torch.zeros_like(flat)
-    constant = zeros if added is None else added.value.to(flat.dtype).expand(offset.shape).reshape(-1)
-    radius = None if added is None else added.radius
-    spread = zeros if radius is None else radius.expand(offset.shape).reshape(-1)
-    low, high = (zeros, zeros) if moved is None else (moved.lower, moved.upper)
-    sizes = torch.maximum(low.abs(), high.abs()) + spread
-    rounding = torch.where(sizes > 0.0, 8.0 * UNIT * (sizes + constant.abs()), 0.0)
-    away = torch.maximum(high + constant - flat, flat - low - constant) + spread + rounding
+    ends = (torch.zeros_like(flat), torch.zeros_like(flat)) if moved is None else moved
+    if added is not None:
+        value, radius = (
+            None if part is None else part.to(flat.dtype).expand(offset.shape).reshape(-1)
+            for part in (added.value, added.radius)
+        )
+        assert value is not None
+        ends = total(ends, around(value, radius))
+    away = torch.maximum(ends[1] - flat, flat - ends[0])
     away = torch.nan_to_num(away, nan=math.inf, posinf=math.inf).clamp(min=0.0)
-    return away if bool(away.any()) else None
+    return (
+        torch.where(away > 0.0, torch.nextafter(away, torch.full_like(away, math.inf)), 0.0)
+        if bool(away.any())
+        else None
+    )
 
 
 Value = Constant | Linear
