@@ -70,6 +70,8 @@ def create_app(settings: Settings) -> FastAPI:
         version=app.__version__,
         summary="Certified brackets on the Lipschitz constant of neural networks",
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's pages load scripts from elsewhere; app/pages has one that loads nothing
+        redoc_url=None,
     )
     service.state.registry, service.state.drain = registry, Drain()
     service.state.http_metrics = HttpMetrics(registry)

@@ -21,6 +21,7 @@ from app.lipschitz.catalog import AUTO, METHODS
 from app.pages import render
 from app.pages.advice import advice
 from app.pages.charts.draw import drawn
+from app.pages.reference import Reference
 from app.pages.report import Events, picture_of, report_of, told_of
 
 SVG, HTML = "image/svg+xml", "text/html"
@@ -59,6 +60,13 @@ def get_start(request: Request) -> Response:
     return render.page(
         "start.html", "start.js", methods=methods, is_signed_in=is_signed_in, base_url=_base_url(request)
     )
+
+
+@open_router.get("/docs", include_in_schema=False)
+@open_router.get("/redoc", include_in_schema=False)
+def get_reference(request: Request) -> Response:
+    """The OpenAPI document as a page."""
+    return render.page("reference.html", reference=Reference(request.app.openapi()))
 
 
 @router.get(

@@ -201,7 +201,7 @@ PLACES = ["start", "report", "failed", "unknown"]
 def test_pages_fit_and_can_be_used_by_everybody(
     visit: Open, pages: RunningService, full: dict[str, Any], place: str, width: int, scheme: str
 ) -> None:
-    urls = {"start": "/", "report": full["urls"]["report"], "unknown": "/v1/jobs/none/report"}
+    urls = {"start": "/", "docs": "/docs", "report": full["urls"]["report"], "unknown": "/v1/jobs/none/report"}
     page = visit(urls.get(place) or failed(pages), width, refused=404, color_scheme=scheme)
     for summary in page.query_selector_all("summary"):
         summary.click()
