@@ -29,6 +29,8 @@ from app.store.staging import Staged
 
 EAGER_BYTES = 8 * 2**20
 """Up to here an upload's graph is captured while its child has it."""
+LEAST_BUDGET_S = 1e-3
+"""Handed on when reading took all of a job's budget."""
 EAGER_S = 2.0
 """How long an upload waits for that; what takes longer is left to the first job."""
 REFILL_S = 0.05
@@ -58,6 +60,7 @@ class Work:
         max_file_bytes: int,
     ) -> None:
         self.is_bounding = False
+        self._begun = time.monotonic()
         self._job = job
         self._execution = execution
         self._seats = seats
@@ -111,7 +114,7 @@ class Work:
 
     def _bound(self) -> Ending:
         """Ask about the captured graph; where one that was kept is of no use any more, capture it again."""
-        key = self._key(self._job.request.get("inputs"))
+        key, self._begun = self._key(self._job.request.get("inputs")), time.monotonic()
         self._execution.note({"phase": "reading"})
         with ExitStack() as stack:
             kept = self._artifacts.open(key)
@@ -145,7 +148,8 @@ class Work:
                 files["dataset"] = stack.enter_context(self._datasets.open(Blobs.key(self._job.dataset)))
             self.is_bounding = True
             with self._child("bounding", is_program=False) as child:
-                request = {"request": self._job.request, "model": self._job.model}
+                asked = after_reading(self._job.request, time.monotonic() - self._begun)
+                request = {"request": asked, "model": self._job.model}
                 answers = ANSWERS if self._job.kind is Kind.ANALYZE else ("graph", "error")
                 sinks = kept.sinks(self._max_file_bytes)
                 message = self._execution.ask(child, Question(self._job.kind, request, files, answers, sinks))
@@ -195,6 +199,13 @@ class Work:
 
     def _key(self, inputs: Any) -> ArtifactKey:
         return self._artifacts.key(self._job.tenant, self._job.model, inputs)
+
+
+def after_reading(request: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """The request with what `seconds` of reading leave of its budget: a quick bound is given whatever is left."""
+    if "budget_s" not in request:
+        return request
+    return request | {"budget_s": max(float(request["budget_s"]) - seconds, LEAST_BUDGET_S)}
 
 
 def _breach(what: str) -> Ending:

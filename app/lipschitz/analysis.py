@@ -69,6 +69,9 @@ FOR_MARGINS: dict[str, Method] = {name: no_margins(name) for name in IMPLEMENTAT
 }
 """Every method for all differences of two outputs."""
 
+RADII_SHARE = 0.25
+"""Part of the time that the methods leave for the radii of a data set's rows."""
+
 MAX_DIGITS = 12
 """Longest row number."""
 
@@ -95,7 +98,8 @@ def analyze(
     with _on_device():
         rows = Dataset.read(dataset, captured.inputs) if dataset is not None else None
         problem = make_problem(captured, request, deadline, progress, rows)
-        estimates, records = run_methods(problem, request)
+        methods_end = deadline.share(1.0 - RADII_SHARE) if request.certify else deadline
+        estimates, records = run_methods(problem.until(methods_end), request)
         radii = _radii(problem, estimates) if request.certify else Certificates()
         result = result_record(request, problem, estimates, records, radii) | {"graph": {"sha256": digest(artifact)}}
         certificate = _certified(problem, request, model_sha256, estimates, result["warnings"])

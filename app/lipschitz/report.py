@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -128,8 +129,19 @@ def result_record(
             "dtype": "float64",
             "torch": torch.__version__,
         },
-        "warnings": [*problem.captured.warnings, *radii.warnings],
+        "warnings": [*problem.captured.warnings, *_time_warnings(estimates), *radii.warnings],
     }
+
+
+def _time_warnings(estimates: Sequence[Estimate]) -> list[str]:
+    """Where time was over before AutoLip's norms were proved."""
+    left = max((estimate.details.get("norms_left_quick", 0) for estimate in estimates), default=0)
+    if not left:
+        return []
+    return [
+        f"{left} norms in AutoLip's walk are quick bounds (Hoelder, Frobenius), since the time budget was over before "
+        "they were proved any better: certified, but loose; a larger budget_s tightens them"
+    ]
 
 
 def _value(estimate: Estimate) -> float:

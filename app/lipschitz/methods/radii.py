@@ -61,7 +61,7 @@ def radii_of(margins: Tensor, constants: Tensor, is_local: bool = False) -> Radi
 def grown(problem: Problem, samples: Samples, constants: Tensor, radii: Radii) -> Radii:
     """The radii after the balls of as many samples as time allows have grown."""
     rows = ((radii.radius > 0.0) & torch.isfinite(radii.radius)).nonzero()[:, 0]
-    local = local_margins(problem) if len(rows) else None
+    local = local_margins(problem) if len(rows) and problem.deadline.left else None
     for done, part in enumerate(rows.split(BATCH)):
         if local is None or problem.deadline.passed:
             break
