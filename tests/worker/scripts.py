@@ -168,8 +168,8 @@ class GrowsWithoutEnd(torch.nn.Module):
         return x + kept[0][0]
 
 
-READERS = (Reads, ReadsWhenLoaded, ReadsInAnotherThread)
-WRITERS = (Overwrites, OverwritesWhenLoaded, OverwritesInAnotherThread)
+READERS = (ReadsWhenLoaded, ReadsInAnotherThread)
+WRITERS = (OverwritesWhenLoaded, OverwritesInAnotherThread)
 
 
 class Writes:

@@ -1,102 +1,270 @@
-"""torch.export archives (.pt2), loaded from memory."""
+"""torch.export archives (.pt2): their graph, read as data (`export_archive`), as a function of its tensor inputs."""
 
 from __future__ import annotations
 
-import io
+import math
+import operator
+import re
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch.export import ExportedProgram
-from torch.fx import Node
-from torch.utils import _pytree as pytree
 
 from app.lipschitz.artifact import dtypes
 from app.lipschitz.artifact.captured import InputShapes, Inspection, TensorSpec
-from app.lipschitz.artifact.graphs import short_name
-from app.lipschitz.errors import InvalidModel, UnsupportedOperator
-from app.lipschitz.ingest import inputs, torch_module
-from app.lipschitz.ingest.messages import first_line
+from app.lipschitz.errors import InvalidInputs, InvalidModel, StatefulModel, UnsupportedOperator
+from app.lipschitz.ingest import export_archive, inputs, torch_module
+from app.lipschitz.ingest.export_archive import DTYPES, Archive
 from app.lipschitz.ingest.program import Program
+from app.lipschitz.ingest.visible import is_dispatched, is_visible
 
+ON_SIZES: dict[str, Callable[..., Any]] = {
+    **{
+        f"_operator.{name}": getattr(operator, name)
+        for name in ("add", "sub", "mul", "floordiv", "truediv", "mod", "pow", "neg", "abs", "eq", "ne", "lt", "le",
+                     "gt", "ge", "and_", "or_", "not_", "getitem")
+    },
+    "math.ceil": math.ceil, "math.floor": math.floor, "math.trunc": math.trunc,
+    "torch.sym_float": float, "torch.sym_int": int, "torch.sym_max": max, "torch.sym_min": min,
+    "torch.sym_not": operator.not_,
+}  # fmt: skip
+"""What a program may compute sizes with."""
 
-def _load(data: bytes) -> ExportedProgram:
-    try:
-        return torch.export.load(io.BytesIO(data))
-    except Exception as error:  # the loader raises whatever its JSON, zip and pickle readers raise
-        raise InvalidModel(f"The torch.export archive cannot be loaded: {first_line(error)}") from error
+FORMATS = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d, 4: torch.preserve_format}
+STRIDED = 7
+SYMBOL = re.compile(r"Symbol\('(\w+)'[^()]*\)|(\w+)")
+UNTRACED = {"aten.detach_.default": "aten.detach.default"}
+"""Operators that change how a tensor is differentiated, and what takes their place."""
+
+Values = dict[str, Any]
+T = TypeVar("T")
 
 
 def inspect(data: bytes) -> Inspection:
     """What the exported graph declares."""
-    return _describe(_load(data))
+    return _checked(lambda: _describe(export_archive.read(data)))
 
 
 def load(data: bytes, shapes: InputShapes | None) -> Program:
-    """The exported program as a module on tensors, inputs that are not tensors fixed as exported."""
-    exported = _load(data)
-    inspection = _describe(exported)
+    """The exported program on tensors, inputs that are not tensors fixed as exported."""
+    return _checked(lambda: _load(export_archive.read(data), shapes))
+
+
+def _checked(reading: Callable[[], T]) -> T:
+    try:
+        return reading()
+    except (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
+        raise InvalidModel(f"The torch.export archive's graph is damaged ({type(error).__name__}).") from error
+
+
+def _load(archive: Archive, shapes: InputShapes | None) -> Program:
+    inspection = _describe(archive)
     if inspection.unsupported:
         raise UnsupportedOperator(f"Operator {inspection.unsupported[0]} is not supported.")
+    _refuse_mutation(archive)
     inputs.require_floating(inspection.inputs)
-    values = _user_inputs(exported)
-    tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
-    concrete = inputs.concrete(inspection.inputs, [_symbols(value) for value in tensors.values()], shapes)
-    module = exported.module()
-
-    def callee(*given: Tensor) -> Any:
-        by_name = dict(zip(tensors, given, strict=True))
-        flat = [by_name.get(name, value) for name, value in values.items()]
-        args, kwargs = pytree.tree_unflatten(flat, exported.call_spec.in_spec)
-        return module(*args, **kwargs)
-
-    return torch_module.program(module, callee, inspection, concrete)
+    symbols = [[_symbol(size) for size in _meta(archive, name)["sizes"]] for name in _user_inputs(archive)]
+    concrete = inputs.concrete(inspection.inputs, symbols, shapes)
+    _check_ranges(archive, symbols, concrete)
+    return torch_module.program(archive.parameters, archive.others, _function(archive), inspection, concrete)
 
 
-def _describe(exported: ExportedProgram) -> Inspection:
-    calls = [node for node in exported.graph.nodes if node.op == "call_function"]
-    foreign = {str(node.target) for node in calls if _is_foreign(node)}
-    module = exported.state_dict.values()
+def _describe(archive: Archive) -> Inspection:
+    graph = _graph(archive)
+    targets = [_target(node) for node in graph["nodes"]]
     return Inspection(
         "torch_export",
-        tuple(_spec(name, value) for name, value in _user_inputs(exported).items() if isinstance(value, Tensor)),
-        tuple(_spec(node.name, node.meta["val"]) for node in _user_outputs(exported)),
-        sum(tensor.numel() for tensor in module if isinstance(tensor, torch.nn.Parameter)),
-        dict(Counter(short_name(node) for node in calls)),
-        tuple(sorted(foreign)),
+        tuple(_spec(archive, name) for name in _user_inputs(archive)),
+        tuple(_spec(archive, name) for name in _user_outputs(archive)),
+        sum(tensor.numel() for tensor in archive.parameters.values()),
+        dict(Counter(target.split(".")[1] if "." in target else target for target in targets)),
+        tuple(sorted({target for target in targets if _function_of(target) is None})),
     )
 
 
-def _is_foreign(node: Node) -> bool:
-    return isinstance(node.target, torch._ops.OpOverload) and node.target.namespace not in (
-        "aten",
-        "prim",
-        "prims",
-    )
+def _graph(archive: Archive) -> Mapping[str, Any]:
+    graph: Mapping[str, Any] = archive.program["graph_module"]["graph"]
+    return graph
 
 
-def _user_inputs(exported: ExportedProgram) -> dict[str, Any]:
-    """Name -> fake tensor, or the constant that the export fixed."""
-    nodes = {node.name: node for node in exported.graph.nodes if node.op == "placeholder"}
-    return {
-        spec.arg.name: nodes[spec.arg.name].meta.get("val")
-        for spec in exported.graph_signature.input_specs
-        if spec.kind.name == "USER_INPUT"
-    }
+def _signature(archive: Archive, key: str) -> list[Mapping[str, Any]]:
+    specs: list[Mapping[str, Any]] = archive.program["graph_module"]["signature"][key]
+    return specs
 
 
-def _user_outputs(exported: ExportedProgram) -> list[Node]:
-    nodes = {node.name: node for node in exported.graph.nodes}
-    names = [spec.arg.name for spec in exported.graph_signature.output_specs if spec.kind.name == "USER_OUTPUT"]
-    return [nodes[name] for name in names if name in nodes and isinstance(nodes[name].meta.get("val"), Tensor)]
+def _user_inputs(archive: Archive) -> list[str]:
+    """Names of the tensor inputs; other inputs were fixed by the export, unless they are open numbers."""
+    given = [spec["user_input"]["arg"] for spec in _signature(archive, "input_specs") if "user_input" in spec]
+    if any(kind.startswith("as_sym") for arg in given for kind in arg):
+        raise UnsupportedOperator("The exported program takes a number as an input: fix it when exporting.")
+    return [arg["as_tensor"]["name"] for arg in given if "as_tensor" in arg]
 
 
-def _spec(name: str, value: Tensor) -> TensorSpec:
-    shape = tuple(size if isinstance(size, int) else -1 for size in value.shape)
-    return TensorSpec(name, dtypes.from_torch(value.dtype), shape)
+def _user_outputs(archive: Archive) -> list[str]:
+    given = [spec["user_output"]["arg"] for spec in _signature(archive, "output_specs") if "user_output" in spec]
+    return [arg["as_tensor"]["name"] for arg in given if "as_tensor" in arg]
 
 
-def _symbols(value: Tensor) -> Sequence[str]:
-    return ["" if isinstance(size, int) else str(size) for size in value.shape]
+def _refuse_mutation(archive: Archive) -> None:
+    kinds = {kind for spec in _signature(archive, "output_specs") for kind in spec}
+    if kinds - {"user_output"}:
+        raise StatefulModel(f"The exported program does more than to compute its outputs ({', '.join(sorted(kinds))}).")
+
+
+def _meta(archive: Archive, name: str) -> Mapping[str, Any]:
+    meta: Mapping[str, Any] = _graph(archive)["tensor_values"][name]
+    return meta
+
+
+def _spec(archive: Archive, name: str) -> TensorSpec:
+    meta = _meta(archive, name)
+    dtype = DTYPES.get(meta["dtype"])
+    shape = tuple(size.get("as_int", -1) for size in meta["sizes"])
+    return TensorSpec(name, dtypes.UNKNOWN if dtype is None else dtypes.from_torch(dtype), shape)
+
+
+def _symbol(size: Mapping[str, Any]) -> str:
+    """The name of an open size; '' where it is fixed, or a formula of others."""
+    named = SYMBOL.fullmatch("" if "as_int" in size else str(size["as_expr"]["expr_str"]))
+    return "" if named is None else named[1] or named[2]
+
+
+def _check_ranges(archive: Archive, symbols: Sequence[Sequence[str]], concrete: Sequence[TensorSpec]) -> None:
+    """One size a symbol, within the range that the export found the program right for."""
+    ranges = archive.program["range_constraints"]
+    sizes: dict[str, int] = {}
+    for names, spec in zip(symbols, concrete, strict=True):
+        for name, size in zip(names, spec.shape, strict=True):
+            if name and sizes.setdefault(name, size) != size:
+                raise InvalidInputs(f"'{spec.name}' is given {size} for {name}, which is {sizes[name]} elsewhere.")
+            limits = ranges.get(name) or {}
+            least, most = limits.get("min_val"), limits.get("max_val")
+            if (least is not None and size < least) or (most is not None and size > most):
+                raise InvalidInputs(f"'{spec.name}' is given {size} for {name}, exported for {least} to {most}.")
+
+
+def _target(node: Mapping[str, Any]) -> str:
+    """'aten.linear.default'."""
+    target = str(node["target"]).removeprefix("torch.ops.")
+    return UNTRACED.get(target, target)
+
+
+def _function_of(target: str) -> Callable[..., Any] | None:
+    """The operator of that name if a program may call it: found in a table or among ATen's visible ones."""
+    if target in ON_SIZES:
+        return ON_SIZES[target]
+    parts = target.split(".")
+    if len(parts) != 3 or parts[0] != "aten":
+        return None
+    name, overload = parts[1], "" if parts[2] == "default" else parts[2]
+    if not is_dispatched(f"aten::{name}" + (f".{overload}" if overload else "")):
+        return None
+    found: torch._ops.OpOverload = getattr(getattr(torch.ops.aten, name), parts[2])
+    return found if is_visible(name, overload, found._schema) else None
+
+
+def _function(archive: Archive) -> Callable[..., Sequence[Tensor]]:
+    """The graph, evaluated node by node."""
+    graph, stored = _graph(archive), _stored(archive)
+    names, ends = _user_inputs(archive), _user_outputs(archive)
+    steps = [(_function_of(_target(node)), node) for node in graph["nodes"]]
+
+    def function(*tensors: Tensor) -> Sequence[Tensor]:
+        values: Values = {**stored, **dict(zip(names, tensors, strict=True))}
+        for call, node in steps:
+            assert call is not None, "an operator that was refused"
+            _run(call, node, values)
+        return [values[name] for name in ends]
+
+    return function
+
+
+def _stored(archive: Archive) -> Values:
+    """Stored tensors by their names in the graph."""
+    tensors, values = archive.parameters | archive.others, {}
+    for spec in _signature(archive, "input_specs"):
+        ((kind, content),) = spec.items()
+        if kind in ("parameter", "buffer", "tensor_constant"):
+            values[content["arg"]["name"]] = tensors[content[f"{kind}_name"]]
+        elif kind not in ("user_input", "constant_input"):
+            raise UnsupportedOperator(f"The exported program takes a {kind}, which is no tensor.")
+    return values
+
+
+def _run(call: Callable[..., Any], node: Mapping[str, Any], values: Values) -> None:
+    args: list[Any] = []
+    kwargs: Values = {}
+    for given in node["inputs"]:
+        value = _argument(given["arg"], values)
+        if given.get("kind") == 2 or (given.get("kind") is None and _is_keyword(call, given["name"])):
+            kwargs[given["name"]] = value
+        else:
+            args.append(value)
+    _keep(node["outputs"], call(*args, **kwargs), values)
+
+
+def _is_keyword(call: Callable[..., Any], name: str) -> bool:
+    """Older writers do not say."""
+    schema = getattr(call, "_schema", None)
+    return schema is not None and any(argument.name == name and argument.kwarg_only for argument in schema.arguments)
+
+
+def _keep(outputs: Sequence[Mapping[str, Any]], result: Any, values: Values) -> None:
+    """Results by the names that the graph gives them."""
+    results = list(result) if isinstance(result, tuple) else [result]
+    if len(outputs) == 1 and isinstance(result, tuple) and "as_tensors" in outputs[0]:
+        results = [list(result)]
+    for output, value in zip(outputs, results, strict=False):
+        ((kind, content),) = output.items()
+        if kind == "as_tensors":
+            values |= {each["name"]: item for each, item in zip(content, value, strict=True)}
+        elif isinstance(content, dict):
+            values[str(content.get("name") or content.get("as_name"))] = value
+
+
+def _argument(given: Mapping[str, Any], values: Values) -> Any:
+    ((kind, content),) = given.items()
+    if kind not in _ARGUMENTS:
+        raise UnsupportedOperator(f"The exported program passes {kind.removeprefix('as_')}, which is not supported.")
+    return _ARGUMENTS[kind](content, values)
+
+
+def _size(content: Mapping[str, Any], values: Values) -> Any:
+    return values[content["as_name"]] if "as_name" in content else next(iter(content.values()))
+
+
+def _tensor(content: Any, values: Values) -> Any:
+    return values[content["name"]]
+
+
+def _optional(content: Mapping[str, Any], values: Values) -> Any:
+    return values[content["as_tensor"]["name"]] if "as_tensor" in content else None
+
+
+def _itself(content: Any, _values: Values) -> Any:
+    return content
+
+
+def _each(function: Callable[[Any, Values], Any]) -> Callable[[Any, Values], list[Any]]:
+    return lambda content, values: [function(item, values) for item in content]
+
+
+_ARGUMENTS: dict[str, Callable[[Any, Values], Any]] = {
+    "as_none": lambda _content, _values: None,
+    "as_tensor": _tensor,
+    "as_tensors": _each(_tensor),
+    "as_nested_tensors": _each(_each(_tensor)),
+    "as_optional_tensor": _optional,
+    "as_optional_tensors": _each(_optional),
+    **dict.fromkeys(("as_int", "as_ints", "as_string", "as_strings", "as_bool", "as_bools", "as_int_lists"), _itself),
+    "as_float": lambda content, _: float(content),
+    "as_floats": _each(lambda content, _: float(content)),
+    **dict.fromkeys(("as_sym_int", "as_sym_bool", "as_sym_float"), _size),
+    **dict.fromkeys(("as_sym_ints", "as_sym_bools", "as_sym_floats"), _each(_size)),
+    "as_scalar_type": lambda content, _: DTYPES[content],
+    "as_memory_format": lambda content, _: FORMATS[content],
+    "as_layout": lambda content, _: {STRIDED: torch.strided}[content],
+    "as_device": lambda _content, _values: torch.device("cpu"),
+}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -31,16 +31,26 @@ def floating_type(module: nn.Module) -> torch.dtype:
     return next((tensor.dtype for tensor in stored if tensor.is_floating_point()), torch.float32)
 
 
-def program(module: nn.Module, callee: Callee, inspection: Inspection, concrete: tuple[TensorSpec, ...]) -> Program:
-    """The module as a program: run twice on one input to find hidden state, and to count its outputs."""
-    _require_finite(module)
+def program(
+    parameters: Mapping[str, Tensor],
+    others: Mapping[str, Tensor],
+    callee: Callee,
+    inspection: Inspection,
+    concrete: tuple[TensorSpec, ...],
+) -> Program:
+    """The callee as a program: run twice on one input to find hidden state, and to count its outputs.
+
+    `parameters` and `others` are the stored tensors by name; the former must be finite, the latter must not change.
+    """
+    _require_finite(parameters)
     function = _flat(callee)
     original = _original(function)
-    count = len(_run_twice(module, original, next(inputs.samples(concrete, seed=0, count=1))))
+    count = len(_run_twice(others, original, next(inputs.samples(concrete, seed=0, count=1))))
     names = tuple(spec.name for spec in inspection.outputs)
     if len(names) != count:
         names = ("output",) if count == 1 else tuple(f"output_{position}" for position in range(count))
-    return Program(inspection, concrete, names, function, original, constant_names(module), differentiable=True)
+    stored = {id(tensor): name for name, tensor in [*parameters.items(), *others.items()]}
+    return Program(inspection, concrete, names, function, original, stored, differentiable=True)
 
 
 def constant_names(module: nn.Module) -> dict[int, str]:
@@ -71,19 +81,19 @@ def _original(function: Function) -> Function:
     return original
 
 
-def _require_finite(module: nn.Module) -> None:
-    for name, parameter in module.named_parameters():
+def _require_finite(parameters: Mapping[str, Tensor]) -> None:
+    for name, parameter in parameters.items():
         if parameter.is_floating_point() and not bool(torch.isfinite(parameter).all()):
             raise InvalidModel(f"Parameter '{name}' holds NaN or infinite values.")
 
 
-def _run_twice(module: nn.Module, function: Function, example: Sequence[Tensor]) -> Sequence[Tensor]:
-    before = [buffer.clone() for buffer in module.buffers()]
+def _run_twice(others: Mapping[str, Tensor], function: Function, example: Sequence[Tensor]) -> Sequence[Tensor]:
+    before = [tensor.clone() for tensor in others.values()]
     try:
         first, second = function(*example), function(*example)
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError, NotImplementedError) as error:
         raise _not_runnable(example, error) from error
-    if not all_same(first, second) or not all_same(before, list(module.buffers())):
+    if not all_same(first, second) or not all_same(before, list(others.values())):
         raise StatefulModel("Two calls with one input differ, or change the model's buffers: it keeps state.")
     if not first:
         raise UnsupportedOperator("The model returns no tensor.")

@@ -54,7 +54,9 @@ def load(data: bytes, shapes: InputShapes | None) -> Program:
     if shapes is None:
         raise missing_shapes(module, [spec.name for spec in inspection.inputs])
     concrete = inputs.concrete(inspection.inputs, [None] * len(inspection.inputs), shapes)
-    return torch_module.program(module, module, inspection, concrete)
+    return torch_module.program(
+        dict(module.named_parameters()), dict(module.named_buffers()), module, inspection, concrete
+    )
 
 
 def _describe(module: torch.jit.ScriptModule) -> Inspection:

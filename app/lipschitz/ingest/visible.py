@@ -3,8 +3,8 @@
 Everything that the dispatcher is asked for is recorded. Two things are not: what a composite operator decides from
 numbers that it reads in C++ before it calls others, and what is no call of the dispatcher. So an operator is allowed
 
-- if it has a kernel of its own, yields tensors only and writes at most to its first operand: the trace then has it as
-  a node, and the rule table judges it; or
+- if it has a kernel of its own, makes tensors of tensors (or is in `FACTORIES`) and writes at most to its first
+  operand: the trace then has it as a node, and the rule table judges it; or
 - if it is in `COMPOSITES`, operators that are made of others and look at shapes only; or
 - if it is in `SHAPES`, which read shapes and types, or numbers by calls that the trace shows.
 """
@@ -48,6 +48,14 @@ COMPOSITES = words(
 )
 """Composites by name, but for the overloads below."""
 
+FACTORIES = words(
+    """
+    arange bartlett_window blackman_window empty empty_strided eye full hamming_window hann_window kaiser_window
+    linspace logspace normal ones rand randint randn randperm scalar_tensor tril_indices triu_indices zeros
+    """
+)
+"""What makes tensors of numbers alone; others without an operand read files or the like."""
+
 READING = frozenset(
     {"tensor_split.tensor_indices_or_sections", "narrow.Tensor", "lstm.data", "gru.data", "rnn_tanh.data",
      "rnn_relu.data"}
@@ -68,6 +76,8 @@ def is_visible(name: str, overload: str, schema: Any) -> bool:
     if name in SHAPES:
         return not schema.is_mutable
     full = f"{name}.{overload}" if overload else name
+    if not any("Tensor" in str(argument.type) for argument in schema.arguments) and name not in FACTORIES:
+        return False
     if full in READING or not schema.returns or not all(_holds_tensors(result.type) for result in schema.returns):
         return False
     if _is_composite(f"aten::{full}"):
