@@ -110,6 +110,12 @@ def test_no_file_of_others_is_read(warm: WarmChild, target: Path, attempt: str) 
         assert met(warm, attempt, path) in DENIED, path
 
 
+@pytest.mark.parametrize("name", ["net/tcp", "net/unix", "net/dev", "mountinfo", "mounts", "environ", "root/etc/hosts"])
+def test_nothing_is_read_of_the_machine_behind_the_process(warm: WarmChild, name: str) -> None:
+    for process in ("self", "thread-self", str(warm.child.pid), f"self/task/{warm.child.pid}"):
+        assert met(warm, "read", f"/proc/{process}/{name}") in DENIED
+
+
 def test_no_folder_of_others_is_listed(warm: WarmChild) -> None:
     for path in ("/", "/etc", "/tmp", "/home", "/proc", "/dev", "/var"):
         assert met(warm, "list", path) in DENIED, path

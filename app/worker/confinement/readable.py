@@ -12,6 +12,10 @@ import app
 
 PACKAGE = Path(app.__file__).resolve().parent
 
+OWN = tuple(f"/proc/self/{name}" for name in ("maps", "status", "stat", "statm", "comm", "cmdline", "auxv", "cgroup"))
+"""What glibc, Python and torch ask about their own process. Not among it: the machine's connections (`net`), what is
+mounted where, and the environment.
+"""
 SYSTEM = (
     "/lib",
     "/lib64",
@@ -25,7 +29,7 @@ SYSTEM = (
     "/dev/zero",
     "/dev/urandom",
     "/dev/random",
-    "/proc/self",
+    *OWN,
     "/proc/cpuinfo",
     "/proc/meminfo",
     "/proc/stat",
@@ -36,7 +40,15 @@ SYSTEM = (
 )
 """Shared libraries, sources of randomness, and what the processor looks like."""
 
-GPU_SYSTEM = ("/usr/local/cuda", "/proc/driver/nvidia", "/proc/devices", "/proc/modules", "/sys", "/etc/nvidia")
+GPU_SYSTEM = (
+    "/proc/self",
+    "/usr/local/cuda",
+    "/proc/driver/nvidia",
+    "/proc/devices",
+    "/proc/modules",
+    "/sys",
+    "/etc/nvidia",
+)
 GPU_DEVICES = ("/dev/nvidia*", "/proc/self/task")
 """CUDA names its threads through /proc."""
 
