@@ -75,10 +75,25 @@ def ordinary_interpreter(folder: Path) -> Path:
 
 
 def ask(warm: WarmChild, kind: str, data: bytes, **request: Any) -> dict[str, Any]:
-    """`{"result": ...}`, or what the child says instead; progress is left out. ChildDied where it dies."""
-    answers = ("progress", "result", "inspection", "graph", "error")
+    """`{"result": ...}`, or the error. One child captures and bounds here, which the service never lets it."""
+    if kind == "inspect":
+        return told(warm, kind, {"capture": False}, {"model": data})
+    artifact = bytearray()
+    captured = told(warm, "capture", {"inputs": request.get("inputs")}, {"model": data}, artifact)
+    if "result" not in captured:
+        return captured
+    question = {"request": PLAIN | request, "model": "0" * 64}
+    return told(warm, kind, question, {"artifact": bytes(artifact)})
+
+
+def told(
+    warm: WarmChild, kind: str, request: dict[str, Any], files: dict[str, bytes], artifact: bytearray | None = None
+) -> dict[str, Any]:
+    """What the child says to one question; progress is left out. ChildDied where it dies."""
+    answers = ("progress", "result", "inspection", "graph", "artifact", "error")
     sinks = {name: Sink(bytearray().extend, 2**30) for name in ("witness", "certificate")}
-    warm.child.ask(kind, PLAIN | request, {"model": io.BytesIO(data)}, answers, sinks)
+    sinks["artifact"] = Sink((bytearray() if artifact is None else artifact).extend, 2**30)
+    warm.child.ask(kind, request, {name: io.BytesIO(file) for name, file in files.items()}, answers, sinks)
     deadline = time.monotonic() + ANSWER_S
     while time.monotonic() < deadline:
         message = warm.child.receive(0.1)

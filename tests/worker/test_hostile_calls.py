@@ -11,7 +11,7 @@ import pytest
 
 from app.jobs.child import ChildDied
 from app.jobs.nursery import WarmChild
-from tests.worker.children import ask, started
+from tests.worker.children import started, told
 
 DENIED = (errno.EPERM, errno.EACCES, errno.ENOSYS)
 
@@ -76,7 +76,7 @@ def target(tmp_path: Path) -> Path:
 
 
 def met(warm: WarmChild, attempt: str, argument: object = "") -> int:
-    return ask(warm, "analyze", b"", attempt=attempt, argument=str(argument))["result"]["errno"]
+    return told(warm, "analyze", {"attempt": attempt, "argument": str(argument)}, {})["result"]["errno"]
 
 
 @pytest.mark.parametrize("attempt", CALLS)
