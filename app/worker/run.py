@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from app.lipschitz.analysis import analyze
+from app.lipschitz.certificate.fields import InvalidCertificate
 from app.lipschitz.certificate.verify import refused, verify
 from app.lipschitz.errors import LipschitzError
 from app.lipschitz.graph import graph
@@ -73,10 +74,11 @@ def _analyze(request: dict[str, Any], files: Mapping[str, bytes], voice: Voice) 
 
 def _verify(request: dict[str, Any], files: Mapping[str, bytes], voice: Voice) -> None:
     certificate, reason = files["certificate"], request["reason"]
-    if reason is None:
-        voice.tell("verdict", verify(files["artifact"], certificate, request["model"]))
-    else:
-        voice.tell("verdict", refused(certificate, reason))
+    try:
+        answer = refused(certificate, reason) if reason else verify(files["artifact"], certificate, request["model"])
+    except InvalidCertificate:  # which is the first that `verify` tells
+        answer = verify(b"", certificate, "")
+    voice.tell("verdict", answer)
 
 
 _ANSWERS: dict[str, Callable[[dict[str, Any], Mapping[str, bytes], Voice], None]] = {

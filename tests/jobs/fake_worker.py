@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from app.contract.frames import Header
 from app.lipschitz.errors import InvalidArtifact, LipschitzError
 from app.worker.loop import Progress, Voice, serve
 
@@ -86,6 +87,17 @@ def print_much(_step: dict[str, Any], _progress: Progress) -> None:
     print("libraries print")
 
 
+def say(step: dict[str, Any], _progress: Progress) -> None:
+    """A message of the child's own making, whole in its form: `kind` and `body`, as text where it is no JSON."""
+    body = step["body"] if isinstance(step["body"], str) else json.dumps(step["body"])
+    for _ in range(step.get("times", 1)):
+        header = Header(step["kind"], TURN[0], len(body.encode()))
+        os.write(PIPE, header.encode() + body.encode())
+
+
+TURN = ["0"]
+"""Of the question that is being answered."""
+
 STEPS = {
     step.__name__: step
     for step in (
@@ -100,6 +112,7 @@ STEPS = {
         blunder,
         babble,
         print_much,
+        say,
     )
 }
 PIPE = os.dup(1)
@@ -114,6 +127,7 @@ class FakeLibrary:
         return {"device": device, "torch": "none", "confinement": "none", "details": {"policy": policy}}
 
     def answer(self, kind: str, request: dict[str, Any], files: Mapping[str, bytes], voice: Voice) -> None:
+        TURN[0] = voice.turn
         data = files["artifact" if "artifact" in files else "model"]
         if "artifact" in files and not data.startswith((b"\x08", b"PK")):
             raise InvalidArtifact("The bytes are no captured graph.")
@@ -124,6 +138,8 @@ class FakeLibrary:
             voice.tell("artifact", {}, artifact=data)
         if kind == "graph":
             voice.tell("graph", self.graph(data, request))
+        if kind == "verify":
+            voice.tell("verdict", verdict(json.loads(files["certificate"]), request, data))
         if kind == "analyze":
             found = self.analyze(data, request["request"], voice.report, files.get("dataset"))
             voice.tell("result", found, **beside(instructions(data)))
@@ -183,6 +199,14 @@ EMPTY: dict[str, Any] = {
     "warnings": [],
 }
 """A result in the contract's form that says nothing."""
+
+
+def verdict(certificate: dict[str, Any], request: dict[str, Any], artifact: bytes) -> dict[str, Any]:
+    """A bound is proved when the captured graph's is no larger."""
+    value = instructions(artifact).get("value", 2.0)
+    reasons = [] if value <= certificate["bound"] else [f"the bound is {value}"]
+    checked = {"valid": not reasons, "reasons": reasons, "pieces": [], "check": "independent", "seconds": 0.0}
+    return checked | {"bound": certificate["bound"], "method": "fake", "function": {"norm": "2"}, **request}
 
 
 def beside(told: dict[str, Any]) -> dict[str, bytes]:

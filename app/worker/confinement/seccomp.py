@@ -92,7 +92,7 @@ def _allow_on_itself(filter_: SyscallFilter) -> None:
     _add(filter_, ALLOW, "prlimit64", Arg(2, EQ, 0))
     for option in (PR_SET_NAME, PR_GET_NAME, PR_SET_VMA):
         _add(filter_, ALLOW, "prctl", Arg(0, EQ, option))
-    _add(filter_, ALLOW, "arch_prctl", Arg(0, MASKED_EQ, XSTATE_MASK, XSTATE_OPTIONS))
+    _add(filter_, ALLOW, "arch_prctl", Arg(0, MASKED_EQ, XSTATE_MASK, XSTATE_OPTIONS))  # no shadow stacks
 
 
 def _allow_counted_memory(filter_: SyscallFilter, gpu: bool) -> None:
@@ -100,10 +100,10 @@ def _allow_counted_memory(filter_: SyscallFilter, gpu: bool) -> None:
 
     `mremap`, which could stretch the first thread's stack, is left to the GPU's driver; the C library copies instead.
     """
-    unwanted = MAP_GROWSDOWN | MAP_HUGETLB
+    unwanted = (MAP_GROWSDOWN,) if gpu else (MAP_GROWSDOWN, MAP_HUGETLB)
     kind, wanted = (0, 0) if gpu else (MAP_TYPE, mmap.MAP_PRIVATE)
-    _add(filter_, ALLOW, "mmap", Arg(3, MASKED_EQ, kind | unwanted, wanted))
-    for flag in (MAP_GROWSDOWN, MAP_HUGETLB):
+    _add(filter_, ALLOW, "mmap", Arg(3, MASKED_EQ, kind | sum(unwanted), wanted))
+    for flag in unwanted:
         _add(filter_, ERRNO(errno.EPERM), "mmap", Arg(3, MASKED_EQ, flag, flag))
 
 

@@ -1,0 +1,89 @@
+"""`lipserve verify` and `analyze` on this machine: a program runs in a capture child, and proves nothing of itself."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from app.cli import main
+from app.commands.local import analyze_here, verify_here
+from app.errors import Problem, TorchscriptRefused
+from tests.conftest import fake_model
+from tests.worker.possessed import ARCHIVE
+
+
+@pytest.fixture
+def possessed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Children that are in the hands of the programs that they run."""
+    monkeypatch.setenv("LIPSERVE_WORKER_MODULE", "tests.worker.possessed")
+    monkeypatch.setenv("LIPSERVE_DATA_DIR", str(tmp_path / "data"))
+
+
+def program(folder: Path, attack: str) -> Path:
+    path = folder / "model.pt"
+    path.write_bytes(ARCHIVE + json.dumps({"attack": attack, "value": 3.0}).encode())
+    return path
+
+
+def certificate(folder: Path, bound: float) -> Path:
+    path = folder / "certificate.json"
+    path.write_text(json.dumps({"bound": bound, "function": {"inputs": None}}))
+    return path
+
+
+@pytest.mark.usefixtures("possessed")
+def test_a_program_that_owns_its_child_gets_the_bound_of_its_graph(tmp_path: Path) -> None:
+    model = program(tmp_path, "patch_the_worker")
+    assert analyze_here(model, None, {}, lambda _: None).result["upper"]["value"] == 3.0
+    assert not verify_here(model, certificate(tmp_path, 0.001))["valid"]
+    assert verify_here(model, certificate(tmp_path, 3.0))["valid"]
+
+
+@pytest.mark.usefixtures("possessed")
+@pytest.mark.parametrize("attack", ["answer_for_itself", "crash"])
+def test_a_program_that_breaks_the_protocol_is_an_error(
+    tmp_path: Path, attack: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = program(tmp_path, attack)
+    with pytest.raises(Problem):
+        verify_here(model, certificate(tmp_path, 0.001))
+    assert main(["verify", str(model), str(certificate(tmp_path, 0.001))]) == 3
+    assert "was stopped" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("possessed")
+def test_a_model_that_is_refused_makes_its_certificate_invalid(tmp_path: Path) -> None:
+    model = tmp_path / "model.onnx"
+    model.write_bytes(fake_model(capture={"do": "refuse", "slug": "invalid-model", "detail": "no"}))
+    with pytest.raises(Problem):
+        analyze_here(model, None, {}, lambda _: None)
+
+
+def test_a_hostile_file_is_loaded_in_confinement_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.worker import scripts
+
+    monkeypatch.setenv("LIPSERVE_DATA_DIR", str(tmp_path / "data"))
+    target, model = tmp_path / "kept", tmp_path / "model.pt"
+    target.write_bytes(b"k" * 64)
+    os.chmod(target, 0o666)
+    model.write_bytes(scripts.archive(scripts.OverwritesWhenLoaded(str(target))))
+    answer = verify_here(model, certificate(tmp_path, 1.0))
+    assert not answer["valid"]
+    assert target.read_bytes() == b"k" * 64
+
+
+@pytest.mark.slow
+def test_without_confinement_programs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.worker import scripts
+
+    monkeypatch.setenv("LIPSERVE_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("LIPSERVE_CONFINEMENT", "none")
+    model = tmp_path / "model.pt"
+    model.write_bytes(scripts.archive(scripts.Honest()))
+    with pytest.raises(TorchscriptRefused):
+        analyze_here(model, None, {"inputs": [[1, 2]], "methods": ["autolip"]}, lambda _: None)
+    trusted = analyze_here(model, None, {"inputs": [[1, 2]], "methods": ["autolip"]}, lambda _: None, trusts=True)
+    assert trusted.result["upper"]["guarantee"] == "certified"
