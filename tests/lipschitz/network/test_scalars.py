@@ -54,7 +54,8 @@ def test_every_scalar_function_is_in_the_battery() -> None:
 
 
 def test_every_elementwise_operator_is_in_the_battery() -> None:
-    seen = {operator for name in FUNCTIONS for operator in entry(name).operators}
+    plain = [name for name in FUNCTIONS if not name.startswith("fused")]
+    seen = {operator for name in plain for operator in entry(name).operators}
     assert set(DESCRIBED) - DECOMPOSED <= seen
 
 
