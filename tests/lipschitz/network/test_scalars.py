@@ -26,7 +26,7 @@ DECOMPOSED = {"relu6.default", "square.default"}
 """torch traces these as hardtanh and pow."""
 STEEP = ("exponentials.exponential", "exponentials.logarithm", "powers", "rectifiers.leaky(1e+300)",
          "rectifiers.clip(1, -1)", "rectifiers.clip(-1e300, 1e300)")  # fmt: skip
-QUICK, LONG = 9, 2500
+QUICK, LONG = 9, 600
 
 
 def interval(low: float, high: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -65,10 +65,9 @@ def test_enclosures_hold(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [2, 3])
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_enclosures_hold_on_many_intervals(name: str, seed: int) -> None:
-    assert check(entry(name), LONG, seed) == []
+def test_enclosures_hold_on_many_intervals(name: str) -> None:
+    assert check(entry(name), LONG, 2) == []
 
 
 def absolute(name: str, x: float) -> float:
