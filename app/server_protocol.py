@@ -73,7 +73,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._head_since: float | None = now  # None: between two requests, when uvicorn's own timer runs
         self._idle_since = now
         self._head_bytes = self._body_bytes = self._framing_bytes = 0
-        self._is_in_body = False
+        self._is_in_body = self._has_ended = False
         self._body_since = now
         self._refused_at: float | None = None
         self._reading, self._writing = Pace(limits, now), Pace(limits, now)
@@ -139,7 +139,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._refused_at is not None:
             self._reading.moved(len(data))
             return
-        was_in_body, body_bytes = self._is_in_body, self._body_bytes
+        was_in_body, body_bytes, self._has_ended = self._is_in_body, self._body_bytes, False
         if not was_in_body and self._head_since is None:
             self._head_since = self.loop.time()
         try:
@@ -154,7 +154,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _count(self, size: int, was_in_body: bool, body_size: int) -> None:
         """Bytes that the parser keeps to itself until a header or a chunk's head is complete."""
-        if self._is_in_body != was_in_body:
+        if self._is_in_body != was_in_body or self._has_ended:  # a whole request may come at once, with its body
             self._head_bytes = self._framing_bytes = 0
         elif self._is_in_body:
             self._framing_bytes += size - body_size
@@ -207,7 +207,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is whole."""
-        self._is_in_body, self._head_bytes = False, 0
+        self._is_in_body, self._has_ended, self._head_bytes = False, True, 0
         if not self._is_answering:  # answered before it was read: uvicorn has no timer for what comes next
             self._head_since = self.loop.time()
         super().on_message_complete()

@@ -267,3 +267,15 @@ def test_an_upgrade_is_answered_and_not_followed(service: RunningService) -> Non
         assert connection.recv(12) == b"HTTP/1.1 200"
     with connect(service, b"GET /v1/jobs HTTP/1.1\r\nHost: evil.example\r\n" + upgrade) as connection:
         assert connection.recv(12) == b"HTTP/1.1 421"
+
+
+def test_a_request_may_come_in_one_piece(service: RunningService) -> None:
+    """What a body brings along is no part of the next head, however the pieces fall."""
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=20)
+    connection.connect()
+    for _ in range(8):
+        connection.sock.sendall(UPLOAD.replace(b"localhost", b"127.0.0.1") + b"x" * 100_000)
+        answer = http.client.HTTPResponse(connection.sock, method="POST")
+        answer.begin()
+        assert (answer.status, len(answer.read()) > 0) == (415, True)
+    connection.close()
