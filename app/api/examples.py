@@ -102,6 +102,7 @@ LAYER: dict[str, Any] = {
     "slope": None,
     "lipschitz": 4.1,
     "cumulative": 4.1,
+    "factor": 4.1,
     "share": 0.6,
 }
 

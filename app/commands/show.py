@@ -80,18 +80,18 @@ def _methods(estimates: list[dict[str, Any]]) -> Table:
 
 
 def _layers(layers: list[dict[str, Any]]) -> Table:
-    table = _table("layer", "operator", "norm", "cumulative", "share")
+    table = _table("layer", "operator", "norm", "cumulative", "factor", "share")
     for layer in layers:
         share = NONE if layer["share"] is None else f"{layer['share']:.1%}"
-        cells = layer["name"], layer["op"], _number(layer["lipschitz"]), _number(layer["cumulative"]), share
-        table.add_row(*map(printable, cells))
+        ends = (_number(layer["lipschitz"]), _number(layer["cumulative"]), _number(layer.get("factor"), digits=4))
+        table.add_row(*map(printable, (layer["name"], layer["op"], *ends, share)))
     return table
 
 
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="")
     for column in columns:
-        is_number = column in ("value", "seconds", "norm", "cumulative", "share")
+        is_number = column in ("value", "seconds", "norm", "cumulative", "factor", "share")
         table.add_column(column, justify="right" if is_number else "left", overflow="fold")
     return table
 

@@ -50,6 +50,7 @@ class LayerView(Part):
     slope: list[float] | None
     lipschitz: float | None
     cumulative: float | None
+    factor: float | None = None
     share: float | None
     sources: list[int] = []
 

@@ -12,7 +12,7 @@ from app import __version__
 from app.lipschitz.artifact.captured import Captured, Inspection, TensorSpec
 from app.lipschitz.catalog import MethodInfo, method_named
 from app.lipschitz.errors import BracketViolation, NotGloballyLipschitz
-from app.lipschitz.methods.walk import Step, shares, walk
+from app.lipschitz.methods.walk import Step, log_factors, walk
 from app.lipschitz.network.nodes import Activation, Affine, Concat, Node, Nonlinear
 from app.lipschitz.operators.norm import NormBound
 from app.lipschitz.problem import Estimate, Problem
@@ -22,6 +22,11 @@ from app.lipschitz.robustness import Certificates, share_verdict
 STRUCTURAL = frozenset(
     {"Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Identity", "Cast", "Concat", "Add", "view"}
 )
+
+
+ROUNDING = 1e-12
+"""A layer whose factor is so close to 1 has no share: what is left is rounding, which tells nothing of the layer."""
+LARGEST = math.log(1e308)
 
 
 def finite(value: float | None) -> float | None:
@@ -196,18 +201,28 @@ def layer_table(problem: Problem) -> list[dict[str, Any]]:
     except NotGloballyLipschitz:
         return []
     cumulative = {step.node: step.cumulative for step in steps}
-    rows = zip(steps[1:], shares(steps, problem.p)[1:], strict=True)
+    logs = log_factors(steps, problem.p)
+    rows = zip(steps[1:], _parts(len(steps) - 1, logs and logs[1:]), strict=True)
     position = {step.node: index - 1 for index, step in enumerate(steps)}
     return [
-        _row(problem, index, step, share, cumulative)
+        _row(problem, index, step, cumulative)
+        | part
         | {"sources": sorted({position[branch.source] for branch in step.branches})}
-        for index, (step, share) in enumerate(rows)
+        for index, (step, part) in enumerate(rows)
     ]
 
 
-def _row(
-    problem: Problem, index: int, step: Step, share: float | None, cumulative: dict[Node, float]
-) -> dict[str, Any]:
+def _parts(number: int, logs: list[float] | None) -> list[dict[str, float | None]]:
+    """Each layer's `factor`, which multiply to the bound, and its `share` of the sum of their |log|."""
+    if logs is None:
+        return [{"factor": None, "share": None}] * number
+    sizes = [abs(log) if abs(log) > ROUNDING else 0.0 for log in logs]
+    total = math.fsum(sizes) or 1.0
+    factors = [math.exp(log) if log < LARGEST else None for log in logs]
+    return [{"factor": factor, "share": size / total} for factor, size in zip(factors, sizes, strict=True)]
+
+
+def _row(problem: Problem, index: int, step: Step, cumulative: dict[Node, float]) -> dict[str, Any]:
     node = step.node
     bounds = [problem.norm_of(branch.operator) for branch in step.branches if branch.operator is not None]
     incoming = max(cumulative[branch.source] for branch in step.branches)
@@ -225,7 +240,6 @@ def _row(
         "slope": _slope(problem, node),
         "lipschitz": finite(factor),
         "cumulative": finite(step.cumulative),
-        "share": share,
     }
 
 

@@ -14,7 +14,7 @@ from app.pages import text, words
 from app.pages.charts.bracket import bracket_chart
 from app.pages.charts.convergence import Trail, convergence_chart
 from app.pages.charts.draw import Spec, drawn
-from app.pages.charts.layers import growth_chart, hot_spots, share_chart
+from app.pages.charts.layers import factor_of, growth_chart, hot_spots, share_chart
 from app.pages.charts.radii import radius_chart
 
 WIDE, NARROW = 760, 290
@@ -46,7 +46,9 @@ def bracket_figure(request: dict[str, Any], result: dict[str, Any]) -> Figure | 
 
 def share_figure(layers: list[dict[str, Any]]) -> Figure | None:
     """The layers that count most."""
-    spots = "; ".join(f"{text.plain(at['name'])} {text.percent(at['share'])}" for at in hot_spots(layers, 3))
+    spots = "; ".join(
+        f"{text.plain(at['name'])} {factor_of(at)}, {text.percent(at['share'])}" for at in hot_spots(layers, 3)
+    )
     return figure(lambda width: share_chart(layers, width), f"Bars of the layers' shares, largest first: {spots}.")
 
 

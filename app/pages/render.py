@@ -97,6 +97,7 @@ def _environment() -> Environment:
         "VERDICTS": words.VERDICTS,
     }
     environment.filters |= FILTERS
+    environment.tests["clearly_above"] = words.is_clearly_above
     return environment
 
 

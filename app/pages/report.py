@@ -12,6 +12,7 @@ from app.api.views import JobView, ModelView
 from app.pages import text, words
 from app.pages.advice import advice
 from app.pages.charts.draw import Spec
+from app.pages.charts.layers import shrinks
 from app.pages.charts.picture import picture
 from app.pages.figures import (
     Figure,
@@ -92,7 +93,7 @@ def report_of(
 ) -> Report:
     """The report of a job."""
     result = job.result or {}
-    rows = result.get("layers") or []
+    rows = parts_of(result.get("layers") or [])
     return Report(
         job=job,
         model=model,
@@ -132,12 +133,26 @@ def told_of(job: JobView, model: ModelView | None) -> list[str]:
     return [title_of(job, model), *map(text.plain, lines)]
 
 
+def parts_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The layers of a result. Results of before have shares of log L, of either sign and any size, and no factors."""
+    if all("factor" in row for row in rows):
+        return rows
+    sizes = [row.get("share") or 0.0 for row in rows]
+    total = sum(map(abs, sizes)) or 1.0
+    factors = [row.get("lipschitz") for row in rows]
+    return [
+        row | {"share": abs(size) / total, "factor": factor}
+        for row, size, factor in zip(rows, sizes, factors, strict=True)
+    ]
+
+
 def _layers(rows: list[dict[str, Any]]) -> list[Layer]:
     sources = sources_of(rows)
-    most = max((abs(row.get("share") or 0.0) for row in rows), default=0.0) or 1.0
+    heats = [0.0 if shrinks(row) else row.get("share") or 0.0 for row in rows]
+    most = max(heats, default=0.0) or 1.0
     return [
-        Layer(row, rail, abs(row.get("share") or 0.0) / most, len(of_row))
-        for row, rail, of_row in zip(rows, rails(sources), sources, strict=True)
+        Layer(row, rail, heat / most, len(of_row))
+        for row, rail, of_row, heat in zip(rows, rails(sources), sources, heats, strict=True)
     ]
 
 

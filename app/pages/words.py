@@ -30,6 +30,10 @@ NEARLY_CLOSED = 1.1
 """Ratios below are told as a gap."""
 
 
+SAME = 1e-9
+"""Two bounds that are closer than this, relatively, are told as the same."""
+
+
 @dataclass(frozen=True)
 class Limit:
     """One limit of a gate, and what is known about it."""
@@ -57,6 +61,11 @@ def value_of(result: dict[str, Any], end: str) -> float | None:
     """The value of `upper` or `lower`, None where there is none."""
     found = (result.get(end) or {}).get("value")
     return None if found is None else float(found)
+
+
+def is_clearly_above(value: float, other: float) -> bool:
+    """Whether a number is larger by more than two roundings of the same bound may differ."""
+    return value > other * (1 + SAME)
 
 
 def distance(ratio: float | None) -> str:

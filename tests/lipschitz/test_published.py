@@ -90,3 +90,23 @@ def test_the_layer_table_is_autolips_walk() -> None:
     assert sum(row["share"] for row in rows) == pytest.approx(1.0)
     assert rows[0]["norm"]["lower"] <= rows[0]["norm"]["upper"]
     assert rows[1]["slope"] == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5, 1e-160, 1e150])
+def test_shares_are_parts_of_what_the_layers_do_also_when_the_bound_is_one(scale: float) -> None:
+    """Norms 8, 1/8 and 1 and a last one of `scale`: by log L a layer's share would be infinite."""
+    sizes = [8.0, 0.125, 1.0, scale]
+    weights = [np.diag([size, size / 2]) for size in sizes]
+    rows = analyze(mlp(weights, [np.zeros(2)] * 4), {"methods": ["autolip"]})["result"]["layers"]
+    shares, factors = [row["share"] for row in rows], [row["factor"] for row in rows]
+    assert all(0 <= share <= 1 for share in shares)
+    assert sum(shares) == pytest.approx(1.0)
+    assert math.prod(factors) == pytest.approx(rows[-1]["cumulative"], rel=1e-6)
+    assert shares[0] == pytest.approx(shares[2])
+    assert [factor > 1 for factor in (factors[0], factors[2])] == [True, False]
+
+
+def test_a_bound_of_one_by_layers_of_one_has_no_hot_spot() -> None:
+    rows = analyze(mlp([np.eye(3)] * 3, [np.zeros(3)] * 3), {"methods": ["autolip"]})["result"]["layers"]
+    assert {row["share"] for row in rows} == {0.0}
+    assert [row["factor"] for row in rows] == pytest.approx([1.0] * len(rows))

@@ -236,14 +236,13 @@ def combine(node: Node, p: Norm, branches: Sequence[Branch]) -> float:
     return max(flows) if p == "inf" else up_hypot(flows)
 
 
-def shares(steps: Sequence[Step], p: Norm) -> list[float | None]:
-    """Every step's part of log L: its own log-constant times its weight in the output's; they add up to 1.
+def log_factors(steps: Sequence[Step], p: Norm) -> list[float] | None:
+    """Every step's own log-constant times its weight in the output's: they add up to log L. None where L is 0 or inf.
 
     The weight of a node is d log L / d log L_k, found backwards; on a chain all weights are 1.
     """
-    total = steps[-1].cumulative
-    if not all(0.0 < step.cumulative < math.inf for step in steps) or abs(math.log(total)) < 1e-12:
-        return [None] * len(steps)
+    if not all(0.0 < step.cumulative < math.inf for step in steps):
+        return None
     weights = {step.node: 0.0 for step in steps} | {steps[-1].node: 1.0}
     parts: dict[Node, float] = {}
     constants = {step.node: step.cumulative for step in steps}
@@ -252,7 +251,7 @@ def shares(steps: Sequence[Step], p: Norm) -> list[float | None]:
         for branch, part in zip(step.branches, _flow_parts(step, p), strict=True):
             weights[branch.source] += weight * part
             own -= part * math.log(constants[branch.source])
-        parts[step.node] = weight * own / math.log(total)
+        parts[step.node] = weight * own
     return [parts[step.node] for step in steps]
 
 

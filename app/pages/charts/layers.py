@@ -6,7 +6,7 @@ from typing import Any
 
 from app.pages import text
 from app.pages.charts.draw import Spec
-from app.pages.charts.scales import NARROW, log_axis, log_scale, name_axis, name_length, on_axis
+from app.pages.charts.scales import NARROW, counts, log_axis, log_scale, name_axis, name_length, on_axis
 from app.pages.palette import light
 
 MOST_BARS = 12
@@ -15,10 +15,21 @@ NAMED = 5
 BAR, HEIGHT = 24, 190
 
 
+def shrinks(layer: dict[str, Any]) -> bool:
+    """Whether the layer makes the bound smaller."""
+    factor = layer.get("factor")
+    return factor is not None and factor < 1
+
+
 def hot_spots(layers: list[dict[str, Any]], most: int = MOST_BARS) -> list[dict[str, Any]]:
-    """The layers with the largest shares of the log-product, of either sign, largest first."""
+    """The layers with the largest shares of what all do to the bound, in either direction, largest first."""
     counting = [layer for layer in layers if layer.get("share")]
-    return sorted(counting, key=lambda layer: -abs(layer["share"]))[:most]
+    return sorted(counting, key=lambda layer: -layer["share"])[:most]
+
+
+def factor_of(layer: dict[str, Any]) -> str:
+    """What the layer multiplies the bound by, in words."""
+    return f"× {text.upper(layer.get('factor'), 3)}"
 
 
 def share_chart(layers: list[dict[str, Any]], width: int) -> Spec | None:
@@ -27,13 +38,13 @@ def share_chart(layers: list[dict[str, Any]], width: int) -> Spec | None:
     if not spots:
         return None
     bars = [
-        {"layer": f"{spot['index']} · {text.shortened(spot['name'], name_length(width) - 6)}", "share": spot["share"]}
-        | {"label": text.percent(spot["share"])}
+        {"layer": f"{spot['index']} · {text.shortened(spot['name'], name_length(width) - 6)}"}
+        | {"share": -spot["share"] if shrinks(spot) else spot["share"], "label": factor_of(spot)}
         for spot in spots
     ]
     y = {"field": "layer", "type": "nominal", "sort": None, "axis": name_axis(bar["layer"] for bar in bars)}
     x = {"field": "share", "type": "quantitative", "scale": _room(bars, 0.4 if width < NARROW else 0.16)}
-    x["axis"] = {"format": "%", "title": "share of the bound's logarithm", "tickCount": 5}
+    x["axis"] = {"format": "%", "title": "share; to the left: makes the bound smaller", "tickCount": 5}
     color = {"condition": {"test": "datum.share < 0", "value": light("cool")}, "value": light("heat")}
     layer = [
         {"mark": {"type": "bar", "height": 13}, "encoding": {"color": color}},
@@ -65,14 +76,19 @@ def _bar_labels() -> Spec:
 
 
 def growth_chart(layers: list[dict[str, Any]], width: int) -> Spec | None:
-    """The constant after every layer, hot spots marked and named; None for fewer than three layers."""
+    """The constant after every layer, those that raise it most marked and named; None for fewer than three."""
     points = [{"index": at["index"], "value": at["cumulative"]} for at in layers if on_axis(at["cumulative"])]
     if len(points) < 3:
         return None
     scale = log_scale([float(point["value"]) for point in points])
     axis = log_axis(scale, 5, title="bound (log scale)")
     encoding = {
-        "x": {"field": "index", "type": "quantitative", "axis": _index_axis(width), "scale": {"nice": False}},
+        "x": {
+            "field": "index",
+            "type": "quantitative",
+            "axis": _index_axis(points[-1]["index"], width),
+            "scale": {"nice": False},
+        },
         "y": {"field": "value", "type": "quantitative", "scale": scale, "axis": axis},
     }
     line = {"mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 2, "color": light("upper")}}
@@ -80,14 +96,14 @@ def growth_chart(layers: list[dict[str, Any]], width: int) -> Spec | None:
     return {"width": width, "height": HEIGHT, "data": {"values": points}, "encoding": encoding, "layer": layer}
 
 
-def _index_axis(width: int) -> dict[str, Any]:
-    return {"title": "layer", "grid": False, "tickMinStep": 1, "format": "d", "tickCount": 5 if width < NARROW else 12}
+def _index_axis(last: int, width: int) -> dict[str, Any]:
+    return {"title": "layer", "grid": False, "format": "d", "values": counts(last, 5 if width < NARROW else 12)}
 
 
 def _spots(layers: list[dict[str, Any]], width: int) -> list[Spec]:
     spots = [
         {"index": spot["index"], "value": spot["cumulative"], "name": text.shortened(spot["name"], 14)}
-        for spot in hot_spots(layers, NAMED)
+        for spot in [spot for spot in hot_spots(layers, len(layers)) if not shrinks(spot)][:NAMED]
         if on_axis(spot["cumulative"])
     ]
     if not spots:

@@ -67,6 +67,13 @@ def ticks(low: float, high: float, most: int) -> list[float]:
     return [value for value in found if low <= value <= high]
 
 
+def counts(last: int, most: int) -> list[int]:
+    """Whole numbers from 0 to `last` at a round distance, about `most` at most: a half would be shown as one."""
+    distances = (factor * 10**power for power in range(12) for factor in (1, 2, 5))
+    every = next(distance for distance in distances if last <= distance * most)
+    return list(range(0, last + 1, every))
+
+
 def _even(low: float, high: float, most: int) -> list[float]:
     rough = (high - low) / most
     unit = 10.0 ** math.floor(math.log10(rough))

@@ -34,6 +34,16 @@
     }
   };
 
+  // How many are ahead changes by what others do, of which this job's events say nothing.
+  const ahead = at("ahead");
+  const count = async () => {
+    const answer = await fetch(live.dataset.self);
+    const { queue } = answer.ok ? await answer.json() : {};
+    ahead.textContent = queue ? String(queue.ahead) : "0";
+    if (queue) setTimeout(count, 5000);
+  };
+  if (ahead) setTimeout(count, 5000);
+
   const source = new EventSource(live.dataset.events);
   source.addEventListener("progress", (event) => progress(JSON.parse(event.data)));
   source.addEventListener("status", (event) => status(JSON.parse(event.data)));

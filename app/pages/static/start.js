@@ -114,15 +114,34 @@
     const models = answer.ok ? (await answer.json()).models : [];
     return new Map(models.map((model) => [model.id, model.name]));
   };
+  // Rounded to the safe side: an upper bound up, a lower one down.
+  const NONE = "–";
+  const DIGITS = 6;
+  const short = (value, towards) => {
+    const unit = 10 ** (Math.floor(Math.log10(value)) - DIGITS + 1);
+    const shown = Number((towards(value / unit) * unit).toPrecision(DIGITS));
+    return value > 0 && Number.isFinite(shown) && shown > 0 ? String(shown) : String(value);
+  };
+  const end = (value, towards) => {
+    const made = element("td", undefined, { className: "n" });
+    made.append(value === null ? NONE : element("data", short(value, towards), { value, title: String(value) }));
+    return made;
+  };
   const row = (job, known) => {
     const made = element("tr");
     const name = element("th", undefined, { scope: "row" });
-    name.append(element("a", known.get(job.model) || job.model.slice(0, 12), { href: job.urls.report }));
+    const title = known.get(job.model) || job.model.slice(0, 12);
+    name.append(element("a", title, { href: job.urls.report, title, className: "cut" }));
     const methods = [job.request.methods].flat().join(", ");
+    const asked = element("td");
+    asked.append(element("span", methods, { title: methods, className: "cut" }));
+    const waits = job.queue ? `, ${job.queue.ahead} ahead` : "";
+    const status = element("td", job.status.replace("_", " ") + waits, { className: "keep" });
+    const { lower = null, upper = null, verdict = null } = job.bracket || {};
     const time = element("time", new Date(job.created_at).toLocaleString(), { dateTime: job.created_at });
     const when = element("td", undefined, { className: "keep" });
     when.append(time);
-    made.append(name, element("td", job.status.replace("_", " ")), element("td", methods), when);
+    made.append(name, status, end(lower, Math.floor), end(upper, Math.ceil), element("td", verdict || NONE), asked, when);
     return made;
   };
   const recent = async () => {
