@@ -94,8 +94,8 @@ class QuickSlot:
         return any(self._run(wanted) for wanted in LANES)
 
     def drop_child(self) -> None:
-        """Kill the child, if one works here."""
-        self._seat.empty()
+        """Kill the children that work here."""
+        self._slot.drop_child()
 
     def _run(self, wanted: Wanted) -> bool:
         is_taken = any(other.is_idle for other in self._others if set(other.kinds) & set(wanted.kinds))

@@ -138,8 +138,7 @@ class WorkerSlot:
 
     def prepare(self) -> bool:
         """Whether a warm child waits; starts one where there is none, unless the device rests."""
-        if time.monotonic() >= self._other_until:
-            self._other.empty()
+        self._dismiss()
         if self._quarantine is not None and self._quarantine.reason:
             self._seat.empty()
             self._become("quarantined")
@@ -152,6 +151,7 @@ class WorkerSlot:
 
     def rest(self, is_ready: bool) -> None:
         """Say whether it would take a job now."""
+        self._dismiss()
         if is_ready or self._state != "starting":
             self._become("idle" if is_ready else "restarting")
 
@@ -187,6 +187,11 @@ class WorkerSlot:
         else:
             self._seat.empty()
         self._become("restarting")
+
+    def _dismiss(self) -> None:
+        """End the child that was needed beside the warm one, when it has had nothing to do for a while."""
+        if time.monotonic() >= self._other_until:
+            self._other.empty()
 
     def _become(self, state: str) -> None:
         if state != self._state or state == "busy":

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 
 import onnx.inliner
 import onnx.version_converter
-import onnxruntime
 import torch
-from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented
 from torch import Tensor
 
 from app.lipschitz.artifact.captured import InputShapes
@@ -17,6 +15,7 @@ from app.lipschitz.ingest import inputs, onnx_declared, onnx_file
 from app.lipschitz.ingest.messages import first_line
 from app.lipschitz.ingest.onnx_graph import OnnxGraph
 from app.lipschitz.ingest.program import Function, Program
+from app.lipschitz.ingest.runtime import FATAL, NotSupported, onnxruntime
 from app.lipschitz.ingest.trace import origin_scope
 
 UPGRADE = 13
@@ -61,7 +60,7 @@ def _onnxruntime(data: bytes, names: Sequence[str]) -> Function:
 def _session(data: bytes) -> onnxruntime.InferenceSession:
     try:
         return _start(data)
-    except NotImplemented:
+    except NotSupported:
         return _upgraded(data)
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise _not_runnable(error) from error
@@ -81,7 +80,7 @@ def _start(data: bytes) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
+    options.log_severity_level = FATAL
     options.enable_cpu_mem_arena = False
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
