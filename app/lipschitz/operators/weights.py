@@ -5,15 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from app.lipschitz.errors import InvalidModel
 from app.lipschitz.operators.rounding import widened
 
 
+class NotFinite(InvalidModel, ValueError):
+    """Weights that are NaN or infinite, as stored or as products of constants that overflow float64."""
+
+
 def require_finite(weight: Tensor, owner: str) -> None:
-    """ValueError unless `weight` is float64 and free of NaN and infinity: no norm could be stated."""
+    """NotFinite where `weight` holds NaN or infinity, ValueError unless it is float64: no norm could be stated."""
     if weight.dtype != torch.float64:
         raise ValueError(f"{owner} needs float64 weights, not {weight.dtype}")
     if not bool(torch.isfinite(weight).all()):
-        raise ValueError(f"{owner} has weights that are not finite")
+        raise NotFinite(f"{owner} has weights that are not finite: NaN, or too large for float64")
 
 
 def largest_sum(weight: Tensor, dims: tuple[int, ...]) -> float:

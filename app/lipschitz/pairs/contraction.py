@@ -24,7 +24,7 @@ from app.lipschitz.problem import Problem
 Solve = Callable[[Pair, Deadline], Enclosure]
 """(pair, deadline) -> its enclosure."""
 _SIZES = (1e-60, 1e60)
-"""Norms between which no product of a pair can underflow or overflow."""
+"""Norms and slopes between which no product of a pair can underflow or overflow to any effect."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,11 +116,15 @@ def _matrix(operator: LinearOperator, deadline: Deadline) -> tuple[Tensor, float
 def _runs(stages: Sequence[Stage | None], reaches: Sequence[float]) -> list[tuple[int, int]]:
     """First and last positions of the layers that go together; a layer without a matrix goes alone."""
     linked = [
-        before is not None and after is not None and math.isfinite(reach)
+        before is not None and after is not None and _is_moderate(reach)
         for before, after, reach in zip(stages, stages[1:], reaches, strict=False)
     ]
     cuts = [position for position, together in enumerate(linked) if not together]
     return list(zip([0, *(cut + 1 for cut in cuts)], [*cuts, len(stages) - 1], strict=True))
+
+
+def _is_moderate(reach: float) -> bool:
+    return reach == 0.0 or _SIZES[0] < reach < _SIZES[1]
 
 
 def _reach(slopes: tuple[Tensor, Tensor]) -> float:

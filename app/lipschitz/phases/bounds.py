@@ -13,7 +13,7 @@ from torch import Tensor
 
 from app.lipschitz.operators.gram import has_factor, proved_eigenvalue
 from app.lipschitz.operators.norm import Norm
-from app.lipschitz.operators.rounding import gamma, up_add, up_mul
+from app.lipschitz.operators.rounding import TINY, gamma, up_add, up_mul
 from app.lipschitz.phases.model import Model
 
 MARGIN = 1.0 + 1e-10
@@ -74,15 +74,20 @@ def lost(model: Model, p: Norm) -> float:
     """Bound of what rounding can add to the p-norm of any C or R.
 
     Every entry of the recursion is a sum of products of which the magnitudes' recursion bounds all; the number
-    of roundings an entry meets is at most the sum over the layers of W's width plus a few for D.
+    of roundings an entry meets is at most the sum over the layers of W's width plus a few for D. A product that
+    underflows loses TINY, which later layers magnify.
     """
     magnitudes, depth = [torch.eye(model.size, dtype=torch.float64)], 0
+    vanished = [torch.zeros(model.size, dtype=torch.float64)]
     for layer in model.layers:
-        steep = layer.pieces.slopes.abs().amax(1, keepdim=True)
-        magnitudes.append(steep * (layer.weight.abs() @ torch.cat(magnitudes)))
+        steep, size = layer.pieces.slopes.abs().amax(1, keepdim=True), layer.weight.abs()
+        magnitudes.append(steep * (size @ torch.cat(magnitudes)))
+        underflow = 8.0 * TINY * (layer.weight.shape[1] + 8)
+        vanished.append(steep[:, 0] * (size @ torch.cat(vanished) + underflow) + underflow)
         depth += layer.weight.shape[1] + 8
-    size = float(simple_norms(magnitudes[-1][None], p))
-    return up_mul(8.0 * gamma(depth), size * (1.0 + gamma(8 * depth)))
+    largest = float(simple_norms(magnitudes[-1][None], p))
+    rounding = up_mul(8.0 * gamma(depth), largest * (1.0 + gamma(8 * depth)))
+    return up_add(rounding, 2.0 * model.size * float(vanished[-1].sum()))
 
 
 def simple_norms(matrices: Tensor, p: Norm) -> Tensor:
