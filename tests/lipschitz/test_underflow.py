@@ -23,6 +23,7 @@ from app.lipschitz.deadline import Deadline
 from app.lipschitz.domain import Ball, Box
 from app.lipschitz.errors import InvalidModel, LipschitzError
 from app.lipschitz.methods.margins import after_last
+from app.lipschitz.methods.radii import radii_of
 from app.lipschitz.network import constants
 from app.lipschitz.network.constants import exact
 from app.lipschitz.network.intervals import propagate
@@ -260,3 +261,9 @@ def test_numbers_are_scaled_and_multiplied_upwards() -> None:
     assert torch.allclose(
         safe_norm(tiny, 2.0), torch.tensor([5e-200, 5e200, 0.0], dtype=torch.float64), rtol=1e-15, atol=0
     )
+
+
+def test_a_radius_that_overflows_is_a_number() -> None:
+    margins, least = matrix([[math.inf, 1e10], [math.inf, 1.0], [math.inf, 1e-320]]), matrix([[0.0, 1e-310]])
+    assert radii_of(margins, least.expand(3, 2)).radius.tolist()[0] == torch.finfo(torch.float64).max
+    assert radii_of(margins, 0 * least.expand(3, 2)).radius.tolist() == [math.inf] * 3

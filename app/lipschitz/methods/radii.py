@@ -51,10 +51,14 @@ class Radii:
 
 
 def radii_of(margins: Tensor, constants: Tensor, is_local: bool = False) -> Radii:
-    """min_j margin_j / constant_j of every row, rounded down, 0 at least; both `(S, m)`."""
+    """min_j margin_j / constant_j of every row, rounded down, 0 at least; both `(S, m)`.
+
+    Infinite only where a constant is 0: a quotient that overflows is the largest number.
+    """
     quotients = (margins / constants).clamp(min=0.0) * (1.0 - 4.0 * UNIT)
-    quotients = torch.nextafter(quotients, torch.zeros_like(quotients))  # among subnormal numbers a share is nothing
-    quotients = torch.where(margins > 0.0, torch.nan_to_num(quotients, nan=math.inf, posinf=math.inf), 0.0)
+    quotients = torch.nextafter(quotients, torch.zeros_like(quotients))
+    quotients = torch.where((constants == 0.0) | torch.isinf(margins), math.inf, quotients)
+    quotients = torch.where(margins > 0.0, quotients, 0.0)
     radius, against = quotients.min(1)
     return Radii(radius, against, torch.full_like(against, is_local, dtype=torch.bool))
 
