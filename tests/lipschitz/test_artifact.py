@@ -20,7 +20,7 @@ from app.lipschitz.artifact.agreement import Run
 from app.lipschitz.artifact.graphs import evaluate, results
 from app.lipschitz.artifact.operators import NAMES, overload
 from app.lipschitz.artifact.writing import LENGTH, MARK, canonical
-from app.lipschitz.errors import InvalidArtifact
+from app.lipschitz.errors import InvalidArtifact, InvalidModel
 from app.lipschitz.ingest import capture, capture_artifact
 from tests.effort import examples
 from tests.lipschitz.ingest.test_torch_formats import export, script
@@ -248,6 +248,33 @@ def test_changed_graphs_are_read_or_refused(artifact: bytes, data: st.DataObject
         value = data.draw(st.one_of(LEAVES, st.sampled_from(sorted(NAMES))))
         target[path[-1]] = deepcopy(value)
     read_or_refused(with_graph(artifact, graph))
+
+
+class Masked(nn.Module):
+    """An infinite mask; as a weight, where `is_weight`."""
+
+    def __init__(self, is_weight: bool) -> None:
+        super().__init__()
+        self.is_weight = is_weight
+        self.register_buffer("mask", torch.triu(torch.full((3, 3), -torch.inf), 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mask = self.mask[None]
+        return torch.softmax(x * mask if self.is_weight else x + mask, -1)
+
+
+def test_a_mask_may_be_infinite_and_a_weight_may_not() -> None:
+    x = torch.rand(1, 3, 3)
+    assert from_bytes(capture_artifact(export(Masked(is_weight=False), x)))
+    masked = capture(export(Masked(is_weight=False), x))
+    stored = next(node for node in masked.graph.graph.nodes if node.op == "get_attr")
+    (added,) = (node for node in masked.graph.graph.nodes if node.target is torch.ops.aten.add.Tensor)
+    added.target = torch.ops.aten.mul.Tensor
+    with pytest.raises(InvalidModel, match="infinity where it is no mask"):
+        to_bytes(masked, [])
+    getattr(masked.graph, stored.target)[0, 0] = torch.nan
+    with pytest.raises(InvalidModel, match="NaN"):
+        to_bytes(masked, [])
 
 
 def test_bounding_needs_no_reader_of_models(artifact: bytes, tmp_path: Any) -> None:

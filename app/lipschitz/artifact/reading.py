@@ -23,6 +23,7 @@ from app.lipschitz.artifact.agreement import Run, check
 from app.lipschitz.artifact.arguments import check_call, decode
 from app.lipschitz.artifact.captured import Captured, Inspection, Origin, TensorSpec
 from app.lipschitz.artifact.graphs import results, unsupported
+from app.lipschitz.artifact.masks import is_broken
 from app.lipschitz.artifact.operators import overload
 from app.lipschitz.artifact.sizes import check_sizes
 from app.lipschitz.artifact.writing import LENGTH, MARK, canonical
@@ -71,6 +72,9 @@ def _captured(record: records.Graph, tensors: dict[str, Tensor]) -> Captured:
     graph = _graph(record, tensors)
     if tensors:
         raise InvalidArtifact("The captured graph stores tensors that nothing reads.")
+    for node in graph.graph.find_nodes(op="get_attr"):
+        if is_broken(getattr(graph, node.target), node):
+            raise InvalidArtifact("A stored tensor holds NaN, or infinity where it is no mask.")
     check_sizes(graph, [spec.shape for spec in inputs])
     _check_outputs(graph, outputs)
     if runs:
@@ -156,16 +160,12 @@ def _node(
 
 
 def _stored(tensor: Tensor, given: records.Node) -> Tensor:
-    """In float64 where it is floating; its numbers finite, its booleans 0 or 1."""
+    """In float64 where it is floating; its booleans 0 or 1."""
     if list(tensor.shape) != given.shape or dtypes.from_torch(tensor.dtype) == dtypes.UNKNOWN:
         raise InvalidArtifact("A stored tensor is not of the shape stated.")
     if tensor.dtype == torch.bool and bool((tensor.view(torch.uint8) > 1).any()):
         raise InvalidArtifact("A stored boolean is neither true nor false.")
-    if not tensor.is_floating_point():
-        return tensor
-    if not bool(torch.isfinite(tensor).all()):
-        raise InvalidArtifact("A stored tensor holds NaN or infinity.")
-    return tensor.double()
+    return tensor.double() if tensor.is_floating_point() else tensor
 
 
 def _check_item(args: Sequence[Any], kwargs: dict[str, Any]) -> None:

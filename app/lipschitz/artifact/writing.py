@@ -23,8 +23,9 @@ from app.lipschitz.artifact.agreement import Run
 from app.lipschitz.artifact.arguments import NotEncodable, encode
 from app.lipschitz.artifact.captured import Captured, Inspection, Origin, TensorSpec
 from app.lipschitz.artifact.graphs import operator_name, results
+from app.lipschitz.artifact.masks import is_broken
 from app.lipschitz.artifact.operators import overload
-from app.lipschitz.errors import UnsupportedOperator
+from app.lipschitz.errors import InvalidModel, UnsupportedOperator
 
 MARK = b"lipgraph"
 LENGTH = 8
@@ -42,7 +43,7 @@ def digest(data: bytes) -> str:
 def to_bytes(captured: Captured, samples: Sequence[Run]) -> bytes:
     """The artifact; the same bytes for the same graph. `samples` are what a reader runs the graph on again.
 
-    Raises UnsupportedOperator for tensors that a file of real numbers cannot hold.
+    Raises UnsupportedOperator for tensors that a file of real numbers cannot hold, InvalidModel for broken ones.
     """
     tensors: dict[str, Tensor] = {}
     position: dict[fx.Node, int] = {}
@@ -113,6 +114,9 @@ def _stored(tensor: Tensor, node: fx.Node) -> Tensor:
     """The tensor as the file holds it: not shared, and float32 where that is exact."""
     if tensor.layout != torch.strided or dtypes.from_torch(tensor.dtype) == dtypes.UNKNOWN:
         raise UnsupportedOperator(f"The stored tensor '{node.name}' is {tensor.layout}, {tensor.dtype}.")
+    if is_broken(tensor, node):
+        name = node.meta["origin"].name if "origin" in node.meta else node.name
+        raise InvalidModel(f"The stored tensor '{clean(name)}' holds NaN, or infinity where it is no mask.")
     tensor = tensor.detach().cpu()
     if tensor.dtype == torch.float64:
         narrow = tensor.float()

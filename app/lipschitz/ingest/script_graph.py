@@ -32,7 +32,7 @@ STRUCTURE = words(
 SCALARS = words(
     """
     aten::Bool aten::Float aten::FloatImplicit aten::Int aten::IntImplicit aten::ScalarImplicit aten::__and__
-    aten::__contains__ aten::__derive_index aten::__getitem__ aten::__is__ aten::__isnot__ aten::__lshift__
+    aten::__contains__ aten::__derive_index aten::__getitem__ aten::__lshift__
     aten::__not__ aten::__or__ aten::__range_length aten::__round_to_zero_floordiv aten::__rshift__ aten::__xor__
     aten::_infer_size aten::_unwrap_optional aten::abs aten::add aten::all aten::any aten::as_tensor
     aten::broadcast_shapes aten::ceil aten::copy aten::copysign aten::cos aten::cosh aten::count aten::degrees
@@ -71,6 +71,9 @@ operators that leave a trace."""
 
 PLAIN = words("int float bool str number Scalar complex None NoneType Device List Optional Dict Tuple Union")
 """Words of the types that hold no tensor."""
+
+IDENTITY = frozenset({"aten::__is__", "aten::__isnot__"})
+"""Whether two values are one object, which no number decides."""
 
 CONTAINERS = words(
     """
@@ -139,10 +142,8 @@ def _check(node: Any, joined: Mapping[int, list[Any]]) -> None:
 
 
 def _is_allowed(node: Any, kind: str) -> bool:
-    if kind in STRUCTURE:
+    if kind in STRUCTURE or kind in IDENTITY:
         return True
-    if kind in ("aten::__is__", "aten::__isnot__"):
-        return any(value.type().kind() == "NoneType" for value in node.inputs())
     full, _, _ = node.schema().partition("(")
     if full in ON_TENSORS:
         return True
