@@ -7,6 +7,7 @@ import io
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ from app.lipschitz.network.target import output_positions, with_target
 from app.lipschitz.operators.norm import Norm
 from app.lipschitz.portfolio import allotted, reason_to_stop
 from app.lipschitz.problem import Estimate, Problem, Progress, Witness
-from app.lipschitz.report import estimate_record, result_record
+from app.lipschitz.report import estimate_record, reconciled, result_record
 from app.lipschitz.request import Request
 from app.lipschitz.robustness import Certificates, certificates
 
@@ -145,7 +146,8 @@ def make_problem(
     domain = make_domain(request.domain, whole.input.size, p, dataset)
     check_agreement(whole, captured, outputs, request.seed, domain)
     network = with_target(whole, request.target)
-    return Problem(captured, network, p, domain, request.seed, deadline, progress, dataset)
+    problem = Problem(captured, network, p, domain, request.seed, deadline, progress, dataset)
+    return replace(problem, outputs=outputs, target=request.target)
 
 
 def make_domain(fields: dict[str, Any], size: int, p: Norm, dataset: Dataset | None = None) -> Domain:
@@ -192,20 +194,20 @@ def _vector(fields: dict[str, Any], key: str, size: int) -> torch.Tensor:
 def run_methods(problem: Problem, request: Request) -> tuple[list[Estimate], list[dict[str, Any]]]:
     """Every requested method in turn; one that cannot serve this request is reported as skipped."""
     estimates: list[Estimate] = []
-    records = []
+    seconds: list[float] = []
     for position, name in enumerate(request.methods):
         problem.progress({"method": name, "phase": "running"})
         mine = problem.until(allotted(problem, request.methods[position:], estimates))
         begun = time.monotonic()
         unneeded = reason_to_stop(problem, name, estimates) if request.is_auto else None
         estimate = Estimate(name, None, "skipped", unneeded) if unneeded else run_method(mine, request, name)
-        estimates.append(estimate)
-        records.append(estimate_record(estimate, time.monotonic() - begun))
+        estimates = reconciled([*estimates, estimate])
+        seconds.append(time.monotonic() - begun)
     if all(estimate.status != "ok" for estimate in estimates):
         reasons = "; ".join(f"{e.method}: {e.reason}" for e in estimates)
         refusal = LipschitzError if any(e.status == "failed" for e in estimates) else MethodSkipped
         raise refusal(f"no requested method could answer. {reasons}")
-    return estimates, records
+    return estimates, [estimate_record(*each) for each in zip(estimates, seconds, strict=True)]
 
 
 def run_method(problem: Problem, request: Request, name: str) -> Estimate:

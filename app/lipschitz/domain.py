@@ -15,8 +15,8 @@ from app.lipschitz.operators.scaling import safe_norm
 OUTSIDE = 1.0 + 2.0**-30
 """Rounds a radius up, for up to 2^22 coordinates."""
 
-INSIDE = 1.0 - 2.0**-40
-"""Keeps sampled points within a ball in spite of rounding."""
+INSIDE = 1.0 - 2.0**-30
+"""Keeps points within a ball in spite of the rounding of their distance, for up to 2^22 coordinates."""
 
 
 class Domain(ABC):
@@ -111,12 +111,25 @@ class Ball(Domain):
     def project(self, points: Tensor) -> Tensor:
         """Pulled towards the centre until inside."""
         away = points - self.center
-        distance = vector_norm(away, self.p)[:, None]
-        pulled = self.center + away * (INSIDE * self.radius / distance.clamp(min=torch.finfo(torch.float64).tiny))
-        near = torch.where(distance <= INSIDE * self.radius, points, pulled)
-        # Beside a large centre a point is rounded further than a small radius reaches.
-        inside = vector_norm(near - self.center, self.p)[:, None] <= (1.0 + INSIDE) / 2.0 * self.radius
-        return torch.where(inside, near, self.center)
+        distance = _scaled_norm(away, self.p)
+        pulled = away * (INSIDE * self.radius / distance.clamp(min=torch.finfo(torch.float64).tiny))
+        return torch.where(distance <= INSIDE * self.radius, points, _summed(self.center, pulled))
+
+
+def _summed(centre: Tensor, away: Tensor) -> Tensor:
+    """centre + away, rounded towards the centre: no coordinate of the sum is further from it than `away`."""
+    total = centre + away
+    back = total - centre
+    lost = (centre - (total - back)) + (away - back)  # the exact sum less the rounded one (Knuth)
+    outside = torch.sign(lost) * torch.sign(away) < 0
+    return torch.where(outside, torch.nextafter(total, centre.expand_as(total)), total)
+
+
+def _scaled_norm(x: Tensor, p: Norm) -> Tensor:
+    """The p-norm of every row, `(B, 1)`, whose squares neither underflow nor overflow."""
+    size = x.abs().amax(1, keepdim=True)
+    exponent = torch.frexp(torch.where(size > 0.0, size, 1.0)).exponent.clamp(-1000, 1000)
+    return torch.ldexp(vector_norm(torch.ldexp(x, -exponent), p)[:, None], exponent)
 
 
 def vector_norm(x: Tensor, p: Norm) -> Tensor:

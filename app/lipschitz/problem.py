@@ -27,7 +27,8 @@ Progress = Callable[[dict[str, object]], None]
 class Problem:
     """One network, one norm, one domain; `norm_of` proves each operator's norm once for all methods.
 
-    No method works beyond `deadline`.
+    No method works beyond `deadline`. The network is that of the captured graph's `outputs`, all of them for None, with
+    the request's `target` after them.
     """
 
     captured: Captured
@@ -39,6 +40,8 @@ class Problem:
     progress: Progress
     dataset: Dataset | None = None
     norms: Norms = field(default_factory=Norms)
+    outputs: Sequence[int] | None = None
+    target: dict[str, Any] = field(default_factory=lambda: {"kind": "all"})
 
     @cached_property
     def local(self) -> Local:
@@ -58,11 +61,12 @@ class Problem:
 
 @dataclass(frozen=True, eq=False)
 class Witness:
-    """Two flat inputs; `value` is a safe lower bound of ||f(x) - f(y)||_p / ||x - y||_p."""
+    """Two flat inputs; `value` is a safe lower bound of ||f(x) - f(y)||_p / ||x - y||_p, which may be `error` more."""
 
     x: Tensor
     y: Tensor
     value: float
+    error: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

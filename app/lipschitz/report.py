@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -65,18 +66,38 @@ def estimate_record(estimate: Estimate, seconds: float) -> dict[str, Any]:
 def bracket(estimates: list[Estimate]) -> tuple[Estimate | None, Estimate | None]:
     """The least certified upper bound and the largest witness, which an upper method may have too.
 
-    BracketViolation if they cross.
+    BracketViolation if they cross by more than the witness's own error bar (see `reconciled`).
     """
     answers = [estimate for estimate in estimates if estimate.value is not None]
     uppers = [e for e in answers if _info(e.method).kind == "upper" and math.isfinite(_value(e))]
     upper = min(uppers, key=_value, default=None)
     lower = max((e for e in answers if e.witness is not None), key=_attained, default=None)
-    if upper and lower and _attained(lower) > _value(upper):
+    if upper and lower and _attained(lower) - _error(lower) > _value(upper):
         raise BracketViolation(
             f"{lower.method} attains {_attained(lower)!r}, above the certified {upper.value!r} of {upper.method}: "
             "a defect of Lipserve; no result is given, please report the model"
         )
     return upper, lower
+
+
+def reconciled(estimates: list[Estimate]) -> list[Estimate]:
+    """The same answers, no witness above the least certified bound that its error bar reaches: such a one is cut to
+    that bound, with the reason. A certified bound is never given up for a lower one that is not sharp enough.
+    """
+    least = min((_value(e) for e in estimates if _info(e.method).kind == "upper"), default=math.inf)
+    return [_cut(estimate, least) for estimate in estimates]
+
+
+def _cut(estimate: Estimate, upper: float) -> Estimate:
+    witness = estimate.witness
+    if witness is None or not witness.value - witness.error <= upper < witness.value:
+        return estimate
+    reason = (
+        f"the pair attains {witness.value!r} only to within {witness.error!r}, which reaches below the certified "
+        f"{upper!r}: it counts as that much"
+    )
+    value = upper if _info(estimate.method).kind == "lower" else estimate.value
+    return replace(estimate, value=value, reason=reason, witness=replace(witness, value=upper))
 
 
 def verdict(gate: dict[str, float], upper: Estimate | None, lower: Estimate | None, radii: Certificates) -> str | None:
@@ -134,7 +155,7 @@ def result_record(
             "dtype": "float64",
             "torch": torch.__version__,
         },
-        "warnings": [*problem.captured.warnings, *_time_warnings(estimates), *radii.warnings],
+        "warnings": [*problem.captured.warnings, *_time_warnings(estimates), *radii.warnings, *_told(estimates)],
     }
 
 
@@ -149,8 +170,17 @@ def _time_warnings(estimates: Sequence[Estimate]) -> list[str]:
     ]
 
 
+def _told(estimates: list[Estimate]) -> list[str]:
+    """What was said of witnesses that were cut."""
+    return [f"{e.method}: {e.reason}" for e in estimates if e.status == "ok" and e.witness is not None and e.reason]
+
+
 def _value(estimate: Estimate) -> float:
     return math.inf if estimate.value is None else estimate.value
+
+
+def _error(estimate: Estimate) -> float:
+    return 0.0 if estimate.witness is None else estimate.witness.error
 
 
 def _attained(estimate: Estimate) -> float:

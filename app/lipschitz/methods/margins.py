@@ -120,8 +120,8 @@ def of_steepest_pairs(method: Method) -> Method:
 
 
 def _on_pair(problem: Problem, method: Method, options: dict[str, Any], i: int, j: int) -> Estimate:
-    network = with_target(problem.network, {"kind": "margin", "i": i, "j": j})
-    found = method(replace(problem, network=network), options)
+    target = {"kind": "margin", "i": i, "j": j}
+    found = method(replace(problem, network=with_target(problem.network, target), target=target), options)
     return replace(found, details=found.details | {"pair": [i, j]})
 
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from app.lipschitz.domain import vector_norm
-from app.lipschitz.methods.lower.pairs import SAFETY
+from app.lipschitz.methods.lower.attained import attained
+from app.lipschitz.methods.lower.pairs import slopes
 from app.lipschitz.operators.norm import Norm
-from app.lipschitz.operators.rounding import gamma
 from app.lipschitz.phases.bounds import Enclosure, enclose
 from app.lipschitz.phases.model import Model
 from app.lipschitz.problem import Problem, Witness
 
 STEPS = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 """Distances of a pair, relative to the size of its middle or the room around it."""
+
+ENOUGH = 1e-9
+"""Relative distance to the Jacobian's norm, which is known to rounding only, at which a pair is good enough."""
+
+EVALUATED = 3
+"""Pairs that are evaluated with every rounding counted, at most."""
 
 SMALLEST = torch.finfo(torch.float64).tiny
 
@@ -63,29 +68,24 @@ def direction(matrix: Tensor, p: Norm) -> Tensor:
 
 
 def best_pair(problem: Problem, model: Model, point: Tensor, radius: float) -> Witness:
-    """The steepest pair around a point, on whose device it is; `radius` is the room around it, 0 where unknown."""
-    along = direction(jacobians(model, point.cpu()[None])[0], problem.p).to(point.device)
+    """The steepest pair around a point, on whose device it is; `radius` is the room around it, 0 where unknown.
+
+    Pairs are compared in float64, and evaluated with every rounding counted until one attains the Jacobian's norm.
+    """
+    jacobian = jacobians(model, point.cpu()[None])
+    along = direction(jacobian[0], problem.p).to(point.device)
+    goal = (1.0 - ENOUGH) * float(attained_norms(jacobian, problem.p)[0])
     size = max(float(point.abs().max()), 1.0)
     halves = sorted({step * s for step in STEPS for s in (size, radius) if s > 0.0})
     half = point.new_tensor(halves)[:, None] * along / torch.linalg.vector_norm(along).clamp(min=SMALLEST)
     x, y = problem.domain.project(point - half), problem.domain.project(point + half)
-    apart = vector_norm(y - x, problem.p)
-    rise = vector_norm(problem.network(y) - problem.network(x), problem.p)
-    lost = 2.0 * _evaluation_error(model, torch.maximum(x.abs(), y.abs()).cpu(), problem.p).to(point.device)
-    slope = torch.nan_to_num((rise - lost) / apart, nan=0.0, posinf=0.0)
-    best = int(slope.argmax())
-    return Witness(x[best], y[best], max(0.0, float(slope[best]) * SAFETY))
-
-
-def _evaluation_error(model: Model, size: Tensor, p: Norm) -> Tensor:
-    """What rounding can change in the network's values at points with |x| <= size, `(B, n)` -> `(B,)`."""
-    error = torch.zeros_like(size)
-    for layer in model.layers:
-        reach = size @ layer.weight.T.abs() + layer.bias.abs()
-        wrong = error @ layer.weight.T.abs() + gamma(layer.weight.shape[1] + 2) * reach
-        steep = layer.pieces.slopes.abs().amax(1)
-        offset = layer.pieces.intercepts.abs().amax(1)
-        size = torch.cat([size, steep * (reach + wrong) + offset], 1)
-        error = torch.cat([error, steep * wrong + gamma(4) * (steep * reach + offset)], 1)
-    outputs = model.layers[-1].size
-    return vector_norm(error[:, -outputs:], p) * (1.0 + 1e-6)
+    order = slopes(problem.network, x, y, problem.p).argsort(descending=True, stable=True).tolist()
+    best: Witness | None = None
+    for position in order[:EVALUATED]:
+        found = attained(problem, x[position], y[position])
+        if best is None or found.value > best.value:
+            best = Witness(x[position], y[position], found.value, found.error)
+        if best.value >= goal or problem.deadline.passed:
+            break
+    assert best is not None
+    return best

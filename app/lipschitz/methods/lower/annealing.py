@@ -13,7 +13,7 @@ import torch
 from torch import Generator
 
 from app.lipschitz.deadline import Deadline
-from app.lipschitz.methods.lower.pairs import TINY, Best
+from app.lipschitz.methods.lower.pairs import SEARCHING, TINY, Best
 from app.lipschitz.methods.lower.search import (
     Population,
     generator,
@@ -37,7 +37,7 @@ START_SHARE = 0.1
 
 def annealing(problem: Problem, options: dict[str, Any]) -> Estimate:
     """The best pair around the points of largest norm that any of `chains` chains met, within `seconds`."""
-    deadline = problem.deadline.within(float(options["seconds"]))
+    deadline = problem.deadline.share(SEARCHING).within(float(options["seconds"]))
     scale, random = float(options["scale"]), generator(problem)
     points = spread_points(problem, int(options["chains"]), scale, random)
     state, chains = scouted(problem, points, deadline.share(START_SHARE), len(points))

@@ -10,7 +10,7 @@ from torch import Tensor
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.methods.lower.jacobian import batches
-from app.lipschitz.methods.lower.pairs import Best
+from app.lipschitz.methods.lower.pairs import SEARCHING, Best
 from app.lipschitz.methods.lower.search import offer_best, scouted
 from app.lipschitz.problem import Estimate, Problem
 
@@ -27,7 +27,7 @@ KEPT = 64
 def dataset(problem: Problem, options: dict[str, Any]) -> Estimate:
     """The best pair of data points, or around one, among the points that lie in the domain."""
     points, outside = _inside(problem)
-    deadline = problem.deadline.within(float(options["seconds"]))
+    deadline = problem.deadline.share(SEARCHING).within(float(options["seconds"]))
     best = Best(problem, "dataset")
     found, done = scouted(problem, points, deadline, KEPT)
     offer_best(problem, best, found, 1.0, deadline, KEPT)

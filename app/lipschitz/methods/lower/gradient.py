@@ -22,7 +22,7 @@ from app.lipschitz.deadline import Deadline
 from app.lipschitz.domain import vector_norm
 from app.lipschitz.methods.lower.climb import climbed
 from app.lipschitz.methods.lower.jacobian import batch_size, products, steepest, unit
-from app.lipschitz.methods.lower.pairs import TINY, Best, ends, safe_slopes
+from app.lipschitz.methods.lower.pairs import SEARCHING, TINY, Best, ends, safe_slopes
 from app.lipschitz.methods.lower.search import (
     Population,
     evaluated,
@@ -46,7 +46,7 @@ def gradient(problem: Problem, options: dict[str, Any]) -> Estimate:
 
     `scouts` points are scattered before, and `climbers` move on afterwards; none where those options are left out.
     """
-    deadline = problem.deadline.within(float(options["seconds"]))
+    deadline = problem.deadline.share(SEARCHING).within(float(options["seconds"]))
     scouting, scale, random = deadline.share(SCOUTING_SHARE), float(options["scale"]), generator(problem)
     best, restarts, steps = Best(problem, "gradient"), int(options["restarts"]), int(options["steps"])
     step_s = _step_seconds(problem, spread_points(problem, 1, scale, random))

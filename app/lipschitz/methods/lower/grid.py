@@ -11,7 +11,7 @@ from torch import Tensor
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.methods.lower.jacobian import batch_size
-from app.lipschitz.methods.lower.pairs import Best
+from app.lipschitz.methods.lower.pairs import SEARCHING, Best
 from app.lipschitz.methods.lower.search import Population, evaluated, offer_best, unexplored
 from app.lipschitz.network.intervals import of_domain
 from app.lipschitz.problem import Estimate, Problem
@@ -31,7 +31,7 @@ def grid(problem: Problem, options: dict[str, Any]) -> Estimate:
     if not 1 <= len(varying) <= DIMENSIONS:
         raise MethodSkipped(f"a grid serves 1 to {DIMENSIONS} input dimensions that vary, not {len(varying)}")
     side = max(1, int(int(options["points"]) ** (1.0 / len(varying)) + 1e-9))
-    deadline = problem.deadline.within(float(options["seconds"]))
+    deadline = problem.deadline.share(SEARCHING).within(float(options["seconds"]))
     found, done = _searched(problem, lower, upper, varying, side, deadline)
     best = Best(problem, "grid")
     offer_best(problem, best, found, scale, deadline, KEPT)

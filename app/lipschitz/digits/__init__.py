@@ -1,0 +1,1 @@
+"""The captured graph in long arithmetic: what a pair of points really attains, with the stored weights."""

@@ -1,0 +1,178 @@
+"""What a pair of points certainly attains: ||f(x) - f(y)||_p / ||x - y||_p from below, every rounding counted.
+
+The points are float64 numbers and their distance is computed in integers, rounded up. f is evaluated on the captured
+graph, with the stored weights, in long arithmetic: exactly, or with an error that more digits make smaller. Where an
+operator has no rule there, or time is short, the network's enclosures by intervals take its place. The quotient is
+rounded down.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from app.lipschitz.deadline import Deadline, OutOfTime
+from app.lipschitz.digits.evaluate import value_at
+from app.lipschitz.digits.number import Number, Unable, add, integers
+from app.lipschitz.domain import Box
+from app.lipschitz.network.intervals import propagate
+from app.lipschitz.operators.norm import Norm
+from app.lipschitz.problem import Problem
+
+PLACES = (6, 12, 130)
+"""Digits that are tried one after another: about 100 and 200 bits, and the whole range of float64."""
+
+CLOSE = 2.0**-45
+"""An error bar of this share of the slope is not worth more digits."""
+
+EXTRA_BITS = 128
+"""Bits of roots and quotients beyond float64's."""
+
+GRACE_S = 1.0
+"""Seconds that the first evaluation may take after the deadline: without it nothing is attained."""
+
+
+@dataclass(frozen=True)
+class Attained:
+    """`value` is attained at least; `error` more may be."""
+
+    value: float
+    error: float
+
+
+Vector = tuple[Any, int]
+"""Python integers and the power of two that they are multiples of."""
+
+
+def attained(problem: Problem, x: Tensor, y: Tensor, deadline: Deadline | None = None) -> Attained:
+    """The slope between two flat points `(n,)` of the domain; 0 where nothing is certain.
+
+    OutOfTime only where a deadline is given; otherwise the problem's counts, and what can be had soon after it.
+    """
+    apart = _length(_difference(exact_vector(x), exact_vector(y)), problem.p, up=True)
+    if not apart:
+        return Attained(0.0, 0.0)
+    best = Attained(0.0, math.inf)
+    for low, high in _rises(problem, x, y, deadline):
+        value, most = _down(low / apart), _up(high / apart)
+        best = max(best, Attained(value, most - value), key=lambda one: one.value)
+        if best.error <= CLOSE * best.value:
+            break
+    return best
+
+
+def _rises(problem: Problem, x: Tensor, y: Tensor, deadline: Deadline | None) -> Iterator[tuple[Fraction, Fraction]]:
+    """Bounds of ||f(x) - f(y)||_p, sharper and sharper."""
+    until = deadline or Deadline(max(problem.deadline.end, time.monotonic() + GRACE_S))
+    is_known = False
+    try:
+        for places in PLACES:
+            yield _lengths(_difference_of_values(problem, x, y, places, until), problem.p)
+            is_known = True
+    except (Unable, OutOfTime) as cause:
+        if deadline is not None and isinstance(cause, OutOfTime):
+            raise
+        if not is_known:
+            yield _by_intervals(problem, x, y)
+
+
+def _difference_of_values(problem: Problem, x: Tensor, y: Tensor, places: int, deadline: Deadline) -> Number:
+    """f(x) - f(y) for the target's outputs."""
+    outputs = range(len(problem.captured.outputs)) if problem.outputs is None else problem.outputs
+    one, other = (value_at(problem.captured, outputs, point, places, deadline) for point in (x, y))
+    difference = _targeted(add(one, other, 10**9, -1.0), problem.target)
+    if difference.shape != (problem.network.output.size,):
+        raise Unable("a network that is not the whole graph")
+    return difference
+
+
+def _targeted(values: Number, target: dict[str, Any]) -> Number:
+    """The entry, or the difference of two, that the request asks about."""
+    if target.get("kind") == "logit":
+        return _entry(values, target["index"])
+    if target.get("kind") == "margin":
+        return add(_entry(values, target["i"]), _entry(values, target["j"]), 10**9, -1.0)
+    return values
+
+
+def _entry(values: Number, position: int) -> Number:
+    return values.moved(lambda v: v[position].reshape(1))
+
+
+def _lengths(difference: Number, p: Norm) -> tuple[Fraction, Fraction]:
+    whole, exponent = integers(difference)
+    if difference.error is None:
+        vector = (np.abs(whole), exponent)
+        return _length(vector, p, up=False), _length(vector, p, up=True)
+    if not bool(torch.isfinite(difference.error).all()):
+        return Fraction(0), Fraction(10) ** 400
+    error, lowest = exact_vector(difference.error * (1.0 + 2.0**-50))
+    base = min(exponent, lowest)
+    size, radius = np.abs(whole) * (1 << (exponent - base)), error * (1 << (lowest - base))
+    least = size - radius
+    least[least < 0] = 0
+    return _length((least, base), p, up=False), _length((size + radius, base), p, up=True)
+
+
+def _by_intervals(problem: Problem, x: Tensor, y: Tensor) -> tuple[Fraction, Fraction]:
+    """From the enclosures of the network's outputs at both points."""
+    nothing = Fraction(0), Fraction(10) ** 400
+    first, second = (propagate(problem.network, Box(p, p))[problem.network.output] for p in (x, y))
+    least = torch.maximum(second.lower - first.upper, first.lower - second.upper) * (1.0 - 2.0**-50)
+    most = torch.maximum(second.upper - first.lower, first.upper - second.lower) * (1.0 + 2.0**-50)
+    if not bool(torch.isfinite(least).all() and torch.isfinite(most).all()):
+        return nothing
+    low, high = exact_vector(least.clamp(min=0.0)), exact_vector(most.clamp(min=0.0))
+    return _length(low, problem.p, up=False), _length(high, problem.p, up=True)
+
+
+def exact_vector(x: Tensor) -> Vector:
+    """Float64 numbers as integers over one power of two."""
+    pairs = [number.as_integer_ratio() for number in x.reshape(-1).tolist()]
+    shift = max((denominator.bit_length() - 1 for _, denominator in pairs), default=0)
+    whole = [numerator << (shift - denominator.bit_length() + 1) for numerator, denominator in pairs]
+    found = np.empty(len(whole), dtype=object)
+    found[:] = whole
+    return found, -shift
+
+
+def _difference(one: Vector, other: Vector) -> Vector:
+    (a, e), (b, f) = one, other
+    base = min(e, f)
+    return abs(a * (1 << (e - base)) - b * (1 << (f - base))), base
+
+
+def _length(vector: Vector, p: Norm, *, up: bool) -> Fraction:
+    """The p-norm of non-negative integers times 2^e, to EXTRA_BITS beyond float64 where it is a root."""
+    entries, exponent = vector
+    unit = Fraction(2) ** exponent
+    if p != "2":
+        return unit * int(max(entries, default=0) if p == "inf" else sum(entries.tolist()))
+    square = sum(n * n for n in entries.tolist()) << (2 * EXTRA_BITS)
+    root = math.isqrt(square)
+    return unit * Fraction(root + (up and root * root < square), 1 << EXTRA_BITS)
+
+
+def _down(value: Fraction) -> float:
+    """The largest float64 number that is not greater, of those that are finite."""
+    try:
+        found = float(value)
+    except OverflowError:
+        return math.nextafter(math.inf, 0.0)
+    return math.nextafter(found, -math.inf) if Fraction(found) > value else found
+
+
+def _up(value: Fraction) -> float:
+    try:
+        found = float(value)
+    except OverflowError:
+        return math.inf
+    return math.nextafter(found, math.inf) if Fraction(found) < value else found
