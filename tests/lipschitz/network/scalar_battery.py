@@ -232,7 +232,11 @@ def intervals(scalar: Scalar, count: int, rng: random.Random) -> Iterator[tuple[
     """Of all scales: around special points, in tails, tiny ones far out, huge ones."""
     special = special_points(scalar)
     for i in range(count):
-        kind = i % 6
+        kind = i % 7
+        if kind == 6:
+            at = rng.choice(special)
+            yield at - 10.0 ** rng.uniform(-9, 1), at + 10.0 ** rng.uniform(-9, 1)
+            continue
         start = _start(kind, special, rng)
         width = abs(start) * 10.0 ** rng.uniform(-17, 1) if rng.random() < 0.5 else 10.0 ** rng.uniform(-320, 3)
         if kind == 5:
@@ -254,10 +258,11 @@ def _start(kind: int, special: list[float], rng: random.Random) -> float:
     return rng.gauss(0.0, 1.0) * (3.0 if kind == 3 else 40.0 if kind == 4 else 400.0)
 
 
-def points_of(low: float, high: float, rng: random.Random) -> list[float]:
-    """Both ends, neighbours of theirs and points between."""
+def points_of(low: float, high: float, special: list[float], rng: random.Random) -> list[float]:
+    """Both ends, neighbours of theirs, special points and others between."""
     inner = [low + (high / 2 - low / 2) * 2 * rng.random() for _ in range(2)]
-    found = {low, high, math.nextafter(low, high), *(min(max(x, low), high) for x in inner)}
+    inside = [x for at in special for x in (at, at + 1e-6 * (1 + abs(at))) if low < x < high]
+    found = {low, high, math.nextafter(low, high), *(min(max(x, low), high) for x in inner), *inside}
     return sorted(found)
 
 
@@ -290,13 +295,13 @@ def holds(low: float, exact: mpmath.mpf, high: float) -> bool:
 
 def check(entry: Entry, count: int, seed: int) -> list[str]:
     """What of values and difference quotients lies outside the enclosures; empty where all is well."""
-    rng, wrong = random.Random(seed), []
+    rng, wrong, special = random.Random(seed), [], special_points(entry.scalar)
     cases = list(intervals(entry.scalar, count, rng))
     lower, upper = (torch.tensor(ends, dtype=torch.float64) for ends in zip(*cases, strict=True))
     slopes = [end.expand_as(lower).tolist() for end in entry.scalar.slopes(lower, upper)]
     ranges = [end.expand_as(lower).tolist() for end in entry.scalar.range(lower, upper)]
     for i, (low, high) in enumerate(cases):
-        points = points_of(low, high, rng)
+        points = points_of(low, high, special, rng)
         values = [value(entry.exact, x) for x in points]
         if any(y is None for y in values):
             continue

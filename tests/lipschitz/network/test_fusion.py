@@ -9,11 +9,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from app.lipschitz.errors import Discontinuous, LipschitzError
+from app.lipschitz.errors import Discontinuous, LipschitzError, NotGloballyLipschitz
 from app.lipschitz.ingest import capture
 from app.lipschitz.network.build import build
 from app.lipschitz.network.nodes import Activation
-from tests.lipschitz.helpers import autolip_of, network_of
+from tests.lipschitz.helpers import autolip_of, captured, network_of
 from tests.lipschitz.ingest.onnx_models import f32, node, onnx_bytes
 
 ROOT = math.sqrt(2 / math.pi)
@@ -102,6 +102,26 @@ def test_narrow_intervals_get_narrow_slopes() -> None:
     at = torch.linspace(-4, 4, 33, dtype=torch.float64)
     least, most = activation.scalar.slopes(at - 0.01, at + 0.01)
     assert float((most - least).max()) < 0.05
+
+
+SCALES = {
+    "steep swish": (lambda x: x * torch.sigmoid(1e100 * x), 1.0998),
+    "steep erf": (lambda x: x * torch.erf(1e200 * x), 1.0),
+    "steep sigmoid": (lambda x: 1 / (1 + torch.exp(1e300 * x)), 2.5e299),
+    "flat tanh": (lambda x: x - 1e-200 * torch.tanh(1e-150 * x), 1.0),
+    "rational": (lambda x: torch.atan(x) / (1 + 1e-170 * x * x), 1.0),
+}
+
+
+@pytest.mark.parametrize("name", SCALES)
+def test_weights_of_any_size_have_bounds_or_are_refused(name: str) -> None:
+    function, truth = SCALES[name]
+    network = build(captured(function, SHAPE), [0])
+    try:
+        bound = autolip_of(network, "2")
+    except NotGloballyLipschitz:
+        return
+    assert bound >= truth * (1 - 1e-4)
 
 
 def test_a_jump_is_not_fused() -> None:
