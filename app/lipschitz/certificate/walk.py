@@ -61,7 +61,7 @@ def _flow(way: tuple[Node, Node], constants: Mapping[Node, float], norms: Norms,
 
 def _activation(problem: Problem, node: Activation, constants: Mapping[Node, float], norms: Norms) -> float:
     """By the largest slope, or through the affine map before it with the slopes folded in."""
-    best = _up(float(problem.local.weights(node).max()) * constants[node.source])
+    best = _up(problem.local.slope(node).magnitude * constants[node.source])
     if isinstance(node.source, Affine) and len(node.source.terms) == 1:
         (source,) = node.source.sources
         if (node, source) in norms and source in constants:

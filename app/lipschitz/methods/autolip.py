@@ -27,7 +27,7 @@ def autolip(problem: Problem, options: dict[str, Any]) -> Estimate:
     steps = walk(problem.network, problem.p, lambda operator: problem.norm_of(operator).upper, problem.local)
     first, *others = problem.network.nodes
     claims = [walk_claim(problem, first, others)] if others else []
-    quick = sum(problem.norms.glance(operator, problem.p).method == "quick" for operator in _operators(steps))
+    quick = sum(problem.norms.is_open(operator) for operator in _operators(steps))
     details = {"blocks": len(steps) - 1} | ({"norms_left_quick": quick} if quick else {})
     return Estimate("autolip", steps[-1].cumulative, details=details, claims=claims)
 

@@ -36,8 +36,12 @@ class Norms:
             return known
         self._open.discard(operator)
         found = norm(operator, p, deadline)
-        self._bounds[operator] = found if found.upper <= known.upper else NormBound(known.upper, found.lower, "quick")
+        self._bounds[operator] = NormBound(min(found.upper, known.upper), found.lower, found.method)
         return self._bounds[operator]
+
+    def is_open(self, operator: LinearOperator) -> bool:
+        """Whether only the quick bound is known."""
+        return operator in self._open
 
     def open(self) -> list[LinearOperator]:
         """Operators with quick bounds only, those first whose proofs promise most for their time."""

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from app.lipschitz.deadline import Deadline
+from app.lipschitz.deadline import SPENT, Deadline
 from app.lipschitz.domain import vector_norm
 from app.lipschitz.methods.lower.climb import climbed
 from app.lipschitz.methods.lower.jacobian import batch_size, products, steepest, unit
@@ -30,12 +30,18 @@ from app.lipschitz.methods.lower.search import (
     offer_best,
     scouted,
     spread_points,
+    unexplored,
 )
+from app.lipschitz.network.nodes import Affine, Concat, Network
+from app.lipschitz.operators.composite import work
 from app.lipschitz.operators.norm import Norm
 from app.lipschitz.problem import Estimate, Problem
 
 SHRINK = 1e-3
 """Smallest pair distance relative to the largest: far above the rounding of float64."""
+
+STEP_WORK = 24.0
+"""Forward evaluations of one point that an ascent's first steps and its witness are worth."""
 
 SCOUTING_SHARE = 0.2
 """Part of the time that scouting may take."""
@@ -49,19 +55,34 @@ def gradient(problem: Problem, options: dict[str, Any]) -> Estimate:
     deadline = problem.deadline.share(SEARCHING).within(float(options["seconds"]))
     scouting, scale, random = deadline.share(SCOUTING_SHARE), float(options["scale"]), generator(problem)
     best, restarts, steps = Best(problem, "gradient"), int(options["restarts"]), int(options["steps"])
+    if not deadline.fits(STEP_WORK * forward_work(problem.network)):
+        return _single_pair(problem, best, scale, random)
     step_s = _step_seconds(problem, spread_points(problem, 1, scale, random))
     scouts: Population | None = None
     if options.get("scouts") and products(problem.network) * step_s < scouting.left:
         points = spread_points(problem, int(options["scouts"]), scale, random)
         scouts, _ = scouted(problem, points, scouting, _climbers(problem, options))
-    middle, direction = _starts(problem, scouts, restarts, scale, random)
-    affordable = max(1, min(restarts, int(min(deadline.left / (steps * step_s + 1e-9), restarts))))
-    middle, done = _ascended(problem, best, middle[:affordable], direction[:affordable], steps, deadline, scale)
+    affordable = max(1, int(min(deadline.left / (steps * step_s + 1e-9), restarts)))
+    middle, direction = _starts(problem, scouts, affordable, scale, random)
+    middle, done = _ascended(problem, best, middle, direction, steps, deadline, scale)
     if scouts is not None:
         found = scouts.joined(evaluated(problem, middle)).top(len(scouts))
         offer_best(problem, best, climbed(problem, found, deadline, scale, random), scale, deadline)
     witness = best.witness()
     return Estimate("gradient", witness.value, details={"restarts": affordable, "steps": done}, witness=witness)
+
+
+def forward_work(network: Network) -> float:
+    """Multiplications, about, of the network's affine maps at one point."""
+    maps = (node for node in network.nodes if isinstance(node, Affine | Concat))
+    return sum(work(term.operator) for node in maps for term in node.terms)
+
+
+def _single_pair(problem: Problem, best: Best, scale: float, random: Generator) -> Estimate:
+    """What there is no time to ascend from: one pair."""
+    offer_best(problem, best, unexplored(problem, spread_points(problem, 1, scale, random)), scale, SPENT)
+    witness = best.witness()
+    return Estimate("gradient", witness.value, details={"restarts": 0, "steps": 0}, witness=witness)
 
 
 def _climbers(problem: Problem, options: dict[str, Any]) -> int:
