@@ -155,7 +155,7 @@ def result_record(
             "dtype": "float64",
             "torch": torch.__version__,
         },
-        "warnings": [*problem.captured.warnings, *_time_warnings(estimates), *radii.warnings, *_told(estimates)],
+        "warnings": [*problem.captured.warnings, *radii.warnings, *_told(estimates), *_time_warnings(estimates)],
     }
 
 
