@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 import app
 from app.errors import Problem
 from app.store.artifacts import ArtifactKey, ArtifactRepository
 from app.store.blobs import Blobs, Staged
+from app.store.database import OUTAGES
 
 logger = logging.getLogger(__name__)
 
@@ -39,12 +41,10 @@ class Artifacts:
 
     def open(self, key: ArtifactKey) -> BinaryIO | None:
         """The capture's file, to be read from the start; None where it is not here."""
-        digest = self._repository.digest(key)
-        if digest is None:
-            return None
         try:
-            return self._blobs.open(Blobs.key(digest))
-        except FileNotFoundError:
+            digest = self._repository.digest(key)
+            return None if digest is None else self._blobs.open(Blobs.key(digest))
+        except (FileNotFoundError, *OUTAGES):
             return None
 
     def stage(self) -> Staged:
@@ -58,12 +58,13 @@ class Artifacts:
         try:
             staged.sync()
             self._repository.put(key, staged.sha256, lambda: self._blobs.keep(staged))
-        except (OSError, Problem) as error:
+        except (OSError, Problem, *OUTAGES) as error:
             logger.warning("the captured graph of model %s was not kept: %s", key.model, error)
 
     def drop(self, key: ArtifactKey) -> None:
         """Forget a capture that turned out to be of no use."""
-        self._repository.drop(key, self._blobs.remove)
+        with suppress(*OUTAGES):
+            self._repository.drop(key, self._blobs.remove)
 
     def drop_model(self, tenant: str, model: str) -> None:
         """Forget every capture of a model that goes."""

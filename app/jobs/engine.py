@@ -22,7 +22,7 @@ class Engine:
         self.database.migrate()
         self.blobs = open_blobs(settings, "files", settings.max_upload_bytes)
         self.datasets = open_blobs(settings, "datasets", settings.max_dataset_bytes)
-        captures = open_blobs(settings, "artifacts", max_bytes(settings.max_upload_bytes))
+        captures = open_blobs(settings, "artifacts", max_bytes(settings.max_upload_bytes), is_lasting=False)
         self.artifacts = Artifacts(ArtifactRepository(self.database), captures)
         self.repository = JobRepository(self.database, settings.retention_s)
         self.watch = Watch()

@@ -19,7 +19,7 @@ def job_bytes(configured: int, slots: int) -> int:
     if configured:
         return configured
     total = total_bytes()
-    left = total * (1 - KEPT_SHARE) - SERVICE_BYTES - (slots + 2) * IDLE_CHILD_BYTES
+    left = total * (1 - KEPT_SHARE) - SERVICE_BYTES - 2 * (slots + 1) * IDLE_CHILD_BYTES
     return max(LEAST_BYTES, int(left / slots))
 
 

@@ -19,13 +19,19 @@ __all__ = ["Blobs", "Staged", "open_blobs"]
 
 
 class Blobs:
-    """Content-addressed files. They are staged below the local directory `root`, and kept there or on a `shelf`."""
+    """Content-addressed files. They are staged below the local directory `root`, and kept there or on a `shelf`.
 
-    def __init__(self, root: Path, max_bytes: int, reserve_bytes: int, shelf: Shelf | None = None) -> None:
+    Files that need not be `is_lasting` can be made again, and spare the disk the effort.
+    """
+
+    def __init__(
+        self, root: Path, max_bytes: int, reserve_bytes: int, shelf: Shelf | None = None, is_lasting: bool = True
+    ) -> None:
         self._root = root.absolute()
         self.max_bytes = max_bytes
         self._reserve_bytes = reserve_bytes
-        self._shelf = shelf or Directory(self._root)
+        self._is_lasting = is_lasting
+        self._shelf = shelf or Directory(self._root, is_lasting)
         self._staging = self._root / STAGING
         self._staging.mkdir(parents=True, exist_ok=True)
         self.sweep()
@@ -46,7 +52,8 @@ class Blobs:
     def stage(self) -> Staged:
         """A new empty local file; the caller closes it, kept or not."""
         path = self._staging / uuid.uuid4().hex
-        return Staged(path, (self.max_bytes, self._reserve_bytes), self._shelf.show, self._shelf.withdraw)
+        caps = (self.max_bytes, self._reserve_bytes)
+        return Staged(path, caps, self._shelf.show, self._shelf.withdraw, self._is_lasting)
 
     def keep(self, staged: Staged) -> None:
         """Have a staged, synced file appear under its digest; a file that is already there stays."""
@@ -75,11 +82,12 @@ class Blobs:
             staged.close()
 
 
-def open_blobs(settings: Settings, name: str, max_bytes: int) -> Blobs:
+def open_blobs(settings: Settings, name: str, max_bytes: int, is_lasting: bool = True) -> Blobs:
     """The files of that name: in the data directory, or where the setting `blob_url` says."""
     protocol, path = split_protocol(settings.blob_url)
     if protocol in (None, "file"):
-        return Blobs(Path(path or settings.data_dir) / name, max_bytes, settings.disk_reserve_bytes)
+        folder = Path(path or settings.data_dir) / name
+        return Blobs(folder, max_bytes, settings.disk_reserve_bytes, is_lasting=is_lasting)
     root = settings.data_dir.absolute() / name
     bucket = Bucket(f"{settings.blob_url.rstrip('/')}/{name}", settings.blob_options)
-    return Blobs(root, max_bytes, settings.disk_reserve_bytes, bucket)
+    return Blobs(root, max_bytes, settings.disk_reserve_bytes, bucket, is_lasting)

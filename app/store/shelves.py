@@ -35,18 +35,19 @@ class Shelf(Protocol):
 class Directory:
     """A directory, whose staging area is where files are staged: showing is nothing, keeping is a rename."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, is_lasting: bool = True) -> None:
         self._root = root
+        self._is_lasting = is_lasting
 
     def show(self, path: Path, staged: str) -> None:
         """Nothing: the file is there."""
 
     def keep(self, staged: str, key: str) -> None:
-        """Rename, and bring the names to the disk."""
+        """Rename, and bring the names to the disk where files are to last."""
         target = self._root / key
         target.parent.mkdir(exist_ok=True)
         (self._root / staged).rename(target)
-        for directory in (target.parent, self._root):
+        for directory in (target.parent, self._root) if self._is_lasting else ():
             _sync_directory(directory)
 
     def withdraw(self, staged: str) -> None:

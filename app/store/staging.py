@@ -24,6 +24,7 @@ class Staged:
         caps: tuple[int, int],
         on_sync: Callable[[Path, str], None],
         on_close: Callable[[str], None],
+        is_lasting: bool = True,
     ) -> None:
         self.path = path
         self.key = f"{STAGING}/{path.name}"
@@ -31,6 +32,7 @@ class Staged:
         self.max_bytes, self._reserve_bytes = caps
         self._on_sync = on_sync
         self._on_close = on_close
+        self._is_lasting = is_lasting
         self._is_shown = False
         self._hash = hashlib.sha256()
         self._file = path.open("xb", buffering=0)
@@ -62,8 +64,9 @@ class Staged:
         return self.write
 
     def sync(self) -> None:
-        """Bring the bytes to where they last, and where every worker can read them under `key`."""
-        os.fsync(self._file.fileno())
+        """Bring the bytes to where they last, if they are to, and where every worker can read them under `key`."""
+        if self._is_lasting:
+            os.fsync(self._file.fileno())
         self._is_shown = True
         self._on_sync(self.path, self.key)
 
