@@ -143,7 +143,7 @@ def test_a_cpu_never_rests(bench: Benches) -> None:
 
 def test_a_job_outlives_a_short_outage_of_the_database(bench: Benches) -> None:
     slot = bench(lease_s=5)
-    assert slot.prepared()
+    assert slot.run(number=1)["status"] == "succeeded", "so that both children are there"
     pid = slot.pid
     job = slot.submit(analyze={"do": "tick", "times": 30, "every": 0.1})
     thread = threading.Thread(target=slot.slot.run_next)
@@ -161,7 +161,7 @@ def test_a_job_outlives_a_short_outage_of_the_database(bench: Benches) -> None:
 
 def test_a_result_waits_for_the_database(bench: Benches) -> None:
     slot = bench(lease_s=5)
-    assert slot.prepared()
+    assert slot.run(number=1)["status"] == "succeeded", "so that both children are there"
     job = slot.submit(analyze={"do": "sleep", "seconds": 0.5})
     thread = threading.Thread(target=slot.slot.run_next)
     thread.start()
@@ -179,7 +179,7 @@ def test_a_result_waits_for_the_database(bench: Benches) -> None:
 @pytest.mark.parametrize("seconds", [0.2, 60])
 def test_what_outlasts_the_lease_is_dropped(bench: Benches, seconds: float) -> None:
     slot = bench(lease_s=1.5)
-    assert slot.prepared()
+    assert slot.run(number=1)["status"] == "succeeded", "so that both children are there"
     job = slot.submit(analyze={"do": "sleep", "seconds": seconds})
     thread = threading.Thread(target=slot.slot.run_next)
     thread.start()
