@@ -135,6 +135,7 @@ ATTEMPTS = {
     "read": read_from,
     "read in a thread": in_a_thread,
     "list": lambda path: os.listdir(path),
+    "stat": lambda path: os.stat(path),
     "overwrite": write_to,
     "create": lambda path: os.close(os.open(path, os.O_CREAT | os.O_WRONLY)),
     "truncate": lambda path: os.truncate(path, 0),

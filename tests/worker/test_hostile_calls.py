@@ -14,6 +14,8 @@ from app.jobs.nursery import WarmChild
 from tests.worker.children import started, told
 
 DENIED = (errno.EPERM, errno.EACCES, errno.ENOSYS)
+HIDDEN = (*DENIED, errno.ENOENT)
+"""Where the kernel gives namespaces, a file of others is not even there."""
 
 CALLS = (
     "open a TCP socket",
@@ -99,7 +101,7 @@ def test_calls_by_foreign_numbers_kill_the_process(tmp_path: Path, attempt: str)
 @pytest.mark.parametrize("attempt", CHANGES)
 def test_no_file_is_changed(warm: WarmChild, target: Path, attempt: str) -> None:
     before = sorted(path.name for path in target.parent.iterdir())
-    assert met(warm, attempt, target) in DENIED
+    assert met(warm, attempt, target) in HIDDEN
     assert sorted(path.name for path in target.parent.iterdir()) == before
     assert (target.read_text(), target.stat().st_mode & 0o777) == ("kept", 0o666)
 
@@ -107,7 +109,7 @@ def test_no_file_is_changed(warm: WarmChild, target: Path, attempt: str) -> None
 @pytest.mark.parametrize("attempt", ["read", "read in a thread"])
 def test_no_file_of_others_is_read(warm: WarmChild, target: Path, attempt: str) -> None:
     for path in (target, "/etc/passwd", "/etc/hostname", "/proc/1/cmdline", "/proc/self/../1/environ"):
-        assert met(warm, attempt, path) in DENIED, path
+        assert met(warm, attempt, path) in HIDDEN, path
 
 
 @pytest.mark.parametrize("name", ["net/tcp", "net/unix", "net/dev", "mountinfo", "mounts", "environ", "root/etc/hosts"])
@@ -116,9 +118,16 @@ def test_nothing_is_read_of_the_machine_behind_the_process(warm: WarmChild, name
         assert met(warm, "read", f"/proc/{process}/{name}") in DENIED
 
 
+def test_not_even_names_and_sizes_are_told(warm: WarmChild, target: Path) -> None:
+    if "names" not in warm.details["layers"]:
+        pytest.skip("the kernel gives this process no namespaces")
+    for path in (target, target.parent, "/var/log", "/root/.ssh"):
+        assert met(warm, "stat", path) == errno.ENOENT, path
+
+
 def test_no_folder_of_others_is_listed(warm: WarmChild) -> None:
     for path in ("/", "/etc", "/tmp", "/home", "/proc", "/dev", "/var"):
-        assert met(warm, "list", path) in DENIED, path
+        assert met(warm, "list", path) in HIDDEN, path
 
 
 @pytest.mark.parametrize("attempt", STILL_DONE)

@@ -35,7 +35,7 @@ def drop(policy: Policy, needed: Iterable[str]) -> None:
     os.setresgid(policy.group, policy.group, policy.group)
     os.setresuid(policy.user, policy.user, policy.user)
     prctl(PR_SET_KEEPCAPS, 0)
-    _keep(0 if all(map(_can_read, needed)) else READ_AND_SEARCH)
+    keep_capabilities(0 if all(map(_can_read, needed)) else READ_AND_SEARCH)
     _verify()
     die_with_parent()  # a change of user clears the tie
 
@@ -48,7 +48,7 @@ def _can_read(path: str) -> bool:
         return False
 
 
-def _keep(capabilities: int) -> None:
+def keep_capabilities(capabilities: int) -> None:
     """Give up every capability but these."""
     header = _Header(CAPABILITY_VERSION, 0)
     sets = (ctypes.c_uint32 * 6)(capabilities, capabilities, 0, 0, 0, 0)

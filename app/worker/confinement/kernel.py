@@ -26,6 +26,18 @@ def syscall(name: str, number: int, *arguments: object) -> int:
     return result
 
 
+def unshare(namespaces: int) -> None:
+    """Leave the namespaces of the parent; OSError when the kernel refuses."""
+    if _libc.unshare(ctypes.c_int(namespaces)) != 0:
+        raise _error("unshare")
+
+
+def mount(source: str, target: str, kind: str, flags: int) -> None:
+    """Mount a file system; OSError when the kernel refuses."""
+    if _libc.mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), None) != 0:
+        raise _error(f"mount {target}")
+
+
 def _error(name: str) -> OSError:
     code = ctypes.get_errno()
     return OSError(code, f"{name}: {os.strerror(code)}")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
-from app.worker.confinement import identity, landlock, libraries, limits, readable
+from app.worker.confinement import identity, landlock, libraries, limits, namespaces, readable
 from app.worker.confinement.policy import Achieved, Policy
 
 SWITCHED_OFF = "LIPSERVE_CONFINEMENT is none"
@@ -18,6 +19,10 @@ def before_torch(policy: Policy) -> Achieved:
     if policy.level == "none":
         return achieved.lacking(SWITCHED_OFF)
     paths = [*readable.paths(policy.gpu), *policy.readable]
+    if not policy.gpu:
+        with suppress(OSError):  # more than is asked for, where the kernel allows it
+            namespaces.hide(paths)
+            achieved = achieved.having("names")
     try:
         landlock.restrict(paths, readable.devices(policy.gpu))
     except OSError as error:
