@@ -25,10 +25,10 @@ def analyze(
     model: bytes, fields: dict[str, Any], progress: Progress = lambda _: None, dataset: bytes | None = None
 ) -> dict[str, Any]:
     """`analysis.analyze` of a model's file, within what reading leaves of the budget. Raises the refusals of both."""
-    begun = time.monotonic()
+    begun, request = time.monotonic(), Request.parse(fields)
     progress({"phase": "reading"})
-    artifact = capture_artifact(model, fields.get("inputs"))
-    left = max(Request.parse(fields).budget_s - (time.monotonic() - begun), 0.0)
+    artifact = capture_artifact(model, request.inputs)
+    left = max(request.budget_s - (time.monotonic() - begun), 0.0)
     return analysis.analyze(artifact, fields | {"budget_s": left}, progress, dataset, _digest(model))
 
 
