@@ -8,6 +8,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from app.pages import words
+from app.pages.charts.scales import counts
+from app.pages.report import _layers, parts_of
 from tests.conftest import RunningService, eventually, fake_model
 from tests.pages.conftest import answered
 from tests.pages.html import Page
@@ -245,3 +248,31 @@ def test_drawing_keeps_the_numerical_libraries_out(pages: RunningService) -> Non
         mapped = maps.read()
     assert "vl_convert" in mapped
     assert not [name for name in ("libtorch", "_multiarray_umath", "onnx_cpp2py") if name in mapped]
+
+
+def test_the_hot_spot_near_a_bound_of_one_is_the_layer_that_grows() -> None:
+    rows = [layer(i, f"fc{i}", share, factor=factor) for i, (share, factor) in enumerate([(0.5, 8.0), (0.5, 0.125)])]
+    assert [row.heat for row in _layers(rows)] == [1.0, 0.0]
+
+
+def test_results_of_before_have_shares_in_bounds() -> None:
+    rows = [layer(0, "a", -33.82), layer(1, "b", 34.82)]
+    assert [row["share"] for row in parts_of(rows)] == pytest.approx([33.82 / 68.64, 34.82 / 68.64])
+
+
+def test_two_roundings_of_a_bound_are_the_same() -> None:
+    assert not words.is_clearly_above(11.634355134114875, 11.634355134114845)
+    assert words.is_clearly_above(11.7, 11.6)
+
+
+@pytest.mark.parametrize(("last", "ticks"), [(2, [0, 1, 2]), (299, list(range(0, 300, 50))), (0, [0])])
+def test_ticks_of_layers_are_whole(last: int, ticks: list[int]) -> None:
+    assert counts(last, 12) == ticks
+
+
+def test_a_cached_answer_says_when_it_was_computed(pages: RunningService) -> None:
+    answered(pages, result("cached"))
+    again = answered(pages, result("cached"))
+    assert again["cached"]
+    page = pages.client.get(again["urls"]["report"], headers=BROWSER).text
+    assert "Answered from the store; computed in" in page

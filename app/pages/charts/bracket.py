@@ -22,7 +22,8 @@ def bracket_chart(result: dict[str, Any], gate: float | None, width: int, *, leg
     if not points:
         return None
     limits = [gate] if gate is not None and on_axis(gate) else []
-    scale = log_scale([*(point["value"] for point in points), *limits])
+    ends = [end["value"] for name in ("lower", "upper") if (end := result.get(name)) and on_axis(end["value"])]
+    scale = log_scale([*(point["value"] for point in points), *limits, *ends])
     x = {"field": "value", "type": "quantitative", "scale": scale}
     x |= {"axis": log_axis(scale, 5 if width < NARROW else 9, title="Lipschitz constant (logarithmic)")}
     layers = [*_band(result, scale), *_gate(limits), _marks(points, x, legend), *_labels(points, scale)]

@@ -111,7 +111,9 @@ def _spots(layers: list[dict[str, Any]], width: int) -> list[Spec]:
     dots = {"type": "point", "filled": True, "size": 70, "color": light("heat"), "opacity": 1}
     layer: list[Spec] = [{"data": {"values": spots}, "mark": dots}]
     if width >= NARROW and len(layers) <= MOST_BARS:
-        names = {"type": "text", "align": "right", "dx": -7, "dy": -8, "fontSize": 11}
+        is_early = f"datum.index < {len(layers) / 2}"
+        place = {"align": {"expr": f"{is_early} ? 'left' : 'right'"}, "dx": {"expr": f"{is_early} ? 7 : -7"}}
+        names = {"type": "text", "dy": -8, "fontSize": 11} | place
         layer.append(
             {"data": {"values": spots}, "mark": names, "encoding": {"text": {"field": "name", "type": "nominal"}}}
         )

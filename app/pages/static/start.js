@@ -117,14 +117,15 @@
   // Rounded to the safe side: an upper bound up, a lower one down.
   const NONE = "–";
   const DIGITS = 6;
-  const short = (value, towards) => {
-    const unit = 10 ** (Math.floor(Math.log10(value)) - DIGITS + 1);
-    const shown = Number((towards(value / unit) * unit).toPrecision(DIGITS));
-    return value > 0 && Number.isFinite(shown) && shown > 0 ? String(shown) : String(value);
+  const short = (value, isUpper) => {
+    const shown = Number(value.toPrecision(DIGITS));
+    if (shown === value || isUpper === shown > value) return String(shown);
+    const step = 10 ** (Math.floor(Math.log10(value)) - DIGITS + 1);
+    return String(Number((shown + (isUpper ? step : -step)).toPrecision(DIGITS)));
   };
-  const end = (value, towards) => {
+  const end = (value, isUpper) => {
     const made = element("td", undefined, { className: "n" });
-    made.append(value === null ? NONE : element("data", short(value, towards), { value, title: String(value) }));
+    made.append(value === null ? NONE : element("data", short(value, isUpper), { value, title: String(value) }));
     return made;
   };
   const row = (job, known) => {
@@ -138,10 +139,10 @@
     const waits = job.queue ? `, ${job.queue.ahead} ahead` : "";
     const status = element("td", job.status.replace("_", " ") + waits, { className: "keep" });
     const { lower = null, upper = null, verdict = null } = job.bracket || {};
-    const time = element("time", new Date(job.created_at).toLocaleString(), { dateTime: job.created_at });
+    const time = element("time", new Date(job.created_at).toLocaleString(undefined, { dateStyle: "short", timeStyle: "short" }), { dateTime: job.created_at });
     const when = element("td", undefined, { className: "keep" });
     when.append(time);
-    made.append(name, status, end(lower, Math.floor), end(upper, Math.ceil), element("td", verdict || NONE), asked, when);
+    made.append(name, status, end(lower, false), end(upper, true), element("td", verdict || NONE), asked, when);
     return made;
   };
   const recent = async () => {
