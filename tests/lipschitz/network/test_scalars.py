@@ -113,14 +113,12 @@ def test_derivatives_at_single_points_are_as_tight_as_the_page_says(name: str) -
     points = {side * 10.0 ** (e / 4) for e in range(-40, 12) for side in (-1, 1)}
     jumps = {float(knot.place.at) for knot in scalar.knots if knot.right is not None}
     start = getattr(scalar, "start", None)
-    for x in sorted(points - jumps):
-        crossing = name.startswith("swishes") and abs(x + 1) < 0.5
-        if crossing or (start is not None and x <= start):
-            continue
-        least, most = slopes(scalar, x, x)
-        size = min(abs(least), abs(most))
-        if size > 1e-280 and math.isfinite(least) and math.isfinite(most):
-            assert most - least <= allowed * size
+    xs = [x for x in points - jumps if not (name.startswith("swishes") and abs(x + 1) < 0.5)]
+    at = torch.tensor([x for x in xs if start is None or x > start], dtype=torch.float64)
+    least, most = (end.expand_as(at) for end in scalar.slopes(at, at))
+    size = torch.minimum(least.abs(), most.abs())
+    counts = (size > 1e-280) & torch.isfinite(least) & torch.isfinite(most)
+    assert bool((most - least <= allowed * size)[counts].all())
 
 
 def derivative(name: str, x: float) -> float:
@@ -130,7 +128,7 @@ def derivative(name: str, x: float) -> float:
 def grid(name: str) -> list[float]:
     near = [at + side * 2.0**-e for at in special_points(entry(name).scalar) for side in (-1, 1) for e in (2, 8, 30)]
     start = getattr(entry(name).scalar, "start", None)
-    return [x for x in sorted({*(k / 4 + 0.001 for k in range(-50, 50)), *near}) if start is None or x > start + 1e-10]
+    return [x for x in sorted({*(k / 2 + 0.001 for k in range(-22, 23)), *near}) if start is None or x > start + 1e-10]
 
 
 @pytest.mark.parametrize("name", [name for name in PLAIN if not name.startswith(STEEP)])
