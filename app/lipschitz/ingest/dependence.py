@@ -16,12 +16,13 @@ from torch.fx import GraphModule, Node
 from torch.utils import _pytree as pytree
 
 from app.lipschitz.artifact.graphs import dependent_nodes
-from app.lipschitz.errors import DataDependentControlFlow, StatefulModel, UnsupportedOperator
+from app.lipschitz.errors import DataDependentControlFlow, Discontinuous, StatefulModel, UnsupportedOperator
 
 aten = torch.ops.aten
 
 _INDEXING = frozenset({aten.index.Tensor, aten.index_put.default, aten._unsafe_index.Tensor})
 _TABLES: dict[Any, int] = {aten.embedding.default: 1, aten.index_select.default: 2}
+_CASTS = frozenset({aten._to_copy.default, aten.to.dtype})
 _TAGS = frozenset({torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape})
 
 
@@ -43,6 +44,11 @@ def refuse_dependence(graph: GraphModule) -> list[str]:
                 f"A branch, loop or size depends on the input's values ({node.target} reads the result of "
                 f"'{node.all_input_nodes[0].name}'), so one trace does not represent the model."
             )
+        if node in dependent and _rounds(node):
+            raise Discontinuous(
+                f"A cast of '{node.all_input_nodes[0].name}' to {node.meta['val'].dtype} rounds values of the input: a "
+                "step function has no finite constant. Export the model in one precision, without that cast."
+            )
         if node in dependent and _looks_up(node, dependent):
             raise UnsupportedOperator(
                 f"Operator {node.target} looks entries up at positions computed from the input: such integer "
@@ -58,6 +64,24 @@ def _steers(node: Node) -> bool:
         assert isinstance(indices, list | tuple)
         return any(_is_mask(index) for index in indices)
     return bool(_TAGS.intersection(node.target.tags))
+
+
+def _rounds(node: Node) -> bool:
+    """Whether real numbers are cast to a floating type that lacks numbers of theirs and of the model's inputs.
+
+    Back from a wider type to that of the inputs is no step: every operator of the model rounds to it, and bounds are
+    for the real function. So is a model in half precision throughout.
+    """
+    source = node.all_input_nodes[0]
+    if node.target not in _CASTS or not (_is_floating(source) and _is_floating(node)):
+        return False
+    given = [one for one in node.graph.nodes if one.op == "placeholder" and _is_floating(one)]
+    return _is_narrower(node, source) and any(_is_narrower(node, one) for one in given)
+
+
+def _is_narrower(node: Node, other: Node) -> bool:
+    new, old = (torch.finfo(one.meta["val"].dtype) for one in (node, other))
+    return new.eps > old.eps or new.max < old.max or new.tiny > old.tiny
 
 
 def _looks_up(node: Node, dependent: set[Node]) -> bool:

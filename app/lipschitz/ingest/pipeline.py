@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from app.lipschitz.artifact import dtypes
 from app.lipschitz.artifact.agreement import Run, check
 from app.lipschitz.artifact.captured import Captured, InputShapes, Inspection, TensorSpec
 from app.lipschitz.artifact.writing import to_bytes
-from app.lipschitz.errors import InvalidModel
+from app.lipschitz.errors import InvalidInputs, InvalidModel, UnsupportedOperator
+from app.lipschitz.failures import failure
 from app.lipschitz.ingest import exported, inputs, onnx_declared, onnx_file, onnx_program, torchscript
 from app.lipschitz.ingest.agreement import run_both
 from app.lipschitz.ingest.dependence import refuse_dependence
@@ -59,8 +60,15 @@ def capture_artifact(data: bytes, shapes: InputShapes | None = None) -> bytes:
 
 
 def _captured(data: bytes, shapes: InputShapes | None) -> tuple[Captured, list[Run]]:
+    with _named():
+        return _traced(data, shapes)
+
+
+def _traced(data: bytes, shapes: InputShapes | None) -> tuple[Captured, list[Run]]:
+    """The model's graph, and its runs beside the original."""
     with _text_errors():
         program = _LOAD[detect(data)](data, shapes)
+    _require_entries(program.inputs, "Input")
     samples = list(inputs.samples(program.inputs, SEED, SAMPLES))
     traced = trace(program, [x.clone() for x in samples[0]])
     found = refuse_dependence(traced)
@@ -78,7 +86,23 @@ def _captured(data: bytes, shapes: InputShapes | None) -> tuple[Captured, list[R
         TensorSpec(name, dtypes.from_torch(y.dtype), tuple(y.shape))
         for name, y in zip(names, runs[0].original, strict=True)
     )
+    _require_entries(outputs, "Output")
     return Captured(captured, concrete, outputs, inspection, warnings), runs
+
+
+def _require_entries(specs: Sequence[TensorSpec], what: str) -> None:
+    empty = [spec.name for spec in specs if 0 in spec.shape]
+    if empty:
+        raise InvalidInputs(f"{what} '{empty[0]}' has no entries, so there is no constant to bound: give other shapes.")
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    """What torch, onnxruntime or our own code meets unexpectedly in a model is a refusal of that model."""
+    try:
+        yield
+    except Exception as error:
+        raise UnsupportedOperator(f"The model cannot be captured: {failure(error)}") from error
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from torch._ops import OpOverload
 from app.lipschitz.artifact.captured import Captured, Origin
 from app.lipschitz.artifact.graphs import operator_name
 from app.lipschitz.errors import InvalidModel, LipschitzError, UnsupportedOperator
+from app.lipschitz.failures import failure
 from app.lipschitz.network.builder import Builder
 from app.lipschitz.network.call import Call
 from app.lipschitz.network.folding import fold
@@ -62,6 +63,8 @@ def _called(builder: Builder, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
         return _by_rule(builder, node, values)
     except LipschitzError as refusal:
         return refusal
+    except Exception as error:
+        return UnsupportedOperator(f"{node.target} at '{_origin(node).name}' cannot be bounded: {failure(error)}")
 
 
 def _by_rule(builder: Builder, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
