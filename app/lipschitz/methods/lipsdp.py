@@ -31,6 +31,10 @@ CERTIFYING = 0.3
 """Share of the time, at most, that is left for checking the certificate."""
 
 
+MODERATE = 1e290
+"""Constants of nodes within this and its inverse are scaled to one."""
+
+
 @dataclass(frozen=True, eq=False)
 class Factor:
     """A piece with its constant, and the semidefinite bound behind it where there is one."""
@@ -137,7 +141,7 @@ def _is_worthwhile(piece: Piece) -> bool:
 def _factor(problem: Problem, piece: Piece, options: dict[str, Any], deadline: Deadline) -> Factor:
     constants = constants_within(problem, piece)
     autolip = constants[piece.end]
-    if not _is_worthwhile(piece) or not 0.0 < autolip < math.inf:
+    if not _is_worthwhile(piece) or autolip == 0.0 or not all(_is_moderate(one) for one in constants.values()):
         return Factor(piece, autolip, autolip)
     by_layer, gap = options["form"] == "layer", float(options["gap"])
     found: Bound | FourierBound | None = None
@@ -146,6 +150,11 @@ def _factor(problem: Problem, piece: Piece, options: dict[str, Any], deadline: D
         if found is None and (not is_large(piece) or is_wide_chain(piece, partial(_is_curved, problem))):
             found = bound(problem, piece, constants, by_layer, gap, deadline)
     return Factor(piece, autolip if found is None else min(autolip, found.value), autolip, found)
+
+
+def _is_moderate(constant: float) -> bool:
+    """Whether the power of two next to it can be divided by without overflow."""
+    return constant == 0.0 or 1.0 / MODERATE < constant < MODERATE
 
 
 def _claim(problem: Problem, factor: Factor) -> Claim:
