@@ -19,7 +19,7 @@ CLOSED = 1e-6
 """Relative gap at which a bracket counts as closed."""
 
 _ALWAYS = ("autolip",)
-WEIGHTS = {"autolip": 4.0, "lipsdp": 6.0, "exact": 6.0, "seqlip": 4.0}
+WEIGHTS = {"autolip": 8.0, "lipsdp": 6.0, "exact": 6.0, "seqlip": 4.0}
 """How the time that is left is shared among the methods to come, 1 if not named. What one leaves is the next one's."""
 KEPT = 0.05
 """Part of the time that methods leave for the certificate and the report."""

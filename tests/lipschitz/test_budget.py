@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from app.lipschitz import analysis
 from app.lipschitz.analysis import IMPLEMENTATIONS, run_method, run_methods
 from app.lipschitz.dataset import Dataset
 from app.lipschitz.deadline import NEVER, SPENT, Deadline, Laps, OutOfTime
@@ -207,3 +208,11 @@ def test_run_methods_answers_when_all_time_is_over(mixed: Problem) -> None:
     estimates, _ = run_methods(mixed.until(SPENT), Request.parse({"methods": "auto"}))
     assert estimates[0].status == "ok"
     assert time.thread_time() - begun < 2 * MOST_S
+
+
+def test_autolip_goes_on_with_what_the_others_leave() -> None:
+    layers = [layer for _ in range(12) for layer in (nn.Linear(30, 30), nn.ReLU())]
+    asked = problem(nn.Sequential(*layers), 30, Deadline(300.0, FakeClock(1.0), Pace(rate=1e30)))
+    early = autolip(asked.until(asked.deadline.share(0.15)), {})
+    later = analysis._finished(asked, Request.parse({"methods": ["autolip"]}), early)
+    assert later.details.get("norms_left_quick", 0) < early.details["norms_left_quick"]
