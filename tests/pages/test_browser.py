@@ -194,7 +194,7 @@ def test_recent_jobs_lead_to_their_reports(visit: Open, full: dict[str, Any]) ->
     assert "confinement" in page.inner_text("#workers")
 
 
-PLACES = ["start", "report", "failed", "unknown"]
+PLACES = ["start", "report", "failed", "unknown", "docs"]
 
 
 @pytest.mark.parametrize(("scheme", "width", "place"), sampled(["light", "dark"], WIDTHS, PLACES, every=2))
