@@ -40,19 +40,21 @@ def _proposals(module: torch.jit.ScriptModule, graph: torch._C.Graph) -> Iterato
 
 def _stored(module: torch.jit.ScriptModule, value: torch._C.Value) -> Tensor | None:
     """The tensor that a graph value stands for, if it is stored in the module (possibly transposed)."""
-    found = _resolve(module, value)
+    found = resolve(module, value)
     return found if isinstance(found, Tensor) else None
 
 
-def _resolve(module: torch.jit.ScriptModule, value: torch._C.Value) -> Any:
+def resolve(module: torch.jit.ScriptModule, value: torch._C.Value) -> Any:
+    """What a value always is: the module, an attribute, a constant, or a stored matrix transposed; None otherwise."""
     node = value.node()
     if node.kind() == "prim::Param":
-        return module if value.type().kind() == "ClassType" else None
+        return module._c if value.type().kind() == "ClassType" else None
     if node.kind() == "prim::GetAttr":
-        return getattr(_resolve(module, node.inputsAt(0)), node.s("name"), None)
+        owner = resolve(module, node.inputsAt(0))  # in C++, where no attribute of Python's classes hides another
+        return owner.getattr(node.s("name")) if hasattr(owner, "getattr") else None
     if node.kind() == "prim::Constant":
         return value.toIValue()
     if node.kind() == "aten::t":
-        weight = _resolve(module, node.inputsAt(0))
+        weight = resolve(module, node.inputsAt(0))
         return weight.t() if isinstance(weight, Tensor) else None
     return None

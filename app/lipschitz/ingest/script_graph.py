@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from app.lipschitz.errors import StatefulModel, UnsupportedOperator
+from app.lipschitz.ingest.proposal import resolve
 from app.lipschitz.ingest.visible import is_dispatched, is_visible, words
 
 STRUCTURE = words(
@@ -98,6 +99,27 @@ def nodes(block: Any) -> Iterator[Any]:
             yield from nodes(inner)
 
 
+def _reached(module: torch.jit.ScriptModule, block: Any) -> Iterator[Any]:
+    """The nodes that can run: of a branch on an attribute or a constant, only the way that is taken."""
+    for node in block.nodes():
+        yield node
+        taken = _decided(module, node.inputsAt(0)) if node.kind() == "prim::If" else None
+        blocks = list(node.blocks())
+        for inner in blocks if taken is None else [blocks[0 if taken else 1]]:
+            yield from _reached(module, inner)
+
+
+def _decided(module: torch.jit.ScriptModule, value: Any) -> bool | None:
+    """The truth value that a condition always has; None where it is not known. No attribute is ever written."""
+    node = value.node()
+    if node.kind() == "prim::If":
+        taken = _decided(module, node.inputsAt(0))
+        place = [output.unique() for output in node.outputs()].index(value.unique())
+        return None if taken is None else _decided(module, list(list(node.blocks())[not taken].outputs())[place])
+    found = resolve(module, value) if node.kind() in ("prim::Constant", "prim::GetAttr") else None
+    return found if isinstance(found, bool) else None
+
+
 def check(module: torch.jit.ScriptModule) -> None:
     """Raise StatefulModel or UnsupportedOperator for the first node that is not allowed, and for hooks."""
     if module._c._get_forward_hooks() or module._c._get_forward_pre_hooks():
@@ -106,7 +128,7 @@ def check(module: torch.jit.ScriptModule) -> None:
     graph = module.inlined_graph  # made anew at every access
     for node in nodes(graph):
         joined |= dict(_joined(node))
-    for node in nodes(graph):
+    for node in _reached(module, graph):
         _check(node, joined)
 
 

@@ -25,7 +25,8 @@ COMPOSITES = words(
     """
     __and__ __or__ __xor__ _cast_Byte _cast_Char _cast_Double _cast_Float _cast_Half _cast_Int _cast_Long
     _cast_Short _convolution _pad_circular _pad_enum _scaled_dot_product_attention_math _upsample_bicubic2d_aa
-    _upsample_bilinear2d_aa _upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d
+    _upsample_bilinear2d_aa _upsample_lanczos2d_aa _upsample_nearest_exact1d
+    _upsample_nearest_exact2d _upsample_nearest_exact3d
     _weight_norm absolute adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d
     alpha_dropout arccos arccosh arcsin arcsinh arctan arctan2 arctanh argsort atleast_1d atleast_2d atleast_3d
     avg_pool1d batch_norm bilinear broadcast_tensors broadcast_to cartesian_prod cdist chain_matmul chunk clip

@@ -272,3 +272,40 @@ def test_what_a_call_makes_itself_may_be_changed() -> None:
     honest = script(Honest())
     (y,) = outputs(capture(honest, [[1, 3]]), x.double())
     assert torch.equal(y.float(), Honest()(x))
+
+
+class Sparing(nn.Module):
+    """As torchvision's DenseNet: a question that is never asked."""
+
+    def __init__(self, is_sparing: bool) -> None:
+        super().__init__()
+        self.is_sparing = is_sparing
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.is_sparing and x.requires_grad:
+            return 1000.0 * x
+        return nn.functional.interpolate(x[None], scale_factor=2.0)[0]
+
+
+def test_only_what_can_run_counts() -> None:
+    assert capture(script(Sparing(is_sparing=False)), [[1, 3]])
+    with pytest.raises(UnsupportedOperator, match="requires_grad"):
+        capture(script(Sparing(is_sparing=True)), [[1, 3]])
+
+
+class Shadowed(nn.Module):
+    """The attribute bears the name of one that every module has in Python, where it is false."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.call_super_init = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.call_super_init:
+            return x if x.requires_grad else 1000.0 * x
+        return x
+
+
+def test_attributes_are_those_of_the_script() -> None:
+    with pytest.raises(UnsupportedOperator, match="requires_grad"):
+        capture(script(Shadowed()), [[1, 3]])
