@@ -176,11 +176,13 @@ METHODS: tuple[MethodInfo, ...] = (
         "Gradient ascent on the Jacobian's norm; the witness is a pair of points anyone can re-evaluate.",
         "Virmaux & Scaman, NeurIPS 2018, section 6; pairs as witnesses",
         options={
-            "restarts": OptionInfo("integer", 8, "starting points, ascended in one batch", 1, 4096),
-            "steps": OptionInfo("integer", 20, "ascent steps at most (the time budget may end them)", 1, 100_000),
+            "restarts": OptionInfo(
+                "integer", 8, "starting points, ascended in one batch; four times as many where all scouts fit", 1, 4096
+            ),
+            "steps": OptionInfo("integer", 24, "ascent steps at most (the time budget may end them)", 1, 100_000),
             "seconds": OptionInfo("number", 3.0, "time limit of the ascent, within the job's budget", 0.01, 86_400),
             "scouts": OptionInfo(
-                "integer", 8192, "points scattered for starts where time allows; 0: none", 0, 10_000_000
+                "integer", 8192, "points scattered for starts where time allows them all; 0: none", 0, 10_000_000
             ),
             "climbers": OptionInfo("integer", 512, "points that go on by random moves at most", 1, 65_536),
             "scale": OptionInfo("number", 1.0, "standard deviation of the starting points", 1e-6, 1e6),

@@ -41,7 +41,7 @@ def test_methods_and_operators_are_those_of_the_catalog(service: RunningService)
     methods = service.client.get("/v1/methods").json()["methods"]
     assert [method["name"] for method in methods] == [method.name for method in METHODS]
     gradient = next(method for method in methods if method["name"] == "gradient")
-    assert gradient["options"]["steps"]["default"] == 20
+    assert gradient["options"]["steps"]["default"] == 24
     assert len(service.client.get("/v1/operators").json()["operators"]) == len(OPERATORS)
 
 

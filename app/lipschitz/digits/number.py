@@ -28,7 +28,6 @@ UP = 1.0 + 2.0**-40
 """Covers the rounding of the error's own arithmetic, a few operations on non-negative numbers."""
 TINY = 2.0**-1070
 """More than what a few operations lose among subnormal numbers."""
-_POWERS = torch.tensor([2.0**k for k in range(BITS)], dtype=torch.float64, device="cpu")
 LONGEST = 2**16
 """Summands of an inner product whose errors UP covers; longer ones are not evaluated."""
 
@@ -61,21 +60,22 @@ def exact(value: Tensor) -> Number:
     value = value.detach().to(torch.float64)
     if not bool(torch.isfinite(value).all()):
         raise Unable("a number that is not finite")
-    mantissa, power = torch.frexp(value)
-    whole, power = mantissa * 2.0**53, power.to(torch.int64) - 53
-    power = torch.where(whole == 0, 0, power)
-    nonzero = power[whole != 0]
-    low, high = (int(nonzero.min()), int(nonzero.max())) if nonzero.numel() else (0, 0)
-    first = low // BITS
-    place = power.div(BITS, rounding_mode="floor")
-    shifted = whole * _POWERS[power - place * BITS]
-    digits = torch.zeros(high // BITS - first + 6, *value.shape, dtype=torch.float64)
-    index = torch.where(whole == 0, 0, place - first)[None]
-    for step in range(5):
-        carry = torch.round(shifted / BASE)
-        digits.scatter_add_(0, index + step, (shifted - carry * BASE)[None])
-        shifted = carry
-    return normalised(digits, first * BITS, None, len(digits))
+    largest = float(value.abs().max()) if value.numel() else 0.0
+    exponent = -(-(math.frexp(largest)[1] + 1 - BITS) // BITS) * BITS
+    rows, rest = [], value
+    while not rows or bool(rest.any()):
+        row = torch.round(_ldexp(rest, -exponent))
+        rest = _difference(rest, row, exponent)  # a multiple of the value's last bit, and at most half of 2^exponent
+        rows.append(row)
+        exponent -= BITS
+    return Number(torch.stack(rows[::-1]), exponent + BITS if largest else 0)
+
+
+def _difference(rest: Tensor, row: Tensor, exponent: int) -> Tensor:
+    """rest - row 2^exponent, in halves where that product may be 2^1024."""
+    if exponent <= 0:
+        return rest - _ldexp(row, exponent)
+    return torch.where(row == 0, rest, (rest / 2 - _ldexp(row / 2, exponent)) * 2)
 
 
 def normalised(digits: Tensor, exponent: int, error: Tensor | None, places: int) -> Number:

@@ -127,3 +127,12 @@ def test_a_folded_graph_is_not_what_is_evaluated(seed: int) -> None:
     a, b = ([[Fraction(w) for w in row] for row in layer.weight.tolist()] for layer in (first, second))
     inner = [sum(w * Fraction(v) for w, v in zip(row, x.tolist(), strict=True)) for row in a]
     assert found == [sum(w * v for w, v in zip(row, inner, strict=True)) for row in b]
+
+
+@pytest.mark.parametrize("value", [1.7976931348623157e308, 2.0**1023, 5e-324, 3 * 5e-324, 2.0**-1074 * 2**20, 131072.0])
+def test_a_number_is_cut_into_digits_exactly(value: float) -> None:
+    stored = torch.tensor([value, -value, 0.0, 1.0, 5e-324], dtype=torch.float64)
+    found = exact(stored)
+    whole, exponent = integers(found)
+    assert float(found.digits.abs().max()) <= 2.0**17
+    assert [Fraction(n) * Fraction(2) ** exponent for n in whole.tolist()] == [Fraction(v) for v in stored.tolist()]
