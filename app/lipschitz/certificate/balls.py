@@ -55,15 +55,6 @@ class Ball:
         spread = _product(size, other.radius) + _product(self.radius, other.magnitude)
         return Ball(self.middle @ other.middle, (rounding + spread) * OUTWARD + TINY)
 
-    @property
-    def gram(self) -> Ball:
-        """A A^T for exact entries, half the work of the product: a matrix times its own transpose is symmetric."""
-        if self.radius.any():
-            return self @ self.transposed
-        size = np.abs(self.middle)
-        rounding = share(self.middle.shape[1] + 2) * (size @ size.T)
-        return Ball(self.middle @ self.middle.T, rounding * OUTWARD + TINY)
-
     def __add__(self, other: Ball) -> Ball:
         middle = self.middle + other.middle
         return Ball(middle, (self.radius + other.radius + UNIT * np.abs(middle)) * OUTWARD)

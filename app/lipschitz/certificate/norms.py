@@ -31,4 +31,4 @@ def _spectral(ball: Ball, value: float) -> bool:
     scaled = Ball(np.ldexp(ball.middle, -exponent), np.ldexp(ball.radius, -exponent))
     narrow = scaled if len(scaled.middle) <= scaled.middle.shape[1] else scaled.transposed
     level = mantissa**2 * np.eye(len(narrow.middle))
-    return is_positive(Ball(level, 2.0 * UNIT * level) + -narrow.gram)
+    return is_positive(Ball(level, 2.0 * UNIT * level) + -(narrow @ narrow.transposed))
