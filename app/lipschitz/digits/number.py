@@ -62,7 +62,8 @@ def exact(value: Tensor) -> Number:
         raise Unable("a number that is not finite")
     largest = float(value.abs().max()) if value.numel() else 0.0
     exponent = -(-(math.frexp(largest)[1] + 1 - BITS) // BITS) * BITS
-    rows, rest = [], value
+    rows: list[Tensor] = []
+    rest = value
     while not rows or bool(rest.any()):
         row = torch.round(_ldexp(rest, -exponent))
         rest = _difference(rest, row, exponent)  # a multiple of the value's last bit, and at most half of 2^exponent
