@@ -20,7 +20,7 @@ from app.lipschitz.certificate.record import Certificate
 from app.lipschitz.dataset import Dataset
 from app.lipschitz.deadline import Deadline, OutOfTime
 from app.lipschitz.domain import Ball, Box, Domain, WholeSpace
-from app.lipschitz.errors import InvalidRequest, LipschitzError, MethodSkipped
+from app.lipschitz.errors import InvalidRequest, LipschitzError, MethodSkipped, UnsupportedOperator
 from app.lipschitz.failures import failure
 from app.lipschitz.methods.autolip import autolip
 from app.lipschitz.methods.autolip_power import autolip_power
@@ -139,7 +139,21 @@ def _on_device() -> AbstractContextManager[object]:
 def make_problem(
     captured: Captured, request: Request, deadline: Deadline, progress: Progress, dataset: Dataset | None = None
 ) -> Problem:
-    """The checked network of a captured graph, with the request's norm and domain."""
+    """The checked network of a captured graph, with the request's norm and domain.
+
+    Raises the refusals of its parts, and UnsupportedOperator for what they meet unexpectedly in a model.
+    """
+    try:
+        return _problem(captured, request, deadline, progress, dataset)
+    except OutOfTime:
+        raise
+    except Exception as error:
+        raise UnsupportedOperator(f"The model cannot be bounded: {failure(error)}") from error
+
+
+def _problem(
+    captured: Captured, request: Request, deadline: Deadline, progress: Progress, dataset: Dataset | None
+) -> Problem:
     outputs = output_positions(captured, request.output)
     whole = build(captured, outputs)
     p: Norm = request.norm  # type: ignore[assignment]
@@ -208,7 +222,10 @@ def run_methods(problem: Problem, request: Request) -> tuple[list[Estimate], lis
         reasons = "; ".join(f"{e.method}: {e.reason}" for e in estimates)
         refusal = LipschitzError if any(e.status == "failed" for e in estimates) else MethodSkipped
         raise refusal(f"no requested method could answer. {reasons}")
-    return estimates, [estimate_record(*each) for each in zip(estimates, seconds, strict=True)]
+    records = [
+        estimate_record(estimate, spent, problem.network) for estimate, spent in zip(estimates, seconds, strict=True)
+    ]
+    return estimates, records
 
 
 def _finished(problem: Problem, request: Request, estimate: Estimate) -> Estimate:

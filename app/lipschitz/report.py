@@ -14,7 +14,7 @@ from app.lipschitz.artifact.captured import Captured, Inspection, TensorSpec
 from app.lipschitz.catalog import MethodInfo, method_named
 from app.lipschitz.errors import BracketViolation, NotGloballyLipschitz
 from app.lipschitz.methods.walk import Step, log_factors, walk
-from app.lipschitz.network.nodes import Activation, Affine, Concat, Node, Nonlinear
+from app.lipschitz.network.nodes import Activation, Affine, Concat, Network, Node, Nonlinear
 from app.lipschitz.operators.norm import NormBound
 from app.lipschitz.problem import Estimate, Problem
 from app.lipschitz.request import Request
@@ -44,12 +44,22 @@ def plain(value: Any) -> Any:
     return finite(value) if isinstance(value, float) else value
 
 
-def estimate_record(estimate: Estimate, seconds: float) -> dict[str, Any]:
+def without_bound(network: Network) -> str:
+    """Why an upper bound can be infinite."""
+    for node in network.nodes:
+        for term in node.terms if isinstance(node, Affine) else ():
+            if not math.isfinite(term.operator.error):
+                names = ", ".join(origin.name for origin in node.origins)
+                return f"at {names} a stored constant comes from an operator whose rounding has no known bound"
+    return "the bound exceeds the range of float64"
+
+
+def estimate_record(estimate: Estimate, seconds: float, network: Network) -> dict[str, Any]:
     """One entry of `estimates`."""
     method = _info(estimate.method)
     value, reason = finite(estimate.value), estimate.reason
     if estimate.status == "ok" and value is None:
-        reason = "the bound exceeds the range of float64"
+        reason = without_bound(network)
     return {
         "method": method.name,
         "kind": method.kind,
@@ -155,7 +165,13 @@ def result_record(
             "dtype": "float64",
             "torch": torch.__version__,
         },
-        "warnings": [*problem.captured.warnings, *radii.warnings, *_told(estimates), *_time_warnings(estimates)],
+        "warnings": [
+            *problem.captured.warnings,
+            *radii.warnings,
+            *_told(estimates),
+            *_unbounded(upper, records),
+            *_time_warnings(estimates),
+        ],
     }
 
 
@@ -168,6 +184,13 @@ def _time_warnings(estimates: Sequence[Estimate]) -> list[str]:
         f"{left} norms in AutoLip's walk are quick bounds (Hoelder, Frobenius), since the time budget was over before "
         "they were proved any better: certified, but loose; a larger budget_s tightens them"
     ]
+
+
+def _unbounded(upper: Estimate | None, records: Sequence[dict[str, Any]]) -> list[str]:
+    """Where there is no upper bound, what each upper method said of it."""
+    if upper is not None:
+        return []
+    return [f"no upper bound: {r['method']}: {r['reason']}" for r in records if r["kind"] == "upper"]
 
 
 def _told(estimates: list[Estimate]) -> list[str]:

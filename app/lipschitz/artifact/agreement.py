@@ -93,7 +93,13 @@ def _compare(name: str, y: Tensor, y32: Tensor, y64: Tensor, saturating: bool) -
     error = float((original - y64).abs().max()) if y.numel() else 0.0
     floor, ceiling = FLOOR.get(y.dtype, HALF), CEILING.get(y.dtype, HALF)
     absolute = SATURATION_ERROR.get(y.dtype, HALF) if saturating else 0.0
-    if error > min(NOISE_FACTOR * noise + floor * scale, ceiling * scale) + absolute:
+    explained = NOISE_FACTOR * noise + floor * scale
+    if ceiling * scale + absolute < error <= explained + absolute:
+        raise ConversionMismatch(
+            f"Output '{name}' of the model is off by {noise:.3g} at magnitude {scale:.3g} through its own precision's "
+            "rounding: too much to compare the captured graph with it. Export the model in double precision."
+        )
+    if error > min(explained, ceiling * scale) + absolute:
         raise ConversionMismatch(
             f"Output '{name}' of the captured graph differs from the original by {error:.3g} at magnitude "
             f"{scale:.3g}, where rounding explains {noise:.3g}: it would be another function's bound."

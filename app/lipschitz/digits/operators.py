@@ -24,11 +24,10 @@ from app.lipschitz.digits.number import (
     sign,
 )
 from app.lipschitz.network.call import Call
-from app.lipschitz.network.nodes import Input
-from app.lipschitz.network.rules.elementwise import DESCRIBED, on_flat
+from app.lipschitz.network.rules.elementwise import DESCRIBED
+from app.lipschitz.network.rules.elementwise import described as described_scalar
 from app.lipschitz.network.rules.movement import IDENTITIES, MOVEMENTS
-from app.lipschitz.network.values import Constant, Linear
-from app.lipschitz.operators.reshape import Reshape
+from app.lipschitz.network.values import Constant
 
 Arguments = dict[str, Any]
 Rule = Callable[[Call, Arguments, int], Any]
@@ -422,13 +421,9 @@ def _pair(value: Any, default: int) -> tuple[int, int]:
 
 def described(call: Call, a: Arguments, _places: int) -> Number:
     """An elementwise function by its enclosure at float64 bounds of its argument."""
-    name = call.name.removeprefix("aten.")
     x = number(a["input"])
-    source = Input(tuple(x.shape), ())
-    value = Linear(source, Reshape(tuple(x.shape), tuple(x.shape)))
     constants = {k: Constant(_float64(v)) if isinstance(v, Number) else v for k, v in a.items() if k != "input"}
-    bound = Call(call.target, {"input": value, **constants}, call.origin)
-    scalar = DESCRIBED[name](bound, value, on_flat(bound, value))
+    scalar = described_scalar(Call(call.target, {"input": None, **constants}, call.origin), [tuple(x.shape)])
     lower, upper = (end.reshape(-1) for end in ends(x))
     low, high = scalar.range(lower, upper)
     return between(low.reshape(x.shape), high.reshape(x.shape))

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from app.lipschitz.errors import InvalidModel
+from app.lipschitz.errors import InvalidModel, UnsupportedOperator
 from app.lipschitz.ingest.messages import first_line
 
 MAJOR = 8
@@ -36,6 +36,16 @@ DTYPES = {
     13: torch.bfloat16,
 }
 """Element types by torch.export's numbers; complex, quantised and 8-bit floating ones are not read."""
+
+
+def element_type(number: int) -> torch.dtype:
+    """The element type of a number; UnsupportedOperator for one that is not read."""
+    if number not in DTYPES:
+        raise UnsupportedOperator(
+            f"The exported program uses an element type that is not supported (torch.export's number {number}): "
+            "complex, quantised and 8-bit floating types have no rule."
+        )
+    return DTYPES[number]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +110,7 @@ class _Reader:
         meta = entry["tensor_meta"]
         if path not in files:
             raw = bytearray(self._archive.read(path))
-            dtype = DTYPES[meta["dtype"]]
+            dtype = element_type(meta["dtype"])
             files[path] = torch.frombuffer(raw, dtype=dtype) if raw else torch.empty(0, dtype=dtype)
         size, stride = [_int(each) for each in meta["sizes"]], [_int(each) for each in meta["strides"]]
         return torch.as_strided(files[path], size, stride, _int(meta["storage_offset"]))

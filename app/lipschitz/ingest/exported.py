@@ -16,7 +16,7 @@ from app.lipschitz.artifact import dtypes
 from app.lipschitz.artifact.captured import InputShapes, Inspection, TensorSpec
 from app.lipschitz.errors import InvalidInputs, InvalidModel, StatefulModel, UnsupportedOperator
 from app.lipschitz.ingest import export_archive, inputs, torch_module
-from app.lipschitz.ingest.export_archive import DTYPES, Archive
+from app.lipschitz.ingest.export_archive import DTYPES, Archive, element_type
 from app.lipschitz.ingest.program import Program
 from app.lipschitz.ingest.visible import is_dispatched, is_visible
 
@@ -263,7 +263,7 @@ _ARGUMENTS: dict[str, Callable[[Any, Values], Any]] = {
     "as_floats": _each(lambda content, _: float(content)),
     **dict.fromkeys(("as_sym_int", "as_sym_bool", "as_sym_float"), _size),
     **dict.fromkeys(("as_sym_ints", "as_sym_bools", "as_sym_floats"), _each(_size)),
-    "as_scalar_type": lambda content, _: DTYPES[content],
+    "as_scalar_type": lambda content, _: element_type(content),
     "as_memory_format": lambda content, _: FORMATS[content],
     "as_layout": lambda content, _: {STRIDED: torch.strided}[content],
     "as_device": lambda _content, _values: torch.device("cpu"),

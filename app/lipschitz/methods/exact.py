@@ -52,6 +52,8 @@ def exact(problem: Problem, options: dict[str, Any]) -> Estimate:
     incumbent, upper, gap = Incumbent(problem), math.inf, float(options["gap"])
     with _on_cpu(), np.errstate(all="ignore"):
         model = stacked(problem.network)
+        if not model.layers:
+            raise MethodSkipped("no activation stands in the network: it is affine, and autolip bounds its norm")
         deadline.begin(STARTING * enclosing_work(model))
         incumbent.start(model, deadline.share(SAMPLING))
         for search, until in _searches(problem, model, incumbent, gap, deadline):

@@ -60,11 +60,22 @@ def _called(builder: Builder, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
     if refusals:
         return refusals[0]
     try:
-        return _by_rule(builder, node, values)
+        return _with_entries(_by_rule(builder, node, values), node)
     except LipschitzError as refusal:
         return refusal
     except Exception as error:
         return UnsupportedOperator(f"{node.target} at '{_origin(node).name}' cannot be bounded: {failure(error)}")
+
+
+def _with_entries(value: Any, node: fx.Node) -> Any:
+    """The value itself; UnsupportedOperator for one that depends on the input and has no entries."""
+    if isinstance(value, Linear) and 0 in value.shape:
+        origin = _origin(node)
+        raise UnsupportedOperator(
+            f"{operator_name(node).removeprefix('aten.')} at '{origin.name}' ({origin.op}) computes a tensor without "
+            f"entries, {list(value.shape)}: there is nothing to bound"
+        )
+    return value
 
 
 def _by_rule(builder: Builder, node: fx.Node, values: dict[fx.Node, Any]) -> Any:

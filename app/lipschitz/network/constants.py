@@ -108,18 +108,19 @@ def reciprocal(a: Constant) -> Constant:
     return divide(exact(1.0), a)
 
 
+POWERS: dict[float, Callable[[Constant], Constant]] = {
+    -1.0: reciprocal,
+    -0.5: lambda c: reciprocal(square_root(c)),
+    0.5: square_root,
+    1.0: lambda c: c,
+    2.0: lambda c: multiply(c, c),
+}
+"""Exponents that weight preparation uses."""
+
+
 def power(a: Constant, exponent: float) -> Constant:
-    """a^exponent for the exponents that weight preparation uses: -1, -1/2, 1/2, 1, 2."""
-    table: dict[float, Callable[[Constant], Constant]] = {
-        -1.0: reciprocal,
-        -0.5: lambda c: reciprocal(square_root(c)),
-        0.5: square_root,
-        1.0: lambda c: c,
-        2.0: lambda c: multiply(c, c),
-    }
-    if exponent not in table:
-        return unknown(a.value**exponent, a)
-    return table[exponent](a)
+    """a^exponent for the exponents of `POWERS`."""
+    return POWERS[exponent](a)
 
 
 def matrix_product(a: Constant, b: Constant) -> Constant:

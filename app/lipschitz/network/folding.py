@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch._ops import OpOverload
 from torch.utils import _pytree as pytree
 
+from app.lipschitz.artifact.captured import Origin
 from app.lipschitz.network import constants
 from app.lipschitz.network.call import Call, is_value
 from app.lipschitz.network.constants import exact, radius
+from app.lipschitz.network.ends import around
+from app.lipschitz.network.rules.elementwise import DESCRIBED, described
 from app.lipschitz.network.rules.movement import IDENTITIES, MOVEMENTS
 from app.lipschitz.network.values import Constant
+from app.lipschitz.operators.folding import pattern
+from app.lipschitz.operators.rounding import TINY
 
+aten = torch.ops.aten
+
+SPATIAL = {f"aten.avg_pool{dims}d.default": dims for dims in (1, 2, 3)}
 MOVING = frozenset((*MOVEMENTS, *IDENTITIES))
+FILLING = frozenset(
+    f"{name}.default"
+    for name in (
+        *("ones", "zeros", "full", "ones_like", "zeros_like", "full_like", "new_ones", "new_zeros", "new_full"),
+        *("eye", "scalar_tensor"),
+    )
+)
+"""Operators that fill a tensor with a number from the call."""
 
 
 def fold(call: Call) -> Any:
@@ -23,8 +42,13 @@ def fold(call: Call) -> Any:
     name = call.name.removeprefix("aten.")
     if name in MOVING:
         return _moved(call)
-    if name in ARITHMETIC and any(constant.value.is_floating_point() for constant in call.constants()):
-        return ARITHMETIC[name](call)
+    if any(constant.value.is_floating_point() for constant in call.constants()):
+        if name in ARITHMETIC:
+            return ARITHMETIC[name](call)
+        if name in DESCRIBED and isinstance(call.arguments["input"], Constant):
+            return enclosed(call)
+    if name in FILLING:
+        return _wrapped(call.run(), exact)
     return _wrapped(call.run(), lambda value: constants.unknown(value, *call.constants()))
 
 
@@ -54,6 +78,19 @@ def _wrapped(result: Any, wrap: Callable[[Tensor], Constant]) -> Any:
     return result
 
 
+def enclosed(call: Call) -> Constant:
+    """A scalar function of a constant, its radius from the function's enclosure over all that the constant may be."""
+    value, scalar = torch.as_tensor(call.run()), described(call, [constant.shape for constant in call.constants()])
+    operand = call.arguments["input"]
+    spread = None if operand.radius is None else operand.radius.expand(value.shape).reshape(-1)
+    low, high = scalar.range(*around(operand.value.expand(value.shape).reshape(-1).to(torch.float64), spread))
+    away = torch.maximum(high - value.reshape(-1), value.reshape(-1) - low).nan_to_num(nan=torch.inf)
+    away = torch.nextafter(away.clamp(min=0.0), torch.full_like(away, torch.inf))
+    exact_ones = low == high
+    radius = torch.where(exact_ones & (away <= TINY), 0.0, away).reshape(value.shape)
+    return Constant(value, radius if bool(radius.any()) else None, sum(one.parameters for one in call.constants()))
+
+
 def _operand(call: Call, key: str) -> Constant:
     given = call.arguments[key]
     return given if isinstance(given, Constant) else exact(float(given))
@@ -78,7 +115,93 @@ def _total(call: Call) -> Constant:
 
 
 def _power(call: Call) -> Constant:
-    return constants.power(_operand(call, "input"), float(call.arguments["exponent"]))
+    operand, exponent = _operand(call, "input"), float(call.arguments["exponent"])
+    return constants.power(operand, exponent) if exponent in constants.POWERS else enclosed(call)
+
+
+def _apply(target: OpOverload, operand: Constant, **arguments: Any) -> Any:
+    return fold(Call.bind(target, (operand,), arguments, Origin("", "")))
+
+
+def _mean(call: Call) -> Constant:
+    summed = _total(call)
+    count = call.arguments["input"].value.numel() / max(summed.value.numel(), 1)
+    return constants.divide(summed, exact(count))
+
+
+def _largest(call: Call) -> Constant:
+    """The extreme entry moves no further than the one that moves the furthest."""
+    operand, value = _operand(call, "input"), call.run()
+    if operand.radius is None:
+        return Constant(value, None, operand.parameters)
+    dims, keep = call.arguments.get("dim") or list(range(operand.value.ndim)), call.arguments.get("keepdim", False)
+    spread = operand.radius.amax(dims, keepdim=keep) if operand.value.ndim else operand.radius
+    return Constant(value, spread, operand.parameters)
+
+
+def _larger(call: Call) -> Constant:
+    a, b = _operand(call, "input"), _operand(call, "other")
+    value = call.run()
+    spread = None if a.radius is None and b.radius is None else torch.maximum(radius(a), radius(b)).expand(value.shape)
+    return Constant(value, spread, a.parameters + b.parameters)
+
+
+def _shifted_exponentials(operand: Constant, dims: list[int]) -> tuple[Constant, Constant, Constant]:
+    """exp(x - m), its sum over `dims`, and m, which is near the largest entry: no sum overflows."""
+    m = exact(operand.value.amax(dims, keepdim=True))
+    exponentials = _apply(aten.exp.default, constants.subtract(operand, m))
+    return exponentials, constants.total(exponentials, dims, keepdim=True), m
+
+
+def _softmax(call: Call) -> Constant:
+    exponentials, summed, _ = _shifted_exponentials(_operand(call, "input"), [call.arguments["dim"]])
+    return constants.divide(exponentials, summed)
+
+
+def _log_softmax(call: Call) -> Constant:
+    operand = _operand(call, "input")
+    _, summed, m = _shifted_exponentials(operand, [call.arguments["dim"]])
+    return constants.subtract(operand, constants.add(m, _apply(aten.log.default, summed)))
+
+
+def _log_sum(call: Call) -> Constant:
+    operand = _operand(call, "input")
+    _, summed, m = _shifted_exponentials(operand, list(call.arguments["dim"]))
+    found = constants.add(m, _apply(aten.log.default, summed))
+    shape = torch.as_tensor(call.run()).shape
+    return found.moved(lambda part: part.reshape(shape))
+
+
+def _norm(call: Call) -> Constant:
+    operand, order = _operand(call, "input"), float(call.arguments["ord"])
+    dims, keep = call.arguments.get("dim"), call.arguments.get("keepdim", False)
+    if order == 1.0:
+        return constants.total(constants.magnitude(operand), dims, keep)
+    if order == 2.0:
+        return constants.square_root(constants.total(constants.multiply(operand, operand), dims, keep))
+    return constants.unknown(call.run(), operand)
+
+
+def _step(call: Call) -> Constant:
+    operand = _operand(call, "input")
+    value = call.run()
+    return Constant(value, None, operand.parameters) if operand.radius is None else constants.unknown(value, operand)
+
+
+def _running_total(call: Call) -> Constant:
+    operand, dim = _operand(call, "input"), call.arguments["dim"]
+    count = operand.value.shape[dim] if operand.value.ndim else 1
+    spread = (radius(operand) + (count + 1) * constants.UNIT * operand.value.abs()).cumsum(dim)
+    return Constant(call.run(), spread * constants.SLACK, operand.parameters)
+
+
+def _average(call: Call) -> Constant:
+    """A sum of as many entries as the window holds, divided once: it moves the radius as it moves the entries."""
+    operand, kernel = _operand(call, "input"), call.arguments["kernel_size"]
+    terms = math.prod(kernel) if len(kernel) > 1 else kernel[0] ** SPATIAL[call.name]
+    moved = call.run(input=Constant(radius(operand) + (terms + 4) * constants.UNIT * operand.value.abs()))
+    lost = 4.0 * terms * TINY * pattern(moved)
+    return Constant(call.run(), constants.SLACK * (moved + lost), operand.parameters)
 
 
 ARITHMETIC: dict[str, Callable[[Call], Constant]] = {
@@ -101,5 +224,16 @@ ARITHMETIC: dict[str, Callable[[Call], Constant]] = {
     "pow.Tensor_Scalar": _power,
     "sum.dim_IntList": _total,
     "sum.default": _total,
+    "mean.dim": _mean,
+    "mean.default": _mean,
+    **dict.fromkeys(("amax.default", "amin.default", "max.default", "min.default"), _largest),
+    **dict.fromkeys(("maximum.default", "minimum.default"), _larger),
+    "_softmax.default": _softmax,
+    "_log_softmax.default": _log_softmax,
+    "logsumexp.default": _log_sum,
+    "linalg_vector_norm.default": _norm,
+    **dict.fromkeys(("round.default", "floor.default", "ceil.default", "trunc.default", "sign.default"), _step),
+    "cumsum.default": _running_total,
+    **dict.fromkeys((name.removeprefix("aten.") for name in SPATIAL), _average),
 }
 """Operations with an error formula. A real number among the arguments counts as exact."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -12,12 +13,14 @@ from app.lipschitz.errors import Discontinuous, UnsupportedOperator
 from app.lipschitz.network import constants
 from app.lipschitz.network.builder import Builder
 from app.lipschitz.network.call import Call
+from app.lipschitz.network.nodes import Input
 from app.lipschitz.network.rules.broadcast import broadcast
 from app.lipschitz.network.rules.table import only_dependent, rule
 from app.lipschitz.network.scalar import Place, Scalar
 from app.lipschitz.network.scalars import exponentials, powers, rectifiers, sigmoids, swishes, waves
 from app.lipschitz.network.values import Constant, Linear
 from app.lipschitz.operators.base import Shape
+from app.lipschitz.operators.reshape import Reshape
 
 Function = Callable[[Tensor], Tensor]
 Shaped = Callable[[Call, Linear, Function], Scalar]
@@ -54,6 +57,14 @@ def on_flat(call: Call, value: Linear) -> Function:
         return torch.as_tensor(call.run(lambda _: x.reshape(x.shape[0], *value.shape))).reshape(x.shape)
 
     return function
+
+
+def described(call: Call, shapes: Sequence[Shape]) -> Scalar:
+    """The function that an elementwise call stands for, on flat vectors of what `shapes` broadcast to."""
+    shape = tuple(torch.broadcast_shapes(*shapes))
+    value = Linear(Input(shape, ()), Reshape(shape, shape))
+    bound = replace(call, arguments={**call.arguments, "input": value})
+    return DESCRIBED[call.name.removeprefix("aten.")](bound, value, on_flat(bound, value))
 
 
 def place(entries: Constant | float, value: Linear) -> Place:

@@ -95,6 +95,8 @@ def extremum_over_axes(builder: Builder, call: Call) -> tuple[Linear, ...] | Lin
     axes = list(range(len(value.shape))) if dims in (None, []) else ([dims] if isinstance(dims, int) else list(dims))
     keepdim = bool(call.arguments.get("keepdim", False))
     reduce = torch.amax if "max" in call.name else torch.amin
+    if not value.shape:  # torch takes the one entry of a tensor without dimensions for an axis
+        return (value,) if call.name.endswith(".dim") else value
     batched = [axis + 1 if axis >= 0 else axis for axis in axes]
     shape = tuple(_first(call.run(Linear.offset)).shape)
     constants = selection_constants(1)

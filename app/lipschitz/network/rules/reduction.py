@@ -41,6 +41,8 @@ def mean(_builder: Builder, call: Call) -> Linear:
 
 def _dims(call: Call, value: Linear) -> list[int]:
     rank = len(value.shape)
+    if not rank:
+        return []
     return [dim % rank for dim in call.arguments.get("dim") or range(rank)]
 
 
@@ -66,7 +68,7 @@ def average_pool(_builder: Builder, call: Call) -> Linear:
     ones = torch.ones(value.shape, dtype=torch.float64)
     answer = call.run(lambda _: ones).reshape(batched_out)
     counted = window.mv(ones.reshape(1, -1)).reshape(batched_out)
-    share = answer / counted
+    share = torch.where((counted == 0.0) & (answer == 0.0), 0.0, answer / counted)  # a window of padding alone
     if bool((share == share.flatten()[0]).all()):
         share = share.flatten()[0]
     weight = Constant(share, 8 * constants.UNIT * share.abs())  # the operator's own division and this one
