@@ -16,7 +16,7 @@ from app.lipschitz.errors import InvalidModel, LipschitzError, UnsupportedOperat
 from app.lipschitz.failures import failure
 from app.lipschitz.network.builder import Builder
 from app.lipschitz.network.call import Call
-from app.lipschitz.network.folding import fold
+from app.lipschitz.network.folding import MOVING, fold
 from app.lipschitz.network.fusion import fused
 from app.lipschitz.network.nodes import Network
 from app.lipschitz.network.regions import normalized
@@ -68,11 +68,12 @@ def _called(builder: Builder, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
 
 
 def _with_entries(value: Any, node: fx.Node) -> Any:
-    """The value itself; UnsupportedOperator for one that depends on the input and has no entries."""
-    if isinstance(value, Linear) and 0 in value.shape:
+    """The value itself; UnsupportedOperator where one without entries is computed from the input, not only cut out."""
+    name = operator_name(node).removeprefix("aten.")
+    if isinstance(value, Linear) and 0 in value.shape and name not in MOVING:
         origin = _origin(node)
         raise UnsupportedOperator(
-            f"{operator_name(node).removeprefix('aten.')} at '{origin.name}' ({origin.op}) computes a tensor without "
+            f"{name} at '{origin.name}' ({origin.op}) computes a tensor without "
             f"entries, {list(value.shape)}: there is nothing to bound"
         )
     return value
