@@ -16,12 +16,14 @@ from app.lipschitz.errors import InvalidModel, LipschitzError, UnsupportedOperat
 from app.lipschitz.failures import failure
 from app.lipschitz.network.builder import Builder
 from app.lipschitz.network.call import Call
-from app.lipschitz.network.folding import MOVING, fold
+from app.lipschitz.network.folding import fold
 from app.lipschitz.network.fusion import fused
 from app.lipschitz.network.nodes import Network
 from app.lipschitz.network.regions import normalized
 from app.lipschitz.network.rules import RULES
 from app.lipschitz.network.values import Constant, Linear
+
+PRODUCTS = frozenset(("mm.default", "bmm.default", "mv.default", "addmm.default", "baddbmm.default", "linear.default"))
 
 
 def build(captured: Captured, outputs: Sequence[int]) -> Network:
@@ -68,9 +70,9 @@ def _called(builder: Builder, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
 
 
 def _with_entries(value: Any, node: fx.Node) -> Any:
-    """The value itself; UnsupportedOperator where one without entries is computed from the input, not only cut out."""
+    """The value itself; UnsupportedOperator for a product with a matrix that leaves no entries."""
     name = operator_name(node).removeprefix("aten.")
-    if isinstance(value, Linear) and 0 in value.shape and name not in MOVING:
+    if isinstance(value, Linear) and 0 in value.shape and name in PRODUCTS:
         origin = _origin(node)
         raise UnsupportedOperator(
             f"{name} at '{origin.name}' ({origin.op}) computes a tensor without "
