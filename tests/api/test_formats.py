@@ -59,7 +59,6 @@ def test_formats_are_told_apart(tmp_path: Path, data: bytes, format_: str) -> No
         archive("m/data.pkl", "m/version"),
         archive("a.txt"),
     ],
-    ids=lambda data: repr(data[:12]),
 )
 def test_other_files_are_no_models(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(NotAModel):
