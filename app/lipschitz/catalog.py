@@ -266,7 +266,7 @@ OPERATORS: tuple[OperatorInfo, ...] = (
     *_family("1-Lipschitz function", "1", "abs.default sin.default cos.default"),
     *_family("leaky ReLU", "max(1, |a|)",
              "leaky_relu.default rrelu_with_noise.default rrelu_with_noise_functional.default "
-             "_prelu_kernel.default prelu.default"),
+             "_prelu_kernel.default"),
     *_family("ELU", "scale max(1, alpha input_scale)", "elu.default celu.default"),
     *_family("sigmoid", "1/4", "sigmoid.default"),
     *_family("hard sigmoid", "1/6, rounded up to float32", "hardsigmoid.default"),

@@ -62,7 +62,7 @@ def attained(problem: Problem, found: Estimate) -> float:
     assert torch.equal(problem.domain.project(x), x)
     assert torch.equal(problem.domain.project(y), y)
     slope = float(vector_norm(problem.network(x) - problem.network(y), problem.p) / vector_norm(x - y, problem.p))
-    assert witness.value <= slope
+    assert witness.value <= slope * (1.0 + 1e-12)  # the slope of this line is rounded, the witness is not
     assert witness.value == pytest.approx(slope, rel=1e-6, abs=1e-9)
     return witness.value
 
