@@ -25,6 +25,8 @@ def test_a_job_is_accepted_and_finishes(service: RunningService) -> None:
     job = service.finished(answer.json()["id"])
     assert (job["status"], job["attempt"], job["cached"], job["error"]) == ("succeeded", 1, False, None)
     assert (job["metadata"], job["priority"], job["timeout_s"]) == ({"mine": [1]}, 7, 30)
+    budgets = job["result"]["echo"].pop("budget_s"), job["request"].pop("budget_s")
+    assert 0 < budgets[0] <= budgets[1], "reading counts towards the budget"
     assert job["result"]["echo"] == job["request"]
     assert job["request"]["seed"] == 1
     assert job["created_at"] <= job["started_at"] <= job["finished_at"]

@@ -43,6 +43,7 @@ STATUSES = {
     "request-refused": 400,
     "invalid-request": 422,
     "invalid-model": 422,
+    "invalid-artifact": 422,
     "invalid-dataset": 422,
     "invalid-inputs": 422,
     "unsupported-operator": 422,

@@ -21,6 +21,7 @@ from tests.conftest import ROOT, RunningService, eventually, fake_model
 
 TERMS = {
     "lease_s": 2,
+    "quick_s": 0,
     "sweep_s": 0.3,
     "worker_module": "tests.jobs.fake_worker",
     "devices": "cpu",

@@ -190,7 +190,7 @@ def test_tls_is_checked_for_the_name_although_the_address_is_pinned(tmp_path: Pa
 
 
 def get(guard: Guard, url: str) -> bytes:
-    return Fetcher(guard, 5, {}).bytes(url, 10**6)
+    return Fetcher(guard, 5).bytes(url, 10**6)
 
 
 def redirect_to(url: str) -> Any:

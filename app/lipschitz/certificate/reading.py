@@ -119,7 +119,7 @@ def _node(found: Any) -> NodeRecord:
 def _piece(found: Any) -> PieceRecord:
     found = mapping(found, "pieces[]", _names(PieceRecord))
     kind = choice(found.get("kind"), KINDS, "pieces[].kind")
-    for key in found.keys() - OF_KIND[kind] - COMMON:
+    for key in sorted(found.keys() - OF_KIND[kind] - COMMON):
         if found[key] not in (None, []):
             raise InvalidCertificate(f"a piece of kind {kind} has no {key}")
     return PieceRecord(

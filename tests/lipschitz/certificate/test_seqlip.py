@@ -263,8 +263,8 @@ CHANGES: dict[str, tuple[Callable[[Fields], Any], str]] = {
     "a chain elsewhere": (lambda c: c["pieces"][0]["chains"][0].update(node=2), "one term of an affine node"),
     "a chain from elsewhere": (lambda c: c["pieces"][0]["chains"][0].update(source=1), "one term of an affine node"),
     "no chains": (lambda c: c["pieces"][0].update(chains=[]), "do not give the constant"),
-    "another kind": (lambda c: c["pieces"][0].update(kind="autolip"), "has no chains"),
-    "trust me": (lambda c: c["pieces"][0].update(kind="recomputed"), "has no chains"),
+    "another kind": (lambda c: c["pieces"][0].update(kind="autolip"), "a piece of kind"),
+    "trust me": (lambda c: c["pieces"][0].update(kind="recomputed"), "a piece of kind"),
     "another norm": (lambda c: c["function"].update(norm="inf"), ""),
 }
 
