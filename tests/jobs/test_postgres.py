@@ -17,6 +17,7 @@ from app.jobs.record import Kind
 from app.jobs.states import CLAIM, REQUEUE, SUCCEED
 from app.store.database import Database
 from app.store.jobs import JobRepository
+from app.store.line import Wanted
 from app.store.notifications import Listener
 from app.store.tables import jobs
 from tests.conftest import RunningService, eventually, fake_model
@@ -101,7 +102,7 @@ def test_a_claim_passes_over_a_job_that_is_being_claimed(database: Database) -> 
     first, second = queued(repository), queued(repository)
     with ThreadPoolExecutor(1) as pool, database.write() as another:
         another.execute(select(jobs.c.id).where(jobs.c.id == first).with_for_update())
-        row = pool.submit(repository.claim, CLAIM, [Kind.ANALYZE], "me", 30).result(timeout=20)
+        row = pool.submit(repository.claim, CLAIM, Wanted((Kind.ANALYZE,)), "me", 30).result(timeout=20)
     assert row is not None
     assert row["id"] == second
 

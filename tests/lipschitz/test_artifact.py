@@ -199,7 +199,7 @@ def test_a_reader_runs_the_samples_again(artifact: bytes) -> None:
     captured = from_bytes(artifact)
     x, y = torch.randn(1, 3), torch.rand(1, 4)
     wrong = Run([x], [y], [y])
-    with pytest.raises(InvalidArtifact, match="differs from the original"):
+    with pytest.raises(InvalidArtifact, match=r"differs from the original|too much to compare"):
         from_bytes(to_bytes(captured, [wrong]))
 
 

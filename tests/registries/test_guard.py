@@ -17,7 +17,7 @@ import httpx
 import pytest
 import trustme
 
-from app.registries.fetch import Fetcher
+from app.registries.fetch import Credentials, Fetcher
 from app.registries.guard import Guard, Refused, Unreachable
 from app.registries.guard_addresses import entries, is_public
 from tests.registries.local_server import Answer, local_server
@@ -137,13 +137,15 @@ def test_redirects_are_refused_not_followed() -> None:
 def test_a_hub_may_redirect_but_every_hop_is_checked_and_secrets_stay() -> None:
     with local_server(lambda _: Answer(body=b"file")) as store, local_server(redirect_to(store.url)) as hub:
         guard = Guard.of(f"{hub.place},{store.place}")
-        assert Fetcher(guard, 5, {"Authorization": "Bearer t"}, hops=2).bytes(hub.url, 99) == b"file"
+        assert (
+            Fetcher(guard, 5, Credentials(hub.url, {"Authorization": "Bearer t"}), hops=2).bytes(hub.url, 99) == b"file"
+        )
         assert hub.asked[0].headers["authorization"] == "Bearer t"
         assert "authorization" not in store.asked[0].headers
         with pytest.raises(Refused):
-            Fetcher(Guard.of(hub.place), 5, {}, hops=2).bytes(hub.url, 99)
+            Fetcher(Guard.of(hub.place), 5, hops=2).bytes(hub.url, 99)
         with pytest.raises(Unreachable, match="redirects more than"):
-            Fetcher(Guard.of(hub.place), 5, {}, hops=2).bytes(loop(hub), 99)
+            Fetcher(Guard.of(hub.place), 5, hops=2).bytes(loop(hub), 99)
 
 
 def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +160,7 @@ def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch
 def test_size_and_encoding_are_capped() -> None:
     with local_server(lambda _: Answer(body=bytes(1000))) as server:
         with pytest.raises(Unreachable, match="more than 999"):
-            Fetcher(Guard.of(server.place), 5, {}).bytes(server.url, 999)
+            Fetcher(Guard.of(server.place), 5).bytes(server.url, 999)
         server.answer = lambda _: Answer(body=b"\x1f\x8b", headers={"Content-Encoding": "gzip"})
         with pytest.raises(Unreachable, match="encoding"):
             get(Guard.of(server.place), server.url)
@@ -171,7 +173,7 @@ def test_a_server_that_drips_cannot_hold_us_beyond_the_limit() -> None:
             with dripping(first, drops) as port:
                 begun = time.monotonic()
                 with pytest.raises(Unreachable, match="in time"):
-                    Fetcher(Guard.of("127.0.0.1"), 0.5, {}).bytes(f"http://127.0.0.1:{port}/", 10**6)
+                    Fetcher(Guard.of("127.0.0.1"), 0.5).bytes(f"http://127.0.0.1:{port}/", 10**6)
                 assert time.monotonic() - begun < 0.8
 
 

@@ -39,6 +39,10 @@ def secret(tmp_path: Path) -> Path:
     return path
 
 
+STOPPED = ("ermission denied", "not permitted", "archive cannot be loaded")
+"""A file that is there but closed, and one that is not even seen: then the interpreter only says that it failed."""
+
+
 def refused(warm: WarmChild, module: scripts.torch.nn.Module, kind: str = "analyze") -> str:
     answer = ask(warm, kind, scripts.archive(module), inputs=INPUTS)
     assert answer["type"] == "error", answer
@@ -59,7 +63,8 @@ def test_the_child_is_fully_confined(warm: WarmChild) -> None:
 @pytest.mark.parametrize("program", scripts.READERS)
 def test_no_file_of_others_is_read(warm: WarmChild, secret: Path, path: str, program: type) -> None:
     detail = refused(warm, program(path.format(secret=secret)))
-    assert "ermission denied" in detail or "not permitted" in detail
+    assert any(word in detail for word in STOPPED)
+    assert SECRET.decode() not in detail
     assert "root:" not in detail
 
 
@@ -73,7 +78,7 @@ def test_no_file_is_overwritten(warm: WarmChild, secret: Path, program: type) ->
 def test_a_program_acts_when_it_is_loaded_and_is_stopped_there(warm: WarmChild, secret: Path) -> None:
     for program in (scripts.ReadsWhenLoaded, scripts.OverwritesWhenLoaded):
         detail = refused(warm, program(str(secret)), "inspect")
-        assert "ermission denied" in detail or "not permitted" in detail
+        assert any(word in detail for word in STOPPED)
     assert secret.read_bytes() == SECRET
 
 

@@ -147,7 +147,8 @@ def test_a_lower_bound_is_attained_by_one_pair() -> None:
 def test_a_spent_budget_leaves_the_walks_constants() -> None:
     data = mlp(weights(6, 8, 7, 4))
     late = pairs_of(data, "lipsdp", options={"lipsdp": {"seconds": 0.01}}, budget_s=1e-9)
-    assert late == pytest.approx(pairs_of(data, "autolip"))
+    proved = pairs_of(data, "autolip")
+    assert all(proved[pair] * (1 - 1e-9) <= late[pair] <= 4 * proved[pair] for pair in proved), "cheap norms, no worse"
 
 
 def test_methods_without_pairs_say_so() -> None:
