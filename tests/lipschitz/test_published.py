@@ -53,7 +53,7 @@ def test_the_witness_can_be_evaluated_by_anyone() -> None:
     (at_x,), (at_y,) = (session.run(None, {"x": witness[f"{end}.x"]}) for end in "xy")
     slope = np.linalg.norm(at_x - at_y) / np.linalg.norm(witness["x.x"] - witness["y.x"])
     assert slope == pytest.approx(answer["result"]["lower"]["value"], rel=1e-6)
-    assert slope >= answer["result"]["lower"]["value"]
+    assert slope >= answer["result"]["lower"]["value"] * (1 - 1e-12), "the slope is rounded, the value is not"
 
 
 def test_a_gate_gives_a_verdict() -> None:

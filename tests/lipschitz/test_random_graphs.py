@@ -23,6 +23,7 @@ from app.lipschitz.network.agreement import check_agreement
 from app.lipschitz.network.build import build
 from app.lipschitz.network.nodes import Network
 from app.lipschitz.operators.norm import Norm
+from app.lipschitz.operators.norms import Norms
 from app.lipschitz.problem import Problem
 from tests.lipschitz.helpers import ORDER, captured
 from tests.lipschitz.random_graphs import Program, random_program
@@ -92,13 +93,13 @@ def check_seed(seed: int) -> None:
     }
     disguises = {name: problem_of(function, program, "2", WholeSpace()) for name, function in variants.items()}
     for p in NORMS:
-        asked = replace(problem, p=p, _norms={})
+        asked = replace(problem, p=p, norms=Norms())
         bound = float(autolip(asked, {}).value)
         assert above(bound, seen.truth(p)), f"seed {seed}: bound {bound} below {seen.truth(p)}, p = {p}"
         lower = gradient(asked, ASCENT).value
         assert above(bound, lower), f"seed {seed}: bound {bound} below witness {lower}, p = {p}"
         for name, other in disguises.items():
-            found = float(autolip(replace(other, p=p, _norms={}), {}).value)
+            found = float(autolip(replace(other, p=p, norms=Norms()), {}).value)
             if name == "scaled":
                 apart = abs(found - abs(factor) * bound)
                 assert apart <= 1e-9 * abs(found) + 1e-12, f"seed {seed}: {found} is not {factor} x {bound}, p = {p}"
@@ -118,7 +119,7 @@ def check_seed_on_boxes(seed: int) -> None:
         points = box.sample(24, len(centre), 1.0, generator)
         seen = Seen(whole.network, box, jacobians(whole.network, points))
         for p in NORMS:
-            asked = replace(whole, domain=box, p=p, _norms={})
+            asked = replace(whole, domain=box, p=p, norms=Norms())
             bound = float(autolip(asked, {}).value)
             where = f"seed {seed}: box of radius {radius}, p = {p}"
             assert above(bound, seen.truth(p)), f"{where}: bound {bound} below {seen.truth(p)}"
