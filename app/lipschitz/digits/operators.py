@@ -103,8 +103,13 @@ def _numbers(a: Arguments) -> list[Number]:
     return list(found)
 
 
+def _alone(plane: Tensor) -> Tensor:
+    """In memory of its own: `as_strided` counts from the start of the memory, which planes otherwise share."""
+    return plane.clone(memory_format=torch.contiguous_format)
+
+
 def _moved(call: Call, a: Arguments, leaves: list[Number], tensors: list[Tensor], fill: float) -> Any:
-    of = dict(zip(leaves, tensors, strict=True))
+    of = {leaf: _alone(tensor) for leaf, tensor in zip(leaves, tensors, strict=True)}
 
     def plain(value: Any) -> Any:
         if isinstance(value, Number):

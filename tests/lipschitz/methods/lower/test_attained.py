@@ -14,12 +14,16 @@ import pytest
 import torch
 
 from app.lipschitz import analysis
-from app.lipschitz.domain import Ball
+from app.lipschitz.deadline import NEVER
+from app.lipschitz.domain import Ball, WholeSpace
 from app.lipschitz.errors import BracketViolation
 from app.lipschitz.files import analyze
+from app.lipschitz.methods.lower.attained import attained
+from app.lipschitz.network.build import build
 from app.lipschitz.operators.norm import Norm
-from app.lipschitz.problem import Estimate, Witness
+from app.lipschitz.problem import Estimate, Problem, Witness
 from app.lipschitz.report import bracket, reconciled
+from tests.lipschitz.helpers import captured
 from tests.lipschitz.onnx_networks import mlp
 
 ONE = np.eye(1)
@@ -145,3 +149,12 @@ def test_the_answer_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     (warning,) = result["warnings"]
     assert "gradient" in warning
     assert result["estimates"][0]["reason"] in warning
+
+
+def test_entries_that_are_read_by_their_place_in_memory() -> None:
+    """`as_strided` counts from the start of the memory, which a row of digits shares with the rows before it."""
+    graph = captured(lambda x: torch.as_strided(x, (1, 4), (4, 1), 1), (1, 6))
+    asked = Problem(graph, build(graph, [0]), "2", WholeSpace(), 0, NEVER, lambda _: None)
+    x = torch.arange(6, dtype=torch.float64) / 3
+    y = x + torch.tensor([0, 0.1, 0, 0, 0, 0], dtype=torch.float64)
+    assert 1 - 1e-12 < attained(asked, x, y).value <= 1
