@@ -16,7 +16,7 @@ Start = Callable[..., RunningService]
 
 def submit_eleven(service: RunningService, ledger: Path) -> list[str]:
     """One job that runs and ten that wait; each writes its seed into the ledger when it ends."""
-    data = fake_model(analyze={"do": "sleep", "seconds": 0.4}, ledger=str(ledger))
+    data = fake_model(analyze={"do": "sleep", "seconds": 0.8}, ledger=str(ledger))
     model = service.upload(data)
     jobs = [service.client.post("/v1/jobs", json={"model": model, "seed": seed}).json() for seed in range(11)]
     first = f"/v1/jobs/{jobs[0]['id']}"
