@@ -55,7 +55,7 @@ def test_what_auto_does_is_what_the_page_says() -> None:
         ("dataset", f"the best {dataset.KEPT}, and the slopes between the first {dataset.PAIRED:,} points"),
         ("annealing", "T falling from {} to {}".format(*annealing.TEMPERATURES)),
         ("grid", f"1 to {grid.DIMENSIONS} inputs that vary"),
-        ("gradient", {1e-3: "shrinks a thousandfold"}[gradient.SHRINK]),
+        ("gradient", {1e-3: "shrinks a thousandfold"}[gradient.NARROW[1]]),
     ],
 )
 def test_numbers_are_those_of_the_code(name: str, words: str) -> None:

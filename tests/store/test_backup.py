@@ -21,7 +21,7 @@ PAGE = (ROOT / "docs" / "operations.md").read_text()
 def test_a_back_up_of_a_working_service_can_be_restored(
     start_service: Callable[..., RunningService], tmp_path: Path
 ) -> None:
-    service = start_service()
+    service = start_service(lease_s=2)  # how long the restored job waits for the supervisor that was killed
     done = service.analyze(fake_model(name="done")).json()
     held = service.analyze(fake_model(analyze={"do": "tick", "times": 100, "every": 0.01}), wait=None).json()
     copy = tmp_path / "copy"
