@@ -14,6 +14,7 @@ from app.lipschitz.certificate.fourier import neurons
 from app.lipschitz.certificate.fourier import proves as proves_fourier
 from app.lipschitz.certificate.linear import norm_holds
 from app.lipschitz.certificate.matrices import TooLarge, array
+from app.lipschitz.certificate.phases import check_tree
 from app.lipschitz.certificate.record import ActivationRecord, PieceRecord
 from app.lipschitz.certificate.semidefinite import proves, system
 from app.lipschitz.certificate.torus import Torus, layers_of
@@ -31,6 +32,8 @@ def check_piece(problem: Problem, record: PieceRecord) -> str:
         return _semidefinite(problem, record, nodes)
     if record.kind == "fourier":
         return _fourier(problem, record, nodes)
+    if record.kind == "phases":
+        return _phases(problem, record, nodes)
     if record.kind in ("autolip", "seqlip"):
         return _walk(problem, record, nodes)
     if not record.constant >= recomputed(problem, nodes[0], nodes[1:]):
@@ -138,6 +141,14 @@ def _fourier(problem: Problem, record: PieceRecord, nodes: Sequence[Node]) -> st
         raise InvalidCertificate(
             "the multipliers do not prove rho: the matrix of a frequency is not certainly positive"
         )
+    return "independent"
+
+
+def _phases(problem: Problem, record: PieceRecord, nodes: Sequence[Node]) -> str:
+    """A tree of phases, which are those of the whole network on the domain of its input."""
+    if nodes[0] is not problem.network.input or nodes[-1] is not problem.network.output:
+        raise InvalidCertificate("a tree of phases is one of the whole network")
+    check_tree(problem, record.tree, record.constant)
     return "independent"
 
 

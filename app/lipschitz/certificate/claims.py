@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from app.lipschitz.certificate.record import PhaseRecord
 from app.lipschitz.network.nodes import Activation, Node
 from app.lipschitz.pairs.faces import Proof
 
@@ -86,4 +87,14 @@ class FourierClaim(SemidefiniteClaim):
     inner_maps: tuple[Tensor, ...]
 
 
-Claim = WalkClaim | SemidefiniteClaim
+@dataclass(frozen=True, eq=False)
+class PhaseClaim:
+    """A tree of phases that proves `value` for the whole network, from `start` to `end`; see `PhaseRecord`."""
+
+    start: Node
+    end: Node
+    value: float
+    tree: tuple[PhaseRecord, ...]
+
+
+Claim = WalkClaim | SemidefiniteClaim | PhaseClaim

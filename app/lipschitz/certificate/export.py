@@ -15,13 +15,14 @@ from app import __version__
 from app.lipschitz.certificate.balls import Array
 from app.lipschitz.certificate.chain_records import chain_record
 from app.lipschitz.certificate.check import recomputed
-from app.lipschitz.certificate.claims import Claim, FourierClaim, NormClaim, SemidefiniteClaim, WalkClaim
+from app.lipschitz.certificate.claims import Claim, FourierClaim, NormClaim, PhaseClaim, SemidefiniteClaim, WalkClaim
 from app.lipschitz.certificate.fields import InvalidCertificate
 from app.lipschitz.certificate.forms import Slopes
 from app.lipschitz.certificate.fourier_records import fourier_record
 from app.lipschitz.certificate.function import function
 from app.lipschitz.certificate.linear import check_work, norm_holds
 from app.lipschitz.certificate.matrices import TooLarge, array
+from app.lipschitz.certificate.phase_records import phase_record
 from app.lipschitz.certificate.raised import RAISED, REPEATABLE, SHARES, UNCHECKED, widened_slopes
 from app.lipschitz.certificate.record import (
     ActivationRecord,
@@ -103,6 +104,8 @@ def _function(problem: Problem, request: Request) -> dict[str, Any]:
 
 
 def _piece(problem: Problem, claim: Claim, position: dict[Node, int]) -> PieceRecord:
+    if isinstance(claim, PhaseClaim):
+        return phase_record(problem, claim, position)
     if isinstance(claim, FourierClaim):
         return fourier_record(problem, claim, position) or _walk(problem, claim.fallback, position)
     if isinstance(claim, SemidefiniteClaim):

@@ -34,6 +34,7 @@ from app.lipschitz.certificate.record import (
     NodeRecord,
     NormRecord,
     PairRecord,
+    PhaseRecord,
     PieceRecord,
     Reported,
 )
@@ -51,6 +52,7 @@ OF_KIND = {
     "fourier": {"rho", "torus", "maps"},
     "autolip": {"norms"},
     "seqlip": {"norms", "chains"},
+    "phases": {"tree"},
     "recomputed": set[str](),
 }
 """What proves a piece of each kind; anything else there would prove nothing."""
@@ -133,6 +135,7 @@ def _piece(found: Any) -> PieceRecord:
         [_chain(one) for one in entries(found.get("chains", []), "pieces[].chains", MOST_PIECES)],
         [integer(one, "pieces[].torus[]") for one in entries(found.get("torus", []), "pieces[].torus", 3)],
         [_map(one) for one in entries(found.get("maps", []), "pieces[].maps", MOST_PIECES)],
+        [_phase(one) for one in entries(found.get("tree", []), "pieces[].tree", MOST_PIECES)],
     )
 
 
@@ -183,6 +186,18 @@ def _face(found: Any) -> FaceRecord:
     return FaceRecord(
         None if split is None else integer(split, "faces[].split"),
         None if multipliers is None else numbers(multipliers, "faces[].multipliers", 0.0),
+    )
+
+
+def _phase(found: Any) -> PhaseRecord:
+    found = mapping(found, "tree[]", _names(PhaseRecord))
+    if len([key for key in found if found[key] is not None]) > 1:
+        raise InvalidCertificate("a node of a tree is split, or empty by its rows, or bounded by its multipliers")
+    split, rows, multipliers = found.get("split"), found.get("rows"), found.get("multipliers")
+    return PhaseRecord(
+        None if split is None else integer(split, "tree[].split"),
+        None if rows is None else [integer(one, "tree[].rows[]") for one in entries(rows, "tree[].rows")],
+        None if multipliers is None else numbers(multipliers, "tree[].multipliers", 0.0),
     )
 
 

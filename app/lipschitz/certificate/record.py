@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 FORMAT = "lipserve-certificate"
-VERSION = 2
-READABLE = (1, 2)
-"""Version 1 has no chains and no Fourier pieces, and does not say what was reported."""
-KINDS = ("lipsdp", "fourier", "autolip", "seqlip", "recomputed")
+VERSION = 3
+READABLE = (1, 2, 3)
+"""Version 2 has no phases; version 1 has no chains and no Fourier pieces either, and does not say what was reported."""
+KINDS = ("lipsdp", "fourier", "autolip", "seqlip", "phases", "recomputed")
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,24 @@ class MapRecord:
 
 
 @dataclass(frozen=True)
+class PhaseRecord:
+    """A node of a tree of phases: split at the kink of the neuron `split`, or a leaf.
+
+    A leaf is empty by the conditions numbered `rows`, or bounded by `multipliers`, one for each neuron that is not
+    split on the way, or, with neither, by its matrix.
+    """
+
+    split: int | None = None
+    rows: list[int] | None = None
+    multipliers: list[float] | None = None
+
+
+@dataclass(frozen=True)
 class PieceRecord:
     """`constant` bounds the map from the node at `start` to the node at `end`.
 
     `kind` is "lipsdp" (`rho` and `activations` prove it), "fourier" (`rho`, `torus` and `maps`), "autolip" (the
-    norms), "seqlip" (the norms and the chains) or "recomputed" (the service's own code has to be trusted).
+    norms), "seqlip" (the norms and the chains), "phases" (the tree) or "recomputed" (the service's own code has to be trusted).
     """
 
     kind: str
@@ -92,6 +105,7 @@ class PieceRecord:
     chains: list[ChainRecord] = field(default_factory=list)
     torus: list[int] = field(default_factory=list)
     maps: list[MapRecord] = field(default_factory=list)
+    tree: list[PhaseRecord] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

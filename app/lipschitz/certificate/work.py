@@ -6,10 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import Protocol
 
-from app.lipschitz.certificate.claims import Claim, FourierClaim, SemidefiniteClaim
+from app.lipschitz.certificate.claims import Claim, FourierClaim, PhaseClaim, SemidefiniteClaim
+from app.lipschitz.certificate.record import PhaseRecord
 
 PROOF = 12.0
 """Multiplications over N^3 of one proof of side N: products in balls, and a factorisation."""
+CALLS = 1e6
+"""Multiplications that take about as long as the calls of a small proof."""
 ATTEMPTS = 2.0
 """Proofs that a semidefinite claim usually takes."""
 
@@ -41,4 +44,11 @@ def proof_work(claim: Claim) -> float:
     if isinstance(claim, SemidefiniteClaim):
         neurons = sum(float((t != 0.0).sum()) for t in claim.found.t.values())
         return PROOF * (neurons + min(claim.start.size, neurons)) ** 3
+    if isinstance(claim, PhaseClaim):
+        return sum(_leaf_work(record, claim.start.size) for record in claim.tree if record.split is None)
     return 0.0
+
+
+def _leaf_work(record: PhaseRecord, inputs: int) -> float:
+    """Small proofs cost what calls cost."""
+    return CALLS + PROOF * float(len(record.multipliers or ()) + inputs) ** 3

@@ -12,22 +12,24 @@ networks, and those with too many regions, are searched by branch and bound (`ph
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 
+from app.lipschitz.certificate.claims import Claim
 from app.lipschitz.deadline import Deadline, Laps
 from app.lipschitz.domain import Box, Domain
 from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.phases.anytime import Anytime
 from app.lipschitz.phases.bounding import Bounding
 from app.lipschitz.phases.bounds import enclosing_work
+from app.lipschitz.phases.claim import phase_claim
 from app.lipschitz.phases.emptiness import Proofs, box_rows
 from app.lipschitz.phases.enumeration import MOST_INPUTS, Enumeration
-from app.lipschitz.phases.incumbent import Incumbent
+from app.lipschitz.phases.incumbent import Incumbent, Reached
 from app.lipschitz.phases.model import Model, stacked
 from app.lipschitz.phases.search import Search
 from app.lipschitz.phases.trail import Trail
@@ -70,7 +72,27 @@ def exact(problem: Problem, options: dict[str, Any]) -> Estimate:
         "gap": upper / incumbent.value - 1.0 if incumbent.value else None,
     }
     details |= search.details() | trail.details()
-    return Estimate("exact", upper, details=details, witness=incumbent.witness)
+    with _on_cpu(), np.errstate(all="ignore"):
+        claims, reason = _claims(problem, model, search, upper, deadline)
+    details["certificate"] = reason or "tree of phases"
+    return Estimate("exact", upper, details=details, witness=incumbent.witness, claims=claims)
+
+
+def _claims(
+    problem: Problem, model: Model, search: Anytime, upper: float, deadline: Deadline
+) -> tuple[Sequence[Claim], str | None]:
+    """The tree that proves the bound, or why there is none; an enumeration has none, so a search makes one."""
+    if not search.finished or not 0.0 < upper < math.inf:
+        return (), "only a search that ended before its time has a tree of phases"
+    proofs, bounding = Proofs(model, box_rows(problem.domain, model.size)), Bounding(model, problem.p)
+    if not isinstance(search, Search):
+        search = Search(Reached(problem, upper), 0.0, model, bounding, proofs, deadline)
+        while search.tree.kept and not search.finished and not deadline.passed:
+            search.step()
+    if not search.tree.kept:
+        return (), search.tree.reason
+    claim = phase_claim(problem.network, model, bounding, search.tree, upper, deadline) if search.finished else None
+    return ((claim,), None) if claim else ((), "no time was left for the tree of phases")
 
 
 def _searches(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,7 +15,7 @@ from app.lipschitz.operators.norm import Norm
 from app.lipschitz.phases.bounds import enclose, enclosing_work, jacobian_bounds, lost, norms, slopes
 from app.lipschitz.phases.model import Model
 from app.lipschitz.phases.node import Node, first_free, piece_ranges
-from app.lipschitz.sdp.chain import slope_bounds
+from app.lipschitz.sdp.chain import slope_bounds, slope_multipliers
 
 ENTRIES = 2**24
 """Most numbers in one batch of matrices over the input and all neurons."""
@@ -21,6 +23,8 @@ STEP_WORK = 2e9
 """Multiplications between two looks at the clock, if one node does not take more."""
 SEMIDEFINITE = 100.0
 """Multiplications of a semidefinite bound, about, over the cube of inputs and neurons."""
+GAPS = (1e-4, 1e-6, 1e-8)
+"""Of multipliers, one after the other, until all of a batch give the value."""
 DONE = -1
 """The depth of a node without free neurons."""
 
@@ -57,6 +61,24 @@ class Bounding:
                 found[chosen] = torch.minimum(found[chosen], sharp)
         return found.tolist()
 
+    def multipliers(self, lowest: Tensor, highest: Tensor, value: float) -> list[np.ndarray | None]:
+        """LipSDP's multipliers, `(N,)`, of patterns with pieces `(P, N)`; None where intervals give `value` as well."""
+        enclosure = enclose(self._model, lowest, highest)
+        loose = jacobian_bounds(enclosure, self._p, self._rounding) > value
+        found: list[np.ndarray | None] = [None] * len(lowest)
+        free = lowest < highest
+        if self._chain is None:
+            return found
+        firsts = torch.where(free.any(1), free.to(torch.int8).argmax(1), DONE)
+        for depth, (start, end) in enumerate(pairwise(self._ends[:-1])):
+            chosen = torch.nonzero(loose & (firsts >= start) & (firsts < end)).flatten()
+            inequality = self._inequality(depth, enclosure.pre[depth][chosen, :, :-1], lowest[chosen], highest[chosen])
+            if not (len(chosen) and inequality[1]):
+                continue
+            for index, row in zip(chosen.tolist(), _sharp(*inequality, value), strict=True):
+                found[index] = np.concatenate([np.zeros(start), row, np.zeros(lowest.shape[1] - start - len(row))])
+        return found
+
     def _predicted(self, depth: int, deadline: Deadline) -> float:
         """Seconds of one semidefinite bound: as the last one took, or by the pace of the machine."""
         side = self._model.size + sum(layer.size for layer in self._model.layers[depth:])
@@ -67,16 +89,35 @@ class Bounding:
 
         Where only the output's own slopes are free there is nothing between: the fixed map's norm is the bound.
         """
+        begun = time.monotonic()
+        weights, lower, upper = self._inequality(depth, inner, lowest, highest)
+        found = slope_bounds(weights, lower, upper) if lower else norms(inner, "2")
+        self._seconds[depth] = (time.monotonic() - begun) / len(lowest)
+        return (found + self._rounding) * (1.0 + 2.0**-50)
+
+    def _inequality(
+        self, depth: int, inner: Tensor, lowest: Tensor, highest: Tensor
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """The maps from `depth` on, and the slopes between them."""
         assert self._chain is not None
-        begun, ends = time.monotonic(), []
+        ends = []
         for layer, start in zip(self._model.layers[depth:-1], self._ends[depth:], strict=False):
             own = slice(int(start), int(start) + layer.size)
             low, high = slopes(layer.pieces.slopes, lowest[:, own], highest[:, own])
             ends.append((low.squeeze(2), high.squeeze(2)))
-        lower, upper = [low for low, _ in ends], [high for _, high in ends]
-        found = slope_bounds([inner, *self._chain[depth + 1 :]], lower, upper) if ends else norms(inner, "2")
-        self._seconds[depth] = (time.monotonic() - begun) / len(lowest)
-        return (found + self._rounding) * (1.0 + 2.0**-50)
+        return [inner, *self._chain[depth + 1 :]], [low for low, _ in ends], [high for _, high in ends]
+
+
+def _sharp(weights: list[Tensor], lower: list[Tensor], upper: list[Tensor], value: float) -> np.ndarray:
+    """Multipliers `(P, M)`, as near to the optimum as the value asks for."""
+    bounds, t = slope_multipliers(weights, lower, upper, gap=GAPS[0])
+    for gap in GAPS[1:]:
+        if bool((bounds <= value).all()):
+            break
+        others, u = slope_multipliers(weights, lower, upper, gap=gap)
+        t = torch.where((others < bounds)[:, None], u, t)
+        bounds = torch.minimum(bounds, others)
+    return t.numpy()
 
 
 def chain_weights(model: Model) -> list[Tensor] | None:

@@ -39,12 +39,19 @@ class Proofs:
         return None if any(row[:-1]) or 0 < abs(row[-1]) <= extra else row[-1]
 
     def empty(self, pieces: np.ndarray, faces: Sequence[Face | int], supports: Iterable[Sequence[int]]) -> bool:
-        """Whether one of the sets of `faces` is proved to leave no room; integers are the numbers of borders.
+        """Whether one of the sets of `faces` is proved to leave no room."""
+        return self.conflict(pieces, faces, supports) is not None
+
+    def conflict(
+        self, pieces: np.ndarray, faces: Sequence[Face | int], supports: Iterable[Sequence[int]]
+    ) -> list[Face | int] | None:
+        """The first of the sets of `faces` that is proved to leave no room; integers are the numbers of borders.
 
         `pieces`, `(N,)`, are those of all layers before the faces'.
         """
         phases = self.phases(pieces)
-        return any(self._conflict(phases, [faces[index] for index in rows]) for rows in supports)
+        sets = ([faces[index] for index in rows] for rows in supports)
+        return next((chosen for chosen in sets if self._conflict(phases, chosen)), None)
 
     def _conflict(self, phases: list[np.ndarray], faces: Sequence[Face | int]) -> bool:
         found = [self._row(phases, face) for face in faces]

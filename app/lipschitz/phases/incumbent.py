@@ -67,3 +67,19 @@ class Incumbent:
         found = best_pair(self._problem, self._model, points[best].to(self._home), float(radii[best]))
         if self.witness is None or found.value > self.value:
             self.witness = found
+
+
+class Reached(Incumbent):
+    """A value that is known already: nothing is tried, and bounds up to there are good enough."""
+
+    def __init__(self, problem: Problem, value: float) -> None:
+        super().__init__(problem)
+        self._value = value
+
+    @property
+    def value(self) -> float:
+        """The given one."""
+        return self._value
+
+    def offer(self, nodes: Sequence[Node]) -> None:
+        """Not needed."""

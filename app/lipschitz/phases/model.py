@@ -83,16 +83,20 @@ def in_blocks(model: Model, most: int) -> Model:
 def stacked(network: Network) -> Model:
     """The network in stacked form; MethodSkipped names the node that does not fit."""
     columns: dict[Node, range] = {network.input: range(network.input.size)}
-    read = {source for node in network.nodes if not isinstance(node, Activation) for source in node.sources}
     layers: list[Layer] = []
     width = network.input.size
-    for node in network.nodes[1:]:
-        if isinstance(node, Activation) or node in read or node is network.output:
-            _require_small(width, node)
-            layers.append(_layer(node, columns, width))
-            columns[node] = range(width, width + node.size)
-            width += node.size
+    for node in layer_nodes(network):
+        _require_small(width, node)
+        layers.append(_layer(node, columns, width))
+        columns[node] = range(width, width + node.size)
+        width += node.size
     return Model(network.input.size, tuple(layers))
+
+
+def layer_nodes(network: Network) -> list[Node]:
+    """The nodes whose values are the layers' of the stacked form."""
+    read = {source for node in network.nodes if not isinstance(node, Activation) for source in node.sources}
+    return [n for n in network.nodes[1:] if isinstance(n, Activation) or n in read or n is network.output]
 
 
 def _require_small(width: int, node: Node) -> None:

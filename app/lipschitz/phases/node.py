@@ -5,10 +5,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from app.lipschitz.phases.tree import Branch
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Node:
     """Pieces from `lowest` to `highest`, `(N,)` each, at the points of `rows (x, 1) >= 0`.
 
     The rows are the domain's, then one for each of `faces`. `bound` is a certified upper bound of ||J||; `inside` a
-    point with a ball of `radius` around it in the polytope, None where none is known.
+    point with a ball of `radius` around it in the polytope, None where none is known; `branch` its place in the tree.
     """
 
     lowest: np.ndarray
@@ -36,6 +40,7 @@ class Node:
     bound: float
     inside: np.ndarray | None = None
     radius: float = 0.0
+    branch: Branch | None = None
 
     @property
     def free(self) -> np.ndarray:

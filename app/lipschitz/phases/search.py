@@ -23,6 +23,7 @@ from app.lipschitz.phases.emptiness import Proofs
 from app.lipschitz.phases.model import Model
 from app.lipschitz.phases.node import Face, Node, first_free, fixed, piece_ranges
 from app.lipschitz.phases.polytope import THIN, room
+from app.lipschitz.phases.tree import Branch, Tree
 
 FLAT = 2.0**-40
 """Rows this small, relative to their layer's, may be zero: exact arithmetic tells."""
@@ -55,7 +56,9 @@ class Search(Anytime):
         self._open: list[tuple[float, int, Node]] = []
         self._ticket = itertools.count()
         self._influence = influences(self.model)
-        self._consider([self._root()])
+        root = self._root()
+        self.tree = Tree(self.model, root)
+        self._consider([root])
 
     @property
     def remaining(self) -> float | None:
@@ -93,7 +96,8 @@ class Search(Anytime):
         box = self.proofs.borders
         centre = room(box) if len(box) else None
         inside, radius = (centre.centre, centre.radius) if centre else (np.zeros(self.model.size), 1.0)
-        return Node(np.zeros_like(highest), highest, (), box, float("inf"), inside, radius)
+        root = Node(np.zeros_like(highest), highest, (), box, float("inf"), inside, radius)
+        return _planted(root)
 
     def _children(self, node: Node, pre: list[Tensor]) -> list[Node]:
         """The node split at a kink of the most influential free neuron of its first layer that has one."""
@@ -107,9 +111,15 @@ class Search(Anytime):
         if lengths[neuron] <= FLAT * self._influence[layer].size * np.abs(rows).max():
             constant = self.proofs.constant(node.lowest, face)
             if constant is not None:
-                return [fixed(node, place, face.kink, above=constant > 0)]
+                only = _planted(fixed(node, place, face.kink, above=constant > 0))
+                halves = (None, only) if constant > 0 else (only, None)
+                self.tree.divide(node, (layer, neuron), *halves)
+                return [only]
         row[-1] -= float(self.model.layers[layer].pieces.kinks[neuron, face.kink])
-        return [self._half(node, place, face, row), self._half(node, place, replace(face, sign=-1), -row)]
+        above = _planted(self._half(node, place, face, row))
+        below = _planted(self._half(node, place, replace(face, sign=-1), -row))
+        self.tree.divide(node, (layer, neuron), below, above)
+        return [above, below]
 
     def _half(self, node: Node, place: int, face: Face, row: np.ndarray) -> Node:
         """The part of a node on one side of a face, with the node's point if that lies inside."""
@@ -144,10 +154,19 @@ class Search(Anytime):
             return node
         if found.radius > THIN:
             return replace(node, inside=found.centre, radius=found.radius)
-        if self.proofs.empty(node.lowest, [*range(len(self.proofs.borders)), *node.faces], found.supports()):
+        faces = [*range(len(self.proofs.borders)), *node.faces]
+        conflict = self.proofs.conflict(node.lowest, faces, found.supports())
+        if conflict is not None:
             self.counts.empty += 1
+            if node.branch is not None:
+                node.branch.conflict = conflict
             return None
         return replace(node, inside=found.centre, radius=found.radius) if found.radius > 0 else node
+
+
+def _planted(node: Node) -> Node:
+    """The node with a leaf of the tree of its own."""
+    return replace(node, branch=Branch((node.lowest, node.highest)))
 
 
 def influences(model: Model) -> list[np.ndarray]:

@@ -32,17 +32,28 @@ def slope_bounds(
     `weights` are `(o, i)` or `(P, o, i)`, the slopes `(P, n_k)`, all float64. `gap` is the relative distance to the
     semidefinite optimum at which a problem counts as solved. Infinite where nothing can be proved.
     """
-    scaled, exponent = _scaled([w if w.ndim == 3 else w[None] for w in weights])
-    return _root_up(_least_rho(_folded(scaled, lower, upper), [s.shape[1] for s in lower], gap), exponent)
+    return slope_multipliers(weights, lower, upper, gap=gap)[0]
 
 
-def _scaled(weights: Sequence[Tensor]) -> tuple[list[Tensor], int]:
-    """Weights of Frobenius norm between 1/2 and 1, by powers of two, and the exponent taken out of the product.
+def slope_multipliers(
+    weights: Sequence[Tensor], lower: Sequence[Tensor], upper: Sequence[Tensor], *, gap: float = 1e-3
+) -> tuple[Tensor, Tensor]:
+    """The bounds, and LipSDP's multipliers `(P, n_1 + ... + n_(K-1))` behind them, for the maps as they are given."""
+    scaled, exponents = _scaled([w if w.ndim == 3 else w[None] for w in weights])
+    sizes = [s.shape[1] for s in lower]
+    rho, t = _least_rho(_folded(scaled, lower, upper), sizes, gap)
+    total = sum(exponents)
+    after = [2 * (total - sum(exponents[: k + 1])) for k, size in enumerate(sizes) for _ in range(size)]
+    return _root_up(rho, total), torch.ldexp(t, torch.tensor(after, device=t.device))
+
+
+def _scaled(weights: Sequence[Tensor]) -> tuple[list[Tensor], list[int]]:
+    """Weights of Frobenius norm between 1/2 and 1, by powers of two, and the exponents taken out of them.
 
     Norms below 2^-1000 stay below 2^-70: a higher power of two would overflow.
     """
     exponents = [max(math.frexp(float(torch.linalg.matrix_norm(w).max()) or 1.0)[1], -1000) for w in weights]
-    return [w * 2.0**-e for w, e in zip(weights, exponents, strict=True)], sum(exponents)
+    return [w * 2.0**-e for w, e in zip(weights, exponents, strict=True)], exponents
 
 
 def _folded(weights: Sequence[Tensor], lower: Sequence[Tensor], upper: Sequence[Tensor]) -> System:
@@ -75,16 +86,16 @@ def _product(weight: Tensor, value: Tensor, error: Tensor) -> tuple[Tensor, Tens
     return weight @ value, lost + 1.001 * size * error + UNDERFLOW
 
 
-def _least_rho(system: System, sizes: Sequence[int], gap: float) -> Tensor:
-    """The proved rho of every problem."""
+def _least_rho(system: System, sizes: Sequence[int], gap: float) -> tuple[Tensor, Tensor]:
+    """The proved rho of every problem, with its multipliers."""
     ends = torch.tensor([0, *sizes]).cumsum(0).tolist()
     layers = [slice(a, b) for a, b in pairwise(ends)]
     try:
         start = closed_form(system, layers)
         found = minimise(system, *start, gap=gap)
     except NotPositive:
-        return torch.full_like(system.lower[:, 0], torch.inf)
-    return proved(system, found.rho, found.t, start)[0]
+        return torch.full_like(system.lower[:, 0], torch.inf), torch.zeros_like(system.lower)
+    return proved(system, found.rho, found.t, start)
 
 
 def _root_up(rho: Tensor, exponent: int) -> Tensor:
