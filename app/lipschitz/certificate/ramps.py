@@ -45,7 +45,7 @@ class Ramps:
 
     def place(self, neuron: int) -> tuple[Activation, int]:
         """The activation of a neuron, and its position there."""
-        node = [node for node, first in self._first.items() if first <= neuron < first + node.size][0]
+        node = next(node for node, first in self._first.items() if first <= neuron < first + node.size)
         return node, neuron - self._first[node]
 
 

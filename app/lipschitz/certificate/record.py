@@ -92,7 +92,8 @@ class PieceRecord:
     """`constant` bounds the map from the node at `start` to the node at `end`.
 
     `kind` is "lipsdp" (`rho` and `activations` prove it), "fourier" (`rho`, `torus` and `maps`), "autolip" (the
-    norms), "seqlip" (the norms and the chains), "phases" (the tree) or "recomputed" (the service's own code has to be trusted).
+    norms), "seqlip" (the norms and the chains), "phases" (the tree) or "recomputed" (the service's own code has to be
+    trusted).
     """
 
     kind: str

@@ -18,8 +18,8 @@ MOST_LEAVES = 20_000
 class Branch:
     """A node: split into what lies below and above the kink of `split`, (layer, neuron); or a leaf.
 
-    A leaf has the ranges of its neurons' pieces; `conflict` are the faces and borders that prove it empty, None where it
-    is bounded instead.
+    A leaf has the ranges of its neurons' pieces; `conflict` are the faces and borders that prove it empty, None where
+    it is bounded instead.
     """
 
     pieces: tuple[np.ndarray, np.ndarray] | None
