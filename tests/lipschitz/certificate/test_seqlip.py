@@ -19,6 +19,7 @@ from app.lipschitz.certificate import faces
 from app.lipschitz.files import analyze
 from app.lipschitz.pairs import faces as pair_faces
 from app.lipschitz.pairs import factors as pair_factors
+from app.lipschitz.phases import tree
 from tests.lipschitz.certificate.models import BOX, certified, chain, changed, exported, verdict
 from tests.lipschitz.certificate.test_tampering import VALUES, places, put
 from tests.lipschitz.certificate.test_verify import accepted
@@ -329,7 +330,8 @@ def test_a_box_with_too_many_vertices_is_refused_at_once(listed: Fields, monkeyp
     refused(listed, "too many vertices", LISTED)
 
 
-def test_the_report_is_kept_beside_the_next_best_methods_certificate() -> None:
+def test_the_report_is_kept_beside_the_next_best_methods_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tree, "MOST_LEAVES", 1)
     certificate, upper = certified(LISTED, "exact", "seqlip", "autolip")
     assert certificate["method"] == "seqlip"
     assert certificate["reported"] == {"method": "exact", "value": upper}
