@@ -172,6 +172,17 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService
 
 
 @pytest.fixture(scope="session")
+def library_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    """The same with the real library; its children take seconds to start, so there are no more than it needs."""
+    settings = {"worker_module": "app.worker", "warm_spare": False, "poll_s": 0.1}
+    limits = {"job_memory_bytes": 2**30, "max_unpacked_bytes": 2**26}
+    running = RunningService(tmp_path_factory.mktemp("library") / "data", **settings, **limits)
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningService, str]]:
     """A service with one key, and the key."""
     service = RunningService(tmp_path_factory.mktemp("keyed") / "data")

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from typing import Any
 
 import httpx
 
-from tests.conftest import ROOT, RunningService
+from tests import command_line
+from tests.conftest import RunningService
 
 
 def lipserve(service: RunningService, *arguments: str) -> subprocess.CompletedProcess[str]:
     """A command on the service's database."""
-    environment = os.environ | {"LIPSERVE_DATA_DIR": str(service.data_dir)}
-    command = [sys.executable, "-m", "app", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    return command_line.lipserve(*arguments, data_dir=service.data_dir)
 
 
 def new_key(service: RunningService, owner: str, scopes: str) -> dict[str, Any]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from app.errors import UnknownModel
 from app.jobs.record import READINGS, Kind
@@ -26,17 +25,9 @@ from app.worker.warmup import tiny_model
 from tests.conftest import RunningService, eventually, fake_model
 from tests.jobs.rows import MODEL, add_model
 from tests.jobs.test_tenants import Nobody
+from tests.lipschitz.ingest.onnx_models import node, onnx_bytes
 from tests.lipschitz.ingest.test_torch_formats import export, script
 from tests.lipschitz.test_graph import Bessel, Branch, Norm
-
-
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    data_dir: Path = tmp_path_factory.mktemp("graphs") / "data"
-    running = RunningService(data_dir, worker_module="app.worker", untrusted_torchscript="trust")
-    running.start()
-    yield running
-    running.stop()
 
 
 def ask(service: RunningService, model: bytes, **query: Any) -> httpx.Response:
@@ -47,43 +38,50 @@ def problem(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["type"].rpartition(":")[2]
 
 
-def test_every_format_is_shown(real: RunningService) -> None:
-    onnx = ask(real, tiny_model()).json()
-    assert onnx["model"] == real.upload(tiny_model())
+def test_a_graph_has_origins_and_rules(library_service: RunningService) -> None:
+    """tests/lipschitz/test_graph.py has the other formats."""
+    onnx = ask(library_service, tiny_model()).json()
+    assert onnx["model"] == library_service.upload(tiny_model())
     rules = [node["rule"] for node in onnx["nodes"] if not node["constant"]]
     assert rules == [None, "matrix product", "nondecreasing 1-Lipschitz function", "matrix product"]
-    norm = ask(real, export(Norm(), torch.zeros(1, 3))).json()["nodes"]
+
+
+@pytest.mark.slow  # a program's child is killed after each question, and the next takes seconds
+def test_programs_are_shown(library_service: RunningService) -> None:
+    norm = ask(library_service, export(Norm(), torch.zeros(1, 3))).json()["nodes"]
     assert "norm" in {node["origin"]["name"] for node in norm if node["origin"]}
-    bessel = ask(real, export(Bessel(), torch.zeros(1, 2)))
+    bessel = ask(library_service, export(Bessel(), torch.zeros(1, 2)))
     assert bessel.status_code == 200
     rules = {node["op"]: node["rule"] for node in bessel.json()["nodes"]}
     assert rules["aten.special_bessel_j0.default"] is None
     assert rules["aten.add.Tensor"] == "sum"
 
 
-def test_open_shapes_are_asked_for(real: RunningService) -> None:
+@pytest.mark.slow
+def test_open_shapes_are_asked_for(library_service: RunningService) -> None:
     data = script(Norm())
-    assert problem(ask(real, data)) == (422, "invalid-inputs")
+    assert problem(ask(library_service, data)) == (422, "invalid-inputs")
     for inputs in ([[2, 3]], {"x": [2, 3]}):
-        told = ask(real, data, inputs=json.dumps(inputs)).json()
+        told = ask(library_service, data, inputs=json.dumps(inputs)).json()
         assert told["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [2, 3], "node": 0}]
         assert told["outputs"][0]["shape"] == [2, 4]
-    assert problem(ask(real, data, inputs="[[2, 4]]")) == (422, "invalid-inputs")
+    assert problem(ask(library_service, data, inputs="[[2, 4]]")) == (422, "invalid-inputs")
 
 
-def test_what_does_not_capture_is_a_problem(real: RunningService) -> None:
-    answer = ask(real, script(Branch()), inputs="[[1, 2]]")
+def test_what_does_not_capture_is_a_problem(library_service: RunningService) -> None:
+    answer = ask(library_service, script(Branch()), inputs="[[1, 2]]")
     assert problem(answer) == (422, "data-dependent-control-flow")
     assert answer.json()["instance"].endswith("/graph")
 
 
-def test_a_graph_takes_and_leaves_nothing(real: RunningService) -> None:
+def test_a_graph_takes_and_leaves_nothing(library_service: RunningService) -> None:
     """It is no analysis: neither listed nor counted, and the model can go at once."""
-    model = real.upload(export(nn.Linear(2, 2), torch.zeros(1, 2)))
-    assert real.client.get(f"/v1/models/{model}/graph").status_code == 200
-    assert real.client.get("/v1/jobs", params={"model": model}).json()["jobs"] == []
-    assert real.client.delete(f"/v1/models/{model}").status_code == 204
-    assert problem(real.client.get(f"/v1/models/{model}/graph")) == (404, "unknown-model")
+    weights = {"w": np.eye(3, dtype="f4")}
+    model = library_service.upload(onnx_bytes([node("MatMul", ["x", "w"], ["y"])], {"x": [1, 3]}, ["y"], weights))
+    assert library_service.client.get(f"/v1/models/{model}/graph").status_code == 200
+    assert library_service.client.get("/v1/jobs", params={"model": model}).json()["jobs"] == []
+    assert library_service.client.delete(f"/v1/models/{model}").status_code == 204
+    assert problem(library_service.client.get(f"/v1/models/{model}/graph")) == (404, "unknown-model")
 
 
 @pytest.mark.parametrize("inputs", ["", "[[", "7", "[7]", '[["a"]]', "[[0]]", '{"x": 1}', "[[NaN]]", "[[-1, 2]]"])
@@ -124,7 +122,7 @@ def test_waiting_has_an_end(start_service: Callable[..., RunningService]) -> Non
 def test_too_many_are_refused(start_service: Callable[..., RunningService]) -> None:
     """One runs, one may wait; an analysis has its own place."""
     service = start_service(max_queued_per_owner=1)
-    model = service.upload(fake_model(graph={"do": "sleep", "seconds": 3}))
+    model = service.upload(fake_model(graph={"do": "sleep", "seconds": 1.5}))
     url, seen = f"{service.url}/v1/models/{model}/graph", list[int]()
     threads = [threading.Thread(target=lambda: seen.append(httpx.get(url, timeout=60).status_code)) for _ in range(4)]
     for thread in threads:

@@ -6,12 +6,15 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
+from pathlib import Path
 
 import pytest
 
 from app.store.database import Database
 from app.store.keys import KeyRepository, Scope
 from app.store.tables import keys as table
+from tests.command_line import lipserve
 from tests.conftest import ROOT, RunningService, free_port
 
 
@@ -41,42 +44,40 @@ def test_to_revoke_the_last_key_does_not_open_the_service(database: Database) ->
     assert [found.revoked_at is not None for found in keys.all()] == [True]
 
 
-def command(tmp_path: object, *arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {f"LIPSERVE_{name.upper()}": str(value) for name, value in settings.items()}
-    environment["LIPSERVE_DATA_DIR"] = str(tmp_path)
-    return subprocess.run(
-        [sys.executable, "-m", "app", *arguments],
-        cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
-
-
-def test_keys_are_made_listed_and_revoked_from_the_command_line(tmp_path: object) -> None:
-    assert command(tmp_path, "keys", "list").stdout == "no keys\n"
-    made = json.loads(command(tmp_path, "keys", "create", "--owner", "ada", "--scopes", "admin,read", "--json").stdout)
+def test_keys_are_made_listed_and_revoked_from_the_command_line(tmp_path: Path) -> None:
+    keys = partial(lipserve, "keys", data_dir=tmp_path)
+    assert keys("list").stdout == "no keys\n"
+    made = json.loads(keys("create", "--owner", "ada", "--scopes", "admin,read", "--json").stdout)
     assert (made["owner"], made["scopes"], made["revoked_at"]) == ("ada", ["read", "admin"], None)
-    text = command(tmp_path, "keys", "create", "--owner", "bob").stdout
+    text = keys("create", "--owner", "bob").stdout
     assert "read+write" in text
     assert re.search(r"^lip_[A-Za-z0-9_-]{43}$", text, re.MULTILINE)
-    assert command(tmp_path, "keys", "revoke", made["id"]).returncode == 0
-    listed = json.loads(command(tmp_path, "keys", "list", "--json").stdout)
+    assert keys("revoke", made["id"]).returncode == 0
+    listed = json.loads(keys("list", "--json").stdout)
     assert [(key["owner"], key["revoked_at"] is None) for key in listed] == [("ada", False), ("bob", True)]
     assert not any("secret" in key for key in listed)
-    assert command(tmp_path, "keys", "revoke", "nothing").returncode == 1
+    assert keys("revoke", "nothing").returncode == 1
     for wrong in (("--owner", "a b"), ("--owner", "x" * 65), ("--owner", "a", "--scopes", "read,fly")):
-        assert command(tmp_path, "keys", "create", *wrong).returncode == 3
+        assert keys("create", *wrong).returncode == 3
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", ""])
-def test_without_keys_only_this_host_is_served(tmp_path: object, host: str) -> None:
-    shown = command(tmp_path, "serve", host=host, port=free_port())
+ADDRESSES = [pytest.param("0.0.0.0"), *(pytest.param(host, marks=pytest.mark.slow) for host in ("::", "192.0.2.1", ""))]
+
+
+@pytest.mark.parametrize("host", ADDRESSES)
+def test_without_keys_only_this_host_is_served(tmp_path: Path, host: str) -> None:
+    given = {"HOST": host, "PORT": str(free_port()), "DATA_DIR": str(tmp_path)}
+    environment = os.environ | {f"LIPSERVE_{name}": value for name, value in given.items()}
+    command = [sys.executable, "-m", "app", "serve"]
+    shown = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
     assert shown.returncode == 3
     for way_out in ("lipserve keys create", "--host 127.0.0.1", "LIPSERVE_ANONYMOUS=true"):
         assert way_out in shown.stderr
 
 
 @pytest.mark.parametrize("how", ["anonymous", "keys"])
-def test_other_hosts_are_served_on_request_or_with_keys(start_service: object, tmp_path: object, how: str) -> None:
+def test_other_hosts_are_served_on_request_or_with_keys(start_service: object, tmp_path: Path, how: str) -> None:
     if how == "keys":
-        command(f"{tmp_path}/data", "keys", "create", "--owner", "ada")
+        lipserve("keys", "create", "--owner", "ada", data_dir=tmp_path / "data")
     service: RunningService = start_service(host="0.0.0.0", anonymous=how == "anonymous")  # type: ignore[operator]
     assert service.client.get("/v1/models").status_code == {"anonymous": 200, "keys": 401}[how]

@@ -5,14 +5,16 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from app.cli import main
 from app.commands.show import summary
+from tests.command_line import lipserve
 from tests.conftest import ROOT, RunningService
 
 IRIS = ROOT / "examples" / "iris.onnx"
@@ -22,29 +24,19 @@ QUICK = ("--methods", "autolip,gradient", "--budget", "3")
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def lipserve(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("LIPSERVE_")}
-    return subprocess.run(
-        [sys.executable, "-m", "app", *arguments], cwd=ROOT, env=clean | environment, capture_output=True, text=True
-    )
-
-
-@pytest.fixture(scope="module")
-def library_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    running = RunningService(tmp_path_factory.mktemp("commands") / "data", worker_module="app.worker")
-    running.start()
-    yield running
-    running.stop()
-
-
 @pytest.fixture(params=["here", "server"])
 def analyze(request: pytest.FixtureRequest) -> Run:
+    """Here two children are started, which takes seconds."""
     if request.param == "here":
-        return lambda *arguments: lipserve("analyze", *arguments)
-    url = request.getfixturevalue("library_service").url
-    return lambda *arguments: lipserve("analyze", *arguments, LIPSERVE_URL=url)
+        return partial(lipserve, "analyze")
+    return partial(lipserve, "analyze", url=request.getfixturevalue("library_service").url)
 
 
+place = partial(pytest.mark.parametrize, "analyze", indirect=True)
+mostly_by_a_server = place(argvalues=[pytest.param("here", marks=pytest.mark.slow), "server"])
+
+
+@mostly_by_a_server
 @pytest.mark.parametrize(("limit", "status"), [("17.5", 0), ("1", 1), ("16", 2)])
 def test_the_gate_is_the_exit_status(analyze: Run, limit: str, status: int) -> None:
     done = analyze(str(IRIS), *QUICK, "--max-upper", limit)
@@ -52,6 +44,7 @@ def test_the_gate_is_the_exit_status(analyze: Run, limit: str, status: int) -> N
     assert f"gate: {['pass', 'fail', 'inconclusive'][status]}" in done.stdout
 
 
+@mostly_by_a_server
 def test_json_and_the_certificate_are_what_the_api_gives(analyze: Run, tmp_path: Path) -> None:
     certificate = tmp_path / "certificate.json"
     done = analyze(str(IRIS), "--methods", "autolip", "--json", "--certificate", str(certificate))
@@ -61,10 +54,17 @@ def test_json_and_the_certificate_are_what_the_api_gives(analyze: Run, tmp_path:
     assert lipserve("verify", str(IRIS), str(certificate)).returncode == 0
 
 
+@mostly_by_a_server
+def test_a_file_that_is_no_model_is_an_error(analyze: Run) -> None:
+    done = analyze(str(ROOT / "pyproject.toml"))
+    assert done.returncode == 3
+    assert "The file is n" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((str(ROOT / "pyproject.toml"),), "The file is n"),
         ((str(ROOT / "no-such-file.onnx"),), "No such file"),
         ((str(IRIS), "--methods", "magic"), "unknown method 'magic'"),
         ((str(IRIS), "--shape", "1,784"), "NAME=1,784"),
@@ -88,15 +88,17 @@ def all_of(terminal: int) -> bytes:
     return shown
 
 
-def test_progress_is_for_terminals_and_the_result_for_pipes(tmp_path: Path) -> None:
+def test_progress_is_for_terminals_and_the_result_for_pipes(library_service: RunningService) -> None:
     terminal, end = pty.openpty()
-    command = [sys.executable, "-m", "app", "analyze", str(IRIS), *QUICK, "--json"]
-    running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=end, text=True)
+    command = [sys.executable, "-m", "app", "analyze", str(IRIS), *QUICK, "--json", "--max-upper", "16"]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("LIPSERVE_")}
+    running = subprocess.Popen(command, cwd=ROOT, env=clean, stdout=subprocess.PIPE, stderr=end, text=True)
     os.close(end)
     shown = all_of(terminal)
     assert b"gradient" in shown
-    assert json.loads(running.communicate()[0])["upper"]["method"] == "autolip"
-    assert lipserve("analyze", str(IRIS), *QUICK).stderr == ""
+    result = json.loads(running.communicate()[0])
+    assert (result["upper"]["method"], result["verdict"], running.returncode) == ("autolip", "inconclusive", 2)
+    assert lipserve("analyze", str(IRIS), *QUICK, url=library_service.url).stderr == ""
 
 
 def test_a_command_line_without_sense_is_an_error_and_not_inconclusive() -> None:

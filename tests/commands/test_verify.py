@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from app.cli import main
 from app.commands.local import analyze_here, verify_here
 from app.errors import Problem, TorchscriptRefused
+from tests.command_line import lipserve
 from tests.conftest import fake_model
 from tests.worker.possessed import ARCHIVE
 
@@ -40,6 +42,18 @@ def test_a_program_that_owns_its_child_gets_the_bound_of_its_graph(tmp_path: Pat
     assert analyze_here(model, None, {}, lambda _: None).result["upper"]["value"] == 3.0
     assert not verify_here(model, certificate(tmp_path, 0.001))["valid"]
     assert verify_here(model, certificate(tmp_path, 3.0))["valid"]
+
+
+def test_the_verdict_is_the_exit_status(tmp_path: Path) -> None:
+    model = tmp_path / "model.onnx"
+    model.write_bytes(fake_model(value=3.0))
+    verify = partial(lipserve, "verify", str(model), worker_module="tests.jobs.fake_worker", data_dir=tmp_path)
+    valid, invalid = (verify(str(certificate(tmp_path, bound))) for bound in (3.0, 0.5))
+    assert (valid.returncode, invalid.returncode) == (0, 1)
+    assert valid.stdout.startswith("VALID: the 2-norm Lipschitz constant is at most ")
+    assert invalid.stdout == "INVALID\n  the bound is 3.0\n"
+    told = json.loads(verify(str(certificate(tmp_path, 4.0)), "--json").stdout)
+    assert (told["valid"], told["bound"], told["check"]) == (True, 4.0, "independent")
 
 
 @pytest.mark.usefixtures("possessed")

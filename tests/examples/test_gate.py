@@ -131,14 +131,6 @@ def test_the_script_says_why_it_is_refused_and_ends_where_nobody_answers(tmp_pat
     assert by_script("http://127.0.0.1:9", tmp_path / "missing.onnx") == 3
 
 
-@pytest.fixture(scope="module")
-def library_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    running = RunningService(tmp_path_factory.mktemp("gate") / "data", worker_module="app.worker", poll_s=0.1)
-    running.start()
-    yield running
-    running.stop()
-
-
 def steep(path: Path) -> None:
     """A linear model with the constant 1000."""
     weight = numpy_helper.from_array(np.float32([[1000.0]]), "w")

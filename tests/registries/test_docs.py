@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,15 +28,6 @@ def snippets(language: str) -> list[str]:
     return [text for found, text in FENCE.findall(PAGE) if found == language]
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    """With the real library."""
-    service = RunningService(tmp_path_factory.mktemp("docs") / "data", worker_module="app.worker", poll_s=0.1)
-    service.start()
-    yield service
-    service.stop()
-
-
 def steps() -> dict[str, str]:
     github, gitlab = map(yaml.safe_load, snippets("yaml"))
     return {"github": github["jobs"]["bound"]["steps"][-1]["run"], "gitlab": gitlab["bound"]["script"][0]}
@@ -45,11 +35,13 @@ def steps() -> dict[str, str]:
 
 @pytest.mark.parametrize("place", ["github", "gitlab"])
 @pytest.mark.parametrize(("limit", "status"), [("12", 0), ("11", 1)])
-def test_the_gate_stops_the_build(running: RunningService, tmp_path: Path, place: str, limit: str, status: int) -> None:
+def test_the_gate_stops_the_build(
+    library_service: RunningService, tmp_path: Path, place: str, limit: str, status: int
+) -> None:
     step = steps()[place]
     assert "--max-upper 12" in step
     (tmp_path / "model.onnx").write_bytes((ROOT / "examples" / "iris.onnx").read_bytes())
-    done = run(step.replace("--max-upper 12", f"--max-upper {limit}"), running, tmp_path)
+    done = run(step.replace("--max-upper 12", f"--max-upper {limit}"), library_service, tmp_path)
     assert done.returncode == status, done.stderr
     file = tmp_path / "bracket.json"
     if file.exists():
@@ -59,9 +51,9 @@ def test_the_gate_stops_the_build(running: RunningService, tmp_path: Path, place
 
 
 @pytest.mark.parametrize("place", ["github", "gitlab"])
-def test_the_gate_stops_on_what_is_no_model(running: RunningService, tmp_path: Path, place: str) -> None:
+def test_the_gate_stops_on_what_is_no_model(library_service: RunningService, tmp_path: Path, place: str) -> None:
     (tmp_path / "model.onnx").write_bytes(b"no model")
-    done = run(steps()[place], running, tmp_path)
+    done = run(steps()[place], library_service, tmp_path)
     assert done.returncode == 3
     assert "The file is" in done.stderr
 

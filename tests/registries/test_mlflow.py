@@ -47,11 +47,18 @@ def service(server: MlflowServer, tmp_path_factory: pytest.TempPathFactory) -> I
         hook_request=json.dumps({"methods": ["autolip", "exact"], "gate": {"max_upper": 12}}),
         hook_pauses_s="[0.2, 0.2]",
         poll_s=0.1,
+        warm_spare=False,
     )
     running.start()
     server.run("watch", f"{running.url}/v1/hooks/mlflow", SECRET)
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="module")
+def iris(server: MlflowServer, service: RunningService) -> str:
+    """A version of the model `iris`, of which the server has told the service."""
+    return server.run("log", "iris", str(ROOT / "examples" / "iris.onnx"), "-1,4")
 
 
 def tags(server: MlflowServer, name: str, version: str) -> dict[str, str]:
@@ -83,9 +90,8 @@ def count_of_jobs(service: RunningService) -> int:
     return len(service.client.get("/v1/jobs", params={"page_size": 200}).json()["jobs"])
 
 
-def test_log_register_webhook_job_tags(server: MlflowServer, service: RunningService) -> None:
-    version = server.run("log", "iris", str(ROOT / "examples" / "iris.onnx"), "-1,4")
-    found = tags(server, "iris", version)
+def test_log_register_webhook_job_tags(server: MlflowServer, service: RunningService, iris: str) -> None:
+    found = tags(server, "iris", iris)
     assert (found["verdict"], found["status"]) == ("pass", "succeeded")
     assert float(found["lower"]) <= IRIS_CONSTANT <= float(found["upper"]) <= 1.01 * IRIS_CONSTANT
     job = service.client.get(f"/v1/jobs/{found['job']}").json()
@@ -93,6 +99,7 @@ def test_log_register_webhook_job_tags(server: MlflowServer, service: RunningSer
     assert repr(job["result"]["upper"]["value"]) == found["upper"]
 
 
+@pytest.mark.slow
 def test_open_sizes_come_from_the_signature(server: MlflowServer, service: RunningService, tmp_path: Path) -> None:
     """The file leaves the width open; MLflow splits it, too: its weights lie in a second file."""
     weight = np.random.default_rng(0).standard_normal((64, 32)).astype(np.float32)
@@ -107,6 +114,7 @@ def test_open_sizes_come_from_the_signature(server: MlflowServer, service: Runni
     assert service.client.get(f"/v1/jobs/{found['job']}").json()["request"]["inputs"] == {"x": [1, 64]}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:FutureWarning")
 def test_a_torchscript_version(server: MlflowServer, service: RunningService, tmp_path: Path) -> None:
     model = torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.ReLU(), torch.nn.Linear(7, 2))
@@ -118,6 +126,7 @@ def test_a_torchscript_version(server: MlflowServer, service: RunningService, tm
     assert 0 < float(found["lower"]) <= float(found["upper"]) <= product * 1.0001
 
 
+@pytest.mark.slow
 def test_a_gate_that_fails(server: MlflowServer, service: RunningService, tmp_path: Path) -> None:
     model = onnx.load(ROOT / "examples" / "iris.onnx")
     for tensor in model.graph.initializer:
@@ -127,9 +136,8 @@ def test_a_gate_that_fails(server: MlflowServer, service: RunningService, tmp_pa
     assert tags(server, "steep", version)["verdict"] == "fail"
 
 
-def test_a_source_of_the_registry(server: MlflowServer, service: RunningService) -> None:
-    version = server.run("log", "named", str(ROOT / "examples" / "iris.onnx"), "-1,4")
-    source = {"source": {"mlflow": {"name": "named", "version": version}}}
+def test_a_source_of_the_registry(service: RunningService, iris: str) -> None:
+    source = {"source": {"mlflow": {"name": "iris", "version": iris}}}
     answer = service.client.post("/v1/models", json=source)
     assert answer.status_code in (200, 201), answer.text
     missing = service.client.post("/v1/models", json={"source": {"mlflow": {"name": "nobody", "version": "1"}}})
@@ -165,10 +173,9 @@ def test_wrong_signatures_and_stale_ones(service: RunningService) -> None:
     assert count_of_jobs(service) == before + 1
 
 
-def test_a_replayed_delivery_makes_no_second_job(server: MlflowServer, service: RunningService) -> None:
-    version = server.run("log", "again", str(ROOT / "examples" / "iris.onnx"), "-1,4")
-    tags(server, "again", version)
-    first = signed(service, version_created("again", version), **{"x-mlflow-delivery-id": "replayed"})
+def test_a_replayed_delivery_makes_no_second_job(service: RunningService, iris: str) -> None:
+    eventually(lambda: count_of_jobs(service), bool, 60)  # that of the server's own message
+    first = signed(service, version_created("iris", iris), **{"x-mlflow-delivery-id": "replayed"})
     row = eventually(lambda: received(service, "replayed"), lambda r: r["state"] == "done", 60)
     jobs = count_of_jobs(service)
     sent = {name: value for name, value in first.request.headers.items() if name.startswith("x-mlflow")}
@@ -194,6 +201,7 @@ def test_messages_that_ask_for_nothing(service: RunningService) -> None:
     assert signed(service, bytes(2**20 + 1)).status_code == 413
 
 
+@pytest.mark.slow
 def test_an_artifact_that_cannot_be_reached_is_told_in_the_tags(
     server: MlflowServer, service: RunningService, tmp_path: Path
 ) -> None:

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +13,7 @@ import pytest
 
 from app.registries.guard import Guard
 from app.registries.huggingface import Hub
+from tests.api.owners import new_key
 from tests.conftest import RunningService, eventually, fake_model, free_port
 from tests.registries.hub import StandInHub, stand_in_hub
 from tests.registries.local_server import Answer, Asked, LocalServer, local_server
@@ -307,7 +304,7 @@ def test_a_stop_does_not_wait_for_a_hub_that_hangs(hooked: Start, hub: StandInHu
 def test_tenants_see_their_own_and_hooks_need_no_key(hooked: Start, hub: StandInHub, files: LocalServer) -> None:
     allowed = f"{files.place},{hub.store.place}"
     service = hooked(hook_owner="ops", mlflow_tracking_uri=files.url, outbound_allow=allowed)
-    keys = {owner: new_key(service, owner) for owner in ("ops", "other")}
+    keys = {owner: new_key(service, owner, "read,write")["secret"] for owner in ("ops", "other")}
     sha = hub.commit({"model.onnx": fake_model(mark="of ops")})
     assert tell(service, hub.push(sha)).status_code == 202
     assert service.client.get("/v1/webhooks/received").status_code == 401
@@ -332,13 +329,6 @@ def test_tenants_see_their_own_and_hooks_need_no_key(hooked: Start, hub: StandIn
     source = {"source": {"mlflow": {"name": "m", "version": "1"}}}
     assert slug(ask("other", "POST", "/v1/models", json=source)) == "source-refused"
     assert slug(ask("ops", "POST", "/v1/models", json=source)) == "source-unreachable"
-
-
-def new_key(service: RunningService, owner: str) -> str:
-    command = [sys.executable, "-m", "app", "keys", "create", "--owner", owner, "--scopes", "read,write"]
-    environment = os.environ | {"LIPSERVE_DATA_DIR": str(service.data_dir)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    return re.findall(r"lip_[\w-]{43}", done.stdout)[0]
 
 
 def test_the_hubs_token_goes_to_no_other_host(hub: StandInHub, files: LocalServer) -> None:

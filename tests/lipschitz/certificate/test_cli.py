@@ -20,11 +20,13 @@ def files(tmp_path: Path) -> tuple[str, str]:
     return str(model), str(certificate)
 
 
+@pytest.mark.slow
 def test_valid(files: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", *files]) == 0
     assert "VALID: the 2-norm Lipschitz constant is at most 36.48" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_json(files: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", *files, "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
@@ -32,6 +34,7 @@ def test_json(files: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> Non
     assert answer["pieces"][0]["check"] == "independent"
 
 
+@pytest.mark.slow
 def test_invalid(files: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     path = Path(files[1])
     path.write_text(json.dumps(changed(json.loads(path.read_text()), lambda c: c.update(bound=1.0))))
