@@ -6,7 +6,6 @@ import base64
 import io
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +18,7 @@ from app.lipschitz.certificate.export import certificate as certified
 from app.lipschitz.certificate.record import Certificate
 from app.lipschitz.dataset import Dataset
 from app.lipschitz.deadline import Deadline, OutOfTime
+from app.lipschitz.device import on_fastest
 from app.lipschitz.domain import Ball, Box, Domain, WholeSpace
 from app.lipschitz.errors import InvalidRequest, LipschitzError, MethodSkipped, UnsupportedOperator
 from app.lipschitz.failures import failure
@@ -96,7 +96,7 @@ def analyze(
     deadline = Deadline.after(request.budget_s)
     progress({"phase": "reading"})
     captured = with_input(from_bytes(artifact), request.input)
-    with _on_device():
+    with on_fastest():
         rows = Dataset.read(dataset, captured.inputs) if dataset is not None else None
         problem = make_problem(captured, request, deadline, progress, rows)
         methods_end = deadline.share(1.0 - RADII_SHARE) if request.certify else deadline
@@ -129,11 +129,6 @@ def _certified(
     except Exception as error:
         warnings.append(f"no certificate could be written: {failure(error)}")
         return None
-
-
-def _on_device() -> AbstractContextManager[object]:
-    """New tensors go to the GPU where there is one; on CPU nothing is entered, since the mode slows every call."""
-    return torch.device("cuda") if torch.cuda.is_available() else nullcontext()
 
 
 def make_problem(

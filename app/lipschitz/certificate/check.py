@@ -12,7 +12,7 @@ from app.lipschitz.certificate.fields import InvalidCertificate
 from app.lipschitz.certificate.forms import Slopes
 from app.lipschitz.certificate.fourier import neurons
 from app.lipschitz.certificate.fourier import proves as proves_fourier
-from app.lipschitz.certificate.linear import norm_holds
+from app.lipschitz.certificate.linear import norm_test
 from app.lipschitz.certificate.matrices import TooLarge, array
 from app.lipschitz.certificate.phases import check_tree
 from app.lipschitz.certificate.record import ActivationRecord, PieceRecord
@@ -69,7 +69,7 @@ def _walk(problem: Problem, record: PieceRecord, nodes: Sequence[Node]) -> str:
         node, source = (_node(problem, nodes, position) for position in (claim.node, claim.source))
         if (node, source) in norms:
             raise InvalidCertificate(f"the map from node {claim.source} into node {claim.node} has two norms")
-        way = norm_holds(problem, node, source, claim.norm)
+        way = norm_test(problem, node, source)(claim.norm)
         if way is None:
             raise InvalidCertificate(f"the map into node {claim.node} is not proved to have norm {claim.norm!r}")
         norms[node, source] = claim.norm

@@ -5,13 +5,13 @@ A map too large for an explicit matrix is not checked apart: its norm is compute
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from app.lipschitz.certificate.balls import Array, Ball, stacked
 from app.lipschitz.certificate.matrices import TooLarge, array, matrix
-from app.lipschitz.certificate.norms import norm_at_most
+from app.lipschitz.certificate.norms import norm_test as matrix_test
 from app.lipschitz.network.nodes import Activation, Affine, Concat, Node
 from app.lipschitz.operators import algebra
 from app.lipschitz.operators.base import LinearOperator
@@ -24,15 +24,22 @@ MOST_WORK = 5e9
 """Multiplications of one matrix and its Gram matrix: a fraction of a second."""
 
 
-def norm_holds(problem: Problem, node: Node, source: Node, value: float) -> str | None:
-    """How the linear map from source to node is known to have a norm of at most `value`; None where it is not."""
+Test = Callable[[float], str | None]
+"""How the map is known to have a norm of at most that value; None where it is not."""
+
+
+def norm_test(problem: Problem, node: Node, source: Node) -> Test:
+    """The test of claims about the linear map from source to node; its matrix is made once."""
     operators = _operators(node, source)
     if operators and all(_fits(operator) for operator in operators):
         try:
-            return "independent" if norm_at_most(_map(problem, node, source), value, problem.p) else None
+            holds = matrix_test(_map(problem, node, source), problem.p)
         except TooLarge:
             pass
-    return "recomputed" if _recomputed(problem, node, source) <= value else None
+        else:
+            return lambda value: "independent" if holds(value) else None
+    again = _recomputed(problem, node, source)
+    return lambda value: "recomputed" if again <= value else None
 
 
 def check_work(node: Node, source: Node) -> float:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
-from app.lipschitz.certificate.balls import UNIT, Ball
+from app.lipschitz.certificate.balls import UNIT, Array, Ball
 from app.lipschitz.certificate.cholesky import is_positive
 
 
 def norm_at_most(ball: Ball, value: float, p: str) -> bool:
     """Whether ||A||_p <= value for certain, for every matrix of the ball; p is "1", "2" or "inf"."""
+    return norm_test(ball, p)(value)
+
+
+def norm_test(ball: Ball, p: str) -> Callable[[float], bool]:
+    """`norm_at_most` for one ball and several values: what it costs is the matrix's, a value adds little."""
     if not ball.magnitude.any():
-        return value >= 0.0
-    if not 0.0 < value < math.inf:
-        return False
-    return _spectral(ball, value) if p == "2" else _sums(ball, 0 if p == "1" else 1) <= value
+        return lambda value: value >= 0.0
+    if p == "2":
+        test = _spectral(ball)
+        return lambda value: 0.0 < value < math.inf and test(value)
+    largest = _sums(ball, 0 if p == "1" else 1)
+    return lambda value: largest <= value < math.inf
 
 
 def _sums(ball: Ball, axis: int) -> float:
@@ -25,10 +33,27 @@ def _sums(ball: Ball, axis: int) -> float:
     return float((np.abs(ball.middle) + ball.radius).sum(axis).max()) * (1.0 + 4.0 * UNIT * terms)
 
 
-def _spectral(ball: Ball, value: float) -> bool:
-    """c^2 I - A A^T >= 0, on the smaller side."""
-    mantissa, exponent = math.frexp(value)
-    scaled = Ball(np.ldexp(ball.middle, -exponent), np.ldexp(ball.radius, -exponent))
+def _spectral(ball: Ball) -> Callable[[float], bool]:
+    """c^2 I - A A^T >= 0, on the smaller side.
+
+    The matrix is scaled by a power of two to entries below 1. What underflows then is below 2^-1074 an entry, which
+    the Gram matrix's radius covers.
+    """
+    _, exponent = math.frexp(float(ball.magnitude.max()))
+    scaled = Ball(_scaled(ball.middle, exponent), _scaled(ball.radius, exponent))
     narrow = scaled if len(scaled.middle) <= scaled.middle.shape[1] else scaled.transposed
-    level = mantissa**2 * np.eye(len(narrow.middle))
-    return is_positive(Ball(level, 2.0 * UNIT * level) + -(narrow @ narrow.transposed))
+    negative = -narrow.gram
+
+    def test(value: float) -> bool:
+        level = float(np.ldexp(value, -exponent))
+        if level >= ball.middle.size:
+            return True
+        square = level * level * np.eye(len(narrow.middle))
+        return is_positive(Ball(square, 2.0 * UNIT * square) + negative)
+
+    return test
+
+
+def _scaled(entries: Array, exponent: int) -> Array:
+    found: Array = np.ldexp(entries, -exponent)
+    return found

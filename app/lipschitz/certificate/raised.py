@@ -10,8 +10,8 @@ from app.lipschitz.certificate.matrices import array
 from app.lipschitz.network.nodes import Activation
 from app.lipschitz.problem import Problem
 
-RAISED = (0.0, *(10.0**-k for k in range(13, 1, -1)))
-"""Shares, one after the other."""
+RAISED = (0.0, 1e-11, 1e-9, 1e-7, 1e-5, 1e-3, 1e-2)
+"""Shares, one after the other; the second is what the check of a matrix of side 1,000 asks for."""
 SHARES = (0.0, *(10.0**-k for k in range(11, 0, -1)), 1.0)
 """Steps from a point that is as good as feasible towards one that is so with room to spare."""
 REPEATABLE = 1.0 + 1e-9

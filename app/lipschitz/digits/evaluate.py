@@ -1,9 +1,9 @@
-"""The captured graph at one point: the function of the stored weights itself, nothing folded."""
+"""The captured graph at a few points: the function of the stored weights itself, nothing folded."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -12,31 +12,36 @@ from torch._ops import OpOverload
 
 from app.lipschitz.artifact.captured import Captured, Origin
 from app.lipschitz.deadline import Deadline, OutOfTime
+from app.lipschitz.device import on_cpu
 from app.lipschitz.digits.number import Number, Unable, aligned, exact
 from app.lipschitz.digits.operators import evaluate as evaluate_call
 from app.lipschitz.network.call import Call
 
+Values = dict[fx.Node, Sequence[Any]]
+"""Of a node: one value for each point, or one for all where no input matters."""
 
-def value_at(captured: Captured, outputs: Sequence[int], x: Tensor, places: int, deadline: Deadline) -> Number:
-    """The outputs at those positions, laid end to end, at a flat input `(n,)`, with about `places` digits.
+
+def values_at(
+    captured: Captured, outputs: Sequence[int], points: Sequence[Tensor], places: int, deadline: Deadline
+) -> Sequence[Number]:
+    """At each flat point `(n,)` the outputs at those positions, laid end to end, with about `places` digits.
 
     Unable names what has no rule; OutOfTime where the deadline passes first.
     """
-    pieces = x.cpu().split([torch.Size(spec.shape).numel() for spec in captured.inputs])
-    given = iter(zip(pieces, captured.inputs, strict=True))
-    values: dict[fx.Node, Any] = {}
+    given = _inputs(captured, points)
+    values: Values = {}
     readers = {node: len(node.users) for node in captured.graph.graph.nodes}
-    with torch.no_grad(), torch.device("cpu"):
+    with torch.no_grad(), on_cpu():
         for node in captured.graph.graph.nodes:
             if deadline.passed:
                 raise OutOfTime
             if node.op == "output":
-                return _joined([_flat(values[node.args[0][position]]) for position in outputs])
+                chosen: list[Any] = [node.args[0][position] for position in outputs]
+                return [_joined([_flat(_at(values[one], i)) for one in chosen]) for i in range(len(points))]
             if node.op == "placeholder":
-                piece, spec = next(given)
-                values[node] = exact(piece.reshape(spec.shape))
+                values[node] = next(given)
             elif node.op == "get_attr":
-                values[node] = _stored(captured.graph, node)
+                values[node] = [_stored(captured.graph, node)]
             else:
                 values[node] = _called(node, values, places)
             for source in node.all_input_nodes:
@@ -46,12 +51,30 @@ def value_at(captured: Captured, outputs: Sequence[int], x: Tensor, places: int,
     raise Unable("a graph without output")
 
 
+def _inputs(captured: Captured, points: Sequence[Tensor]) -> Iterator[Sequence[Number]]:
+    """Each input at every point."""
+    sizes = [torch.Size(spec.shape).numel() for spec in captured.inputs]
+    pieces = [point.cpu().split(sizes) for point in points]
+    for spec, parts in zip(captured.inputs, zip(*pieces, strict=True), strict=True):
+        yield [exact(part.reshape(spec.shape)) for part in parts]
+
+
+def _at(values: Sequence[Any], point: int) -> Any:
+    return values[point if len(values) > 1 else 0]
+
+
 def _stored(graph: fx.GraphModule, node: fx.Node) -> Any:
     value = operator.attrgetter(str(node.target))(graph).detach().cpu()
     return exact(value) if value.is_floating_point() else value
 
 
-def _called(node: fx.Node, values: dict[fx.Node, Any], places: int) -> Any:
+def _called(node: fx.Node, values: Values, places: int) -> Sequence[Any]:
+    count = max((len(values[source]) for source in node.all_input_nodes), default=1)
+    return [_result(node, {one: _at(values[one], i) for one in node.all_input_nodes}, places) for i in range(count)]
+
+
+def _result(node: fx.Node, values: dict[fx.Node, Any], places: int) -> Any:
+    """The call's at one point."""
     args: Any = fx.node.map_arg(node.args, values.__getitem__)
     if node.target is operator.getitem:
         return args[0][args[1]]

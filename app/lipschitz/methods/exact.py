@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
-import torch
 
 from app.lipschitz.certificate.claims import Claim
 from app.lipschitz.deadline import Deadline, Laps
+from app.lipschitz.device import on_cpu
 from app.lipschitz.domain import Box, Domain
 from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.phases.anytime import Anytime
@@ -52,7 +51,7 @@ def exact(problem: Problem, options: dict[str, Any]) -> Estimate:
     deadline = problem.deadline.within(float(options["seconds"])).share(1.0 - RESERVE)
     _require_interior(problem.domain)
     incumbent, upper, gap = Incumbent(problem), math.inf, float(options["gap"])
-    with _on_cpu(), np.errstate(all="ignore"):
+    with on_cpu(), np.errstate(all="ignore"):
         model = stacked(problem.network)
         if not model.layers:
             raise MethodSkipped("no activation stands in the network: it is affine, and autolip bounds its norm")
@@ -72,7 +71,7 @@ def exact(problem: Problem, options: dict[str, Any]) -> Estimate:
         "gap": upper / incumbent.value - 1.0 if incumbent.value else None,
     }
     details |= search.details() | trail.details()
-    with _on_cpu(), np.errstate(all="ignore"):
+    with on_cpu(), np.errstate(all="ignore"):
         claims, reason = _claims(problem, model, search, upper, deadline)
     details["certificate"] = reason or "tree of phases"
     return Estimate("exact", upper, details=details, witness=incumbent.witness, claims=claims)
@@ -109,8 +108,3 @@ def _searches(
 def _require_interior(domain: Domain) -> None:
     if isinstance(domain, Box) and bool((domain.lower >= domain.upper).any()):
         raise MethodSkipped("the box has no interior: a coordinate cannot vary")
-
-
-def _on_cpu() -> AbstractContextManager[object]:
-    """The search goes from node to node in small steps: it stays on the CPU; only pairs are evaluated elsewhere."""
-    return nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu")

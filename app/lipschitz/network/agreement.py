@@ -12,7 +12,7 @@ from torch import Tensor
 from app.lipschitz.artifact.captured import Captured
 from app.lipschitz.artifact.graphs import evaluate, results
 from app.lipschitz.deadline import Deadline, OutOfTime
-from app.lipschitz.digits.evaluate import value_at
+from app.lipschitz.digits.evaluate import values_at
 from app.lipschitz.digits.number import Unable, ends
 from app.lipschitz.domain import Domain, WholeSpace
 from app.lipschitz.errors import ConversionMismatch
@@ -77,7 +77,7 @@ def _compare(ours: Tensor, theirs: Tensor, measured: Callable[[], float | None])
 def rounding_error(captured: Captured, outputs: Sequence[int], x: Tensor) -> float | None:
     """How far the graph's outputs in float64 are from its outputs in long arithmetic; None where that has no rule."""
     try:
-        exact = value_at(captured, outputs, x, PLACES, Deadline.after(SECONDS))
+        [exact] = values_at(captured, outputs, [x], PLACES, Deadline.after(SECONDS))
     except (OutOfTime, Unable):
         return None
     lower, upper = (end.reshape(-1) for end in ends(exact))

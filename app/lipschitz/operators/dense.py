@@ -56,6 +56,10 @@ class Dense(LinearOperator):
         rows = x.reshape(x.shape[0], *right.shape[:-2], -1, right.shape[-2])
         return (rows @ right).flatten(1)
 
+    def as_matrix(self) -> Tensor:
+        """The stored matrix itself where it acts once."""
+        return self.matrix if self.in_size == self.matrix.shape[-1] else super().as_matrix()
+
     def majorant(self) -> LinearOperator:
         """The matrix of absolute values."""
         return replace(self, matrix=self.matrix.abs(), error=0.0)

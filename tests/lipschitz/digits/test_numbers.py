@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from app.lipschitz.deadline import NEVER
-from app.lipschitz.digits.evaluate import value_at
+from app.lipschitz.digits.evaluate import values_at
 from app.lipschitz.digits.functions import reciprocal, square_root
 from app.lipschitz.digits.number import Number, add, ends, exact, integers, maximum, product, sign
 from tests.lipschitz.helpers import captured
@@ -106,7 +106,7 @@ def test_graphs_agree_with_torch(make: Callable[[], nn.Module], shape: tuple[int
     graph = captured(make(), shape)
     x = torch.randn(torch.Size(shape).numel(), dtype=torch.float64)
     expected = graph.graph(x.reshape(shape))[0].detach().reshape(-1)
-    few, many = (value_at(graph, [0], x, places, NEVER) for places in (6, 24))
+    few, many = (values_at(graph, [0], [x], places, NEVER)[0] for places in (6, 24))
     assert few.error is not None
     assert float(few.error.max()) < 1e-9
     assert torch.allclose(sum(ends(few)) / 2, expected, rtol=1e-12, atol=1e-12)
@@ -123,7 +123,7 @@ def test_a_folded_graph_is_not_what_is_evaluated(seed: int) -> None:
     first, second = (nn.Linear(3, 3, bias=False).double() for _ in range(2))
     graph = captured(nn.Sequential(first, second), (1, 3))
     x = torch.randn(3, dtype=torch.float64)
-    found = fractions(value_at(graph, [0], x, 10**6, NEVER))
+    found = fractions(values_at(graph, [0], [x], 10**6, NEVER)[0])
     a, b = ([[Fraction(w) for w in row] for row in layer.weight.tolist()] for layer in (first, second))
     inner = [sum(w * Fraction(v) for w, v in zip(row, x.tolist(), strict=True)) for row in a]
     assert found == [sum(w * v for w, v in zip(row, inner, strict=True)) for row in b]

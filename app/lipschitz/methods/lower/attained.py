@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from app.lipschitz.deadline import Deadline, OutOfTime
-from app.lipschitz.digits.evaluate import value_at
+from app.lipschitz.digits.evaluate import values_at
 from app.lipschitz.digits.number import Number, Unable, add, integers
 from app.lipschitz.domain import Box
 from app.lipschitz.network.intervals import propagate
@@ -87,7 +87,7 @@ def _rises(problem: Problem, x: Tensor, y: Tensor, deadline: Deadline | None) ->
 def _difference_of_values(problem: Problem, x: Tensor, y: Tensor, places: int, deadline: Deadline) -> Number:
     """f(x) - f(y) for the target's outputs."""
     outputs = range(len(problem.captured.outputs)) if problem.outputs is None else problem.outputs
-    one, other = (value_at(problem.captured, outputs, point, places, deadline) for point in (x, y))
+    one, other = values_at(problem.captured, outputs, (x, y), places, deadline)
     difference = _targeted(add(one, other, 10**9, -1.0), problem.target)
     if difference.shape != (problem.network.output.size,):
         raise Unable("a network that is not the whole graph")
