@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 import torch
 
@@ -25,7 +24,6 @@ from app.worker.warmup import tiny_model
 from tests.conftest import RunningService, eventually, fake_model
 from tests.jobs.rows import MODEL, add_model
 from tests.jobs.test_tenants import Nobody
-from tests.lipschitz.ingest.onnx_models import node, onnx_bytes
 from tests.lipschitz.ingest.test_torch_formats import export, script
 from tests.lipschitz.test_graph import Bessel, Branch, Norm
 
@@ -74,14 +72,13 @@ def test_what_does_not_capture_is_a_problem(library_service: RunningService) -> 
     assert answer.json()["instance"].endswith("/graph")
 
 
-def test_a_graph_takes_and_leaves_nothing(library_service: RunningService) -> None:
+def test_a_graph_takes_and_leaves_nothing(service: RunningService) -> None:
     """It is no analysis: neither listed nor counted, and the model can go at once."""
-    weights = {"w": np.eye(3, dtype="f4")}
-    model = library_service.upload(onnx_bytes([node("MatMul", ["x", "w"], ["y"])], {"x": [1, 3]}, ["y"], weights))
-    assert library_service.client.get(f"/v1/models/{model}/graph").status_code == 200
-    assert library_service.client.get("/v1/jobs", params={"model": model}).json()["jobs"] == []
-    assert library_service.client.delete(f"/v1/models/{model}").status_code == 204
-    assert problem(library_service.client.get(f"/v1/models/{model}/graph")) == (404, "unknown-model")
+    model = service.upload(fake_model(test="a graph of its own"))
+    assert service.client.get(f"/v1/models/{model}/graph").status_code == 200
+    assert service.client.get("/v1/jobs", params={"model": model}).json()["jobs"] == []
+    assert service.client.delete(f"/v1/models/{model}").status_code == 204
+    assert problem(service.client.get(f"/v1/models/{model}/graph")) == (404, "unknown-model")
 
 
 @pytest.mark.parametrize("inputs", ["", "[[", "7", "[7]", '[["a"]]', "[[0]]", '{"x": 1}', "[[NaN]]", "[[-1, 2]]"])
