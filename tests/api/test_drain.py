@@ -43,7 +43,7 @@ def test_an_idle_service_ends_at_once_with_status_0(start_service: Start) -> Non
 
 
 def test_a_stopping_service_takes_no_work_and_answers_the_rest(start_service: Start) -> None:
-    service = start_service(drain_s=2)
+    service = start_service(drain_s=1)
     model = service.upload(fake_model(test="drain"))
     job = service.client.post("/v1/jobs", json={"model": model}, headers={"Prefer": "wait=20"}).json()
     client = stopping(service)
@@ -117,7 +117,7 @@ def test_an_open_upload_is_finished(start_service: Start) -> None:
 
 @pytest.mark.parametrize("second", [None, signal.SIGTERM])
 def test_an_upload_that_never_ends_is_cut_off(start_service: Start, second: signal.Signals | None) -> None:
-    service = start_service(shutdown_s=2 if second is None else 60)
+    service = start_service(shutdown_s=1 if second is None else 60)
     begun = 0.0
 
     def endless() -> object:

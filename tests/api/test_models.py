@@ -233,7 +233,9 @@ def test_an_inspection_that_takes_too_long_is_an_invalid_model(start_service: St
     assert service.files() == set()
 
 
-@pytest.mark.parametrize(("cap", "status"), [(2**30, 422), (2**28, 413)], ids=["within", "over"])
+@pytest.mark.parametrize(
+    ("cap", "status"), [(2**30, 422), pytest.param(2**28, 413, marks=pytest.mark.slow)], ids=["within", "over"]
+)
 def test_four_hundred_megabytes_do_not_pass_through_memory(start_service: Start, cap: int, status: int) -> None:
     service = start_service(max_upload_bytes=cap)
     service.upload(fake_model(warm=True))

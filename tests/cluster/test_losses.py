@@ -56,6 +56,7 @@ def test_a_machine_that_dies_loses_its_job_to_the_other_after_its_lease(cluster:
     assert lost.check() == 1
 
 
+@pytest.mark.slow
 def test_a_machine_that_is_stopped_hands_its_job_over_at_once(cluster: Cluster) -> None:
     (job,), ledger = cluster.submit(1, do="sleep", seconds=1.5)
     stopped = cluster.host_of(cluster.running(job))

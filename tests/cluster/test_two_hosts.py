@@ -16,7 +16,7 @@ from tests.cluster.hosts import Cluster, fresh_database, running_cluster, second
 from tests.conftest import fake_model
 
 
-@pytest.fixture(scope="module", params=["embedded", "celery"])
+@pytest.fixture(scope="module", params=["celery", pytest.param("embedded", marks=pytest.mark.slow)])
 def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     directory = tmp_path_factory.mktemp(request.param)
     settings = {"dispatcher": request.param}

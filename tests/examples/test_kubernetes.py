@@ -211,6 +211,7 @@ def installed(folder: Path, prefix: list[str]) -> str:
     pytest.skip("no Python here that the pod's user could run with these packages")
 
 
+@pytest.mark.slow
 def test_the_pod_starts_confines_its_children_is_scraped_and_drains(tmp_path: Path) -> None:
     """All that the manifest says to the process, but for the addresses: the image's default port may be taken."""
     prefix = as_in_the_pod(DEPLOYMENT)

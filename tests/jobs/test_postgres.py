@@ -143,6 +143,7 @@ def test_a_job_of_one_process_is_rung_in_another(start_service: Start, database_
     assert job["worker"] in {entry["name"] for entry in shown[0]}
 
 
+@pytest.mark.slow
 @on_postgresql
 def test_the_job_of_a_host_that_froze_runs_elsewhere_and_has_one_result(database_url: str, tmp_path: Path) -> None:
     shared = {"database_url": database_url, "blob_url": str(tmp_path / "shared"), "lease_s": 2}
@@ -177,7 +178,7 @@ def hosts(service: RunningService) -> set[str]:
 def test_a_running_job_outlives_a_restart_of_the_database(start_service: Start, mortal: Server, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger"
     service = start_service(database_url=mortal.url)
-    slow = fake_model(analyze={"do": "sleep", "seconds": 3}, ledger=str(ledger))
+    slow = fake_model(analyze={"do": "sleep", "seconds": 1.5}, ledger=str(ledger))
     job = service.analyze(slow, wait=None, seed=7).json()
     eventually(lambda: service.client.get(job["urls"]["self"]).json()["status"], lambda status: status == "running")
     mortal.kill()
@@ -186,7 +187,7 @@ def test_a_running_job_outlives_a_restart_of_the_database(start_service: Start, 
     away = service.client.get(job["urls"]["self"])
     assert (away.status_code, away.json()["type"]) == (503, "urn:lipserve:problem:database-unavailable")
     assert away.headers["Retry-After"]
-    time.sleep(1)
+    time.sleep(0.5)
     mortal.start()
     finished = eventually(lambda: seen(service, job), lambda job: job.get("finished_at"), within_s=30)
     assert (finished["status"], finished["attempt"]) == ("succeeded", 1)
@@ -194,6 +195,7 @@ def test_a_running_job_outlives_a_restart_of_the_database(start_service: Start, 
     assert service.analyze(fake_model(after="the outage")).json()["status"] == "succeeded"
 
 
+@pytest.mark.slow
 def test_a_job_whose_lease_ends_in_an_outage_runs_again(start_service: Start, mortal: Server, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger"
     service = start_service(database_url=mortal.url, lease_s=2)

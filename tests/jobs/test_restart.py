@@ -15,10 +15,15 @@ Start = Callable[..., RunningService]
 
 
 def submit_eleven(service: RunningService, ledger: Path) -> list[str]:
-    """One job that runs and ten that wait; each writes its seed into the ledger when it ends."""
-    data = fake_model(analyze={"do": "sleep", "seconds": 0.8}, ledger=str(ledger))
-    model = service.upload(data)
-    jobs = [service.client.post("/v1/jobs", json={"model": model, "seed": seed}).json() for seed in range(11)]
+    """One job that runs and ten short ones that wait; each writes its seed into the ledger when it ends."""
+    running, waiting = (
+        service.upload(fake_model(analyze={"do": "sleep", "seconds": seconds}, ledger=str(ledger)))
+        for seconds in (0.8, 0.05)
+    )
+    models = [running, *[waiting] * 10]
+    jobs = [
+        service.client.post("/v1/jobs", json={"model": model, "seed": seed}).json() for seed, model in enumerate(models)
+    ]
     first = f"/v1/jobs/{jobs[0]['id']}"
     eventually(lambda: service.client.get(first).json()["status"], lambda status: status == "running")
     return [job["id"] for job in jobs]

@@ -37,7 +37,7 @@ def test_autolip_is_the_product_of_norms(name: str) -> None:
     assert result["lower"] is None
 
 
-@pytest.mark.parametrize("name", [*EXACT, "lipsdp_mnist"])
+@pytest.mark.parametrize("name", [*EXACT, pytest.param("lipsdp_mnist", marks=pytest.mark.slow)])
 def test_the_lower_bound_keeps_below_the_exact_constant(name: str) -> None:
     result = analyze(mlp(*published(name)), {"methods": ["gradient"], "seed": 3})["result"]
     exact = EXACT.get(name, UPPER_OF_MNIST)

@@ -109,7 +109,9 @@ def test_the_value_is_the_certified_one(make, shape):
     assert module.training
 
 
-@pytest.mark.parametrize(("make", "shape"), [NETWORKS[0], NETWORKS[4], NETWORKS[5]])
+@pytest.mark.parametrize(
+    ("make", "shape"), [NETWORKS[0], *(pytest.param(*NETWORKS[i], marks=pytest.mark.slow) for i in (4, 5))]
+)
 def test_the_gradient_is_that_of_the_certified_value(make, shape):
     module = random_module(make)
     AutoLipRegularizer(module, shape, warm_up=1000)().backward()

@@ -24,13 +24,24 @@ def receiver() -> Iterator[LocalServer]:
         yield server
 
 
+QUICK = {"webhook_pauses_s": [0.1, 0.1, 0.1], "poll_s": 0.05, "webhook_timeout_s": 1}
+
+
+@pytest.fixture(scope="module")
+def sender(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    """One service for all tests that leave it as it was; it may call every receiver."""
+    running = RunningService(tmp_path_factory.mktemp("sender") / "data", outbound_allow="127.0.0.1", **QUICK)
+    running.start()
+    yield running
+    running.stop()
+
+
 @pytest.fixture
 def sending(start_service: Start, receiver: LocalServer) -> Callable[..., RunningService]:
     """Starts a service that may call the receiver, with short pauses."""
 
     def start(**settings: Any) -> RunningService:
-        quick = {"outbound_allow": receiver.place, "webhook_pauses_s": [0.1, 0.1, 0.1], "poll_s": 0.05}
-        given = quick | {"webhook_timeout_s": 1} | settings
+        given = QUICK | {"outbound_allow": receiver.place} | settings
         return start_service(**{name: json.dumps(v) if isinstance(v, list) else v for name, v in given.items()})
 
     return start
@@ -80,49 +91,48 @@ def test_the_reference_receiver_verifies_our_signature(sending: Start, receiver:
         Webhook(tenant_secret("another", "")).verify(asked.body, asked.headers)
 
 
-def test_a_receiver_that_fails_twice_gets_the_third(sending: Start, receiver: LocalServer) -> None:
-    service = sending()
+def test_a_receiver_that_fails_twice_gets_the_third(sender: RunningService, receiver: LocalServer) -> None:
     receiver.answer = lambda _: Answer(503 if len(receiver.asked) <= 2 else 204)
-    delivery = settled(service, submit(service, receiver.url)["id"])
+    delivery = settled(sender, submit(sender, receiver.url)["id"])
     assert [a["status"] for a in delivery["attempts"]] == [503, 503, 204]
     assert delivery["state"] == "delivered"
     assert len({asked.headers["webhook-id"] for asked in receiver.asked}) == 1
     for asked in receiver.asked:
-        Webhook(secret(service)).verify(asked.body, asked.headers)
+        Webhook(secret(sender)).verify(asked.body, asked.headers)
 
 
-def test_tries_end_and_a_redelivery_begins_anew_under_the_same_id(sending: Start, receiver: LocalServer) -> None:
-    service = sending()
+def test_tries_end_and_a_redelivery_begins_anew_under_the_same_id(
+    sender: RunningService, receiver: LocalServer
+) -> None:
     receiver.answer = lambda _: Answer(500)
-    failed = settled(service, submit(service, receiver.url)["id"])
+    failed = settled(sender, submit(sender, receiver.url)["id"])
     assert (failed["state"], len(failed["attempts"]), failed["next_at"]) == ("failed", 4, None)
     receiver.answer = lambda _: Answer(200)
-    answer = service.client.post(f"/v1/webhooks/deliveries/{failed['id']}/redeliver")
+    answer = sender.client.post(f"/v1/webhooks/deliveries/{failed['id']}/redeliver")
     assert (answer.status_code, answer.json()["state"]) == (202, "pending")
-    again = settled(service, failed["job"])
+    again = settled(sender, failed["job"])
     assert (again["state"], again["id"], len(again["attempts"])) == ("delivered", failed["id"], 5)
-    service.client.post(f"/v1/webhooks/deliveries/{failed['id']}/redeliver")
+    sender.client.post(f"/v1/webhooks/deliveries/{failed['id']}/redeliver")
     eventually(lambda: len(receiver.asked), lambda n: n == 6)
-    missing = service.client.post("/v1/webhooks/deliveries/msg_none/redeliver")
+    missing = sender.client.post("/v1/webhooks/deliveries/msg_none/redeliver")
     assert (missing.status_code, missing.json()["type"]) == (404, "urn:lipserve:problem:unknown-delivery")
 
 
-def test_every_end_is_told(sending: Start, receiver: LocalServer) -> None:
-    service = sending()
+def test_every_end_is_told(sender: RunningService, receiver: LocalServer) -> None:
     endings = {
-        "failed": submit(service, receiver.url, analyze={"do": "refuse", "slug": "method-skipped", "detail": "no"}),
-        "timed_out": timed_out(service, receiver.url),
-        "canceled": submit(service, receiver.url, None, analyze={"do": "sleep", "seconds": 60}),
+        "failed": submit(sender, receiver.url, analyze={"do": "refuse", "slug": "method-skipped", "detail": "no"}),
+        "timed_out": timed_out(sender, receiver.url),
+        "canceled": submit(sender, receiver.url, None, analyze={"do": "sleep", "seconds": 60}),
     }
-    service.client.post(f"/v1/jobs/{endings['canceled']['id']}/cancel")
+    sender.client.post(f"/v1/jobs/{endings['canceled']['id']}/cancel")
     for status, job in endings.items():
-        assert settled(service, job["id"])["type"] == f"job.{status}"
-    first = submit(service, receiver.url, ledger="/dev/null")
-    again = service.client.post(
+        assert settled(sender, job["id"])["type"] == f"job.{status}"
+    first = submit(sender, receiver.url, ledger="/dev/null")
+    again = sender.client.post(
         "/v1/jobs", json={"model": first["model"], "webhook_url": f"{receiver.url}/again"}
     ).json()
-    assert again["cached"] or service.finished(again["id"])
-    assert settled(service, again["id"])["url"] == f"{receiver.url}/again"
+    assert again["cached"] or sender.finished(again["id"])
+    assert settled(sender, again["id"])["url"] == f"{receiver.url}/again"
 
 
 def timed_out(service: RunningService, url: str) -> dict[str, Any]:
@@ -130,12 +140,15 @@ def timed_out(service: RunningService, url: str) -> dict[str, Any]:
     return service.client.post("/v1/jobs", json={"model": model, "timeout_s": 0.3, "webhook_url": url}).json()
 
 
-def test_nothing_is_sent_for_a_job_that_goes_on_or_has_no_receiver(sending: Start, receiver: LocalServer) -> None:
-    service = sending()
-    busy = submit(service, receiver.url, None, analyze={"do": "sleep", "seconds": 60})
-    eventually(lambda: service.client.get(f"/v1/jobs/{busy['id']}").json()["status"], lambda s: s == "running")
-    assert deliveries(service, busy["id"]) == []
+def test_nothing_is_sent_for_a_job_that_goes_on_or_has_no_receiver(
+    sender: RunningService, receiver: LocalServer
+) -> None:
+    busy = submit(sender, receiver.url, None, analyze={"do": "sleep", "seconds": 60})
+    eventually(lambda: sender.client.get(f"/v1/jobs/{busy['id']}").json()["status"], lambda s: s == "running")
+    assert deliveries(sender, busy["id"]) == []
     assert receiver.asked == []
+    sender.client.post(busy["urls"]["cancel"])
+    sender.finished(busy["id"])
 
 
 @pytest.mark.parametrize(
@@ -169,12 +182,11 @@ def test_redirects_are_not_followed_and_gone_is_gone(sending: Start, receiver: L
     assert [a["status"] for a in delivery["attempts"]] == [410]
 
 
-def test_a_receiver_may_ask_for_time(sending: Start, receiver: LocalServer) -> None:
-    service = sending()
+def test_a_receiver_may_ask_for_time(sender: RunningService, receiver: LocalServer) -> None:
     receiver.answer = lambda _: Answer(429, headers={"Retry-After": "3600"})
-    job = submit(service, receiver.url)["id"]
-    eventually(lambda: deliveries(service, job)[0]["attempts"], len)
-    [delivery] = deliveries(service, job)
+    job = submit(sender, receiver.url)["id"]
+    eventually(lambda: deliveries(sender, job)[0]["attempts"], len)
+    [delivery] = deliveries(sender, job)
     assert delivery["state"] == "pending"
     asked_at = datetime.fromisoformat(delivery["attempts"][0]["at"])
     assert datetime.fromisoformat(delivery["next_at"]) - asked_at > timedelta(minutes=59)
@@ -218,6 +230,7 @@ def test_the_message_outlives_its_job_and_the_secret_a_restart(sending: Start, r
     assert Webhook(known).verify(receiver.asked[-1].body, receiver.asked[-1].headers)["data"]["id"] == job
 
 
+@pytest.mark.slow
 def test_two_processes_send_each_message_once(sending: Start, receiver: LocalServer) -> None:
     one, other = sending(), sending(local_workers=False)
     model = one.upload(fake_model())

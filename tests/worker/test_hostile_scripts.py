@@ -107,6 +107,7 @@ def test_memory_without_end_is_refused(warm: WarmChild) -> None:
     assert "result" in ask(warm, "analyze", tiny_model())
 
 
+@pytest.mark.slow
 def test_the_same_programs_do_their_harm_where_nothing_confines(secret: Path, tmp_path: Path) -> None:
     """So that the tests above could fail."""
     with started("app.worker", tmp_path, confinement="none", untrusted_torchscript="trust") as free:

@@ -33,8 +33,7 @@ def accepted(model: bytes, *methods: str, **fields: Any) -> list[dict[str, Any]]
     return pieces
 
 
-@pytest.mark.parametrize("method", ["autolip", "lipsdp"])
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(("method", "seed"), sampled(["autolip", "lipsdp"], range(6), every=3))
 def test_chains(seed: int, method: str) -> None:
     (piece,) = accepted(chain(seed), method)
     assert (piece["kind"], piece["check"]) == (method, "independent")
@@ -67,7 +66,9 @@ def test_any_graph(graph: tuple[type[nn.Module], int], act: nn.Module) -> None:
         assert {"independent"} == {piece["check"] for piece in pieces}
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "resnet" else ()) for name in NETWORKS]
+)
 def test_convolutions_and_norm_layers(name: str) -> None:
     make, shape = NETWORKS[name]
     model = exported(lambda: trained(make), *shape)

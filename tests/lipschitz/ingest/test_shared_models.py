@@ -49,7 +49,7 @@ def outcome(row: dict[str, str]) -> str:
 
 @pytest.mark.shared
 @pytest.mark.skipif(not listed(), reason="no shared models beside the repository")
-@pytest.mark.parametrize("row", sampled(listed(), every=3), ids=lambda row: row["file"])
+@pytest.mark.parametrize("row", sampled(listed(), every=5), ids=lambda row: row["file"])
 @pytest.mark.filterwarnings("ignore")
 def test_model(row: dict[str, str]) -> None:
     assert outcome(row) == REFUSED.get(Path(row["file"]).name, "captured")

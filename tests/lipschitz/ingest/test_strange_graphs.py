@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -42,10 +43,15 @@ def require_reasons(result: dict[str, Any], name: str) -> bool:
     return result["upper"] is not None
 
 
-def test_strange_graphs() -> None:
-    """Seeds 7 to 134 failed once: averages of padding, no dimensions, constants alone."""
-    seeds = [7, 32, 61, 69, 120, 134, 147, *range(200, 233)]
-    assert sum(require_a_word(seed) for seed in seeds) > 30
+FAILED_ONCE = [7, 32, 61, 69, 120, 134, 147]
+"""Averages of padding, no dimensions, constants alone."""
+
+
+@pytest.mark.parametrize(
+    "seeds", [[*FAILED_ONCE, *range(200, 207)], pytest.param(range(207, 233), marks=pytest.mark.slow)]
+)
+def test_strange_graphs(seeds: Sequence[int]) -> None:
+    assert sum(require_a_word(seed) for seed in seeds) > 0.75 * len(seeds)
 
 
 @pytest.mark.slow

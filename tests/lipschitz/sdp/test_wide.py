@@ -95,8 +95,7 @@ def test_stops_when_told_and_keeps_the_best(patience: int) -> None:
     assert bool(is_proved(system, *point(found)))
 
 
-@pytest.mark.parametrize("slope", SLOPES)
-@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.parametrize(("slope", "sizes"), sampled(SLOPES, SIZES, every=3))
 def test_the_proof_is_as_sharp_as_the_dense_one(sizes: list[int], slope: tuple[float, float]) -> None:
     system, layers = chain(random_weights(sizes, 4), slope)
     whole = minimise(system, *closed_form(system, layers), gap=1e-6)
