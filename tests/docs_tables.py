@@ -18,7 +18,7 @@ from pydantic_core import PydanticUndefined
 
 from app.api.job_metrics import EndingMetrics, JobMetrics
 from app.api.metrics import HttpMetrics
-from app.cli import _parser
+from app.cli import COMMANDS, parser_of
 from app.errors import Problem, problem_types
 from app.jobs.states import Status
 from app.lipschitz.catalog import METHODS, OptionInfo
@@ -73,7 +73,7 @@ def problems() -> str:
 
 def commands() -> str:
     """Every command with its options."""
-    return _table(("command", "option", "meaning"), _commands("lipserve", _parser(), ""))
+    return _table(("command", "option", "meaning"), _commands("lipserve", parser_of(COMMANDS), ""))
 
 
 def options() -> str:

@@ -13,7 +13,6 @@ from typing import Any
 import httpx
 
 from app.client import Client, Refused, Unexpected
-from app.commands.local import analyze_here
 from app.commands.show import Display, summary
 from app.errors import Problem
 from app.printable import printable, printable_json
@@ -122,6 +121,8 @@ def _shape(text: str) -> tuple[str, list[int]]:
 
 
 def _here(options: argparse.Namespace, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    from app.commands.local import analyze_here  # half of the service, which those who ask one do not need
+
     answer = analyze_here(options.model, options.dataset, request, progress, options.trust)
     return {"result": answer.result, "certificate": answer.certificate}
 

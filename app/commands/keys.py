@@ -21,7 +21,7 @@ UNKNOWN = 1
 """Exit status of `revoke` where there is no such key."""
 
 
-def add_commands(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: argparse.ArgumentParser) -> None:
     """The sub-commands and their options."""
     commands = parser.add_subparsers(dest="keys_command", required=True)
     create = commands.add_parser("create", help="create a key and print its secret, which is shown only once")

@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import DisconnectionError, InterfaceError, OperationalError, TimeoutError
 
@@ -66,6 +64,9 @@ class Database:
 
     def migrate(self) -> None:
         """Bring the schema up to date; several processes may try at once."""
+        from alembic import command  # a fifth of a second, which commands that open no database save
+        from alembic.config import Config
+
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         with self.write() as connection:

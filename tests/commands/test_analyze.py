@@ -112,6 +112,12 @@ def test_a_server_that_is_not_there_is_an_error() -> None:
     assert (done.returncode, "Traceback" in done.stderr) == (3, False)
 
 
+def test_who_asks_a_service_does_not_import_it() -> None:
+    code = "import sys; from app.cli import main; main(['analyze', 'm', '--server', 'http://127.0.0.1:9']); "
+    code += "print({'fastapi', 'sqlalchemy', 'alembic'} & sys.modules.keys())"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout == "set()\n"
+
+
 def test_names_are_text_and_nothing_else() -> None:
     layer = {"name": "[red]x[/red]\\[", "op": "Gemm", "lipschitz": None, "cumulative": None, "share": None}
     result = {
