@@ -10,6 +10,9 @@ PORT ?= 8000
 serve: $(VENV)/installed
 	$(BIN)/lipserve serve --host $(HOST) --port $(PORT)
 
+# Services and children that tests start are not compiled anew each time, whatever the environment says.
+test test-all: export PYTHONDONTWRITEBYTECODE :=
+
 test: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4
 

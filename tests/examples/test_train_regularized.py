@@ -7,6 +7,7 @@ import pytest
 from examples.train_regularized import main
 
 
+@pytest.mark.slow
 def test_the_penalty_lowers_the_bound(capsys):
     pytest.importorskip("sklearn")
     plain, penalised = main(["--quick", "--data", "/nowhere", "--weights", "0", "0.05"])

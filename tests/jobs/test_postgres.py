@@ -79,12 +79,13 @@ def test_news_reach_other_processes_once_they_are_true(database: Database) -> No
     other.close()
 
 
-def test_a_listener_comes_back_with_its_server(mortal: Server) -> None:
+@pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_listener_comes_back_with_its_server(mortal: Server, times: int) -> None:
     database = Database(mortal.url)
     database.migrate()
     repository, ear = JobRepository(database), Ear(database)
     ear.await_sign(repository)
-    for _ in range(2):
+    for _ in range(times):
         mortal.kill()
         with pytest.raises(OperationalError):
             queued(repository)
@@ -119,7 +120,7 @@ def test_nothing_is_heard_on_sqlite_and_nothing_hangs(tmp_path: Path) -> None:
 def test_jobs_finish_once_after_a_kill(start_service: Start, database_url: str, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger"
     service = start_service(database_url=database_url)
-    model = service.upload(fake_model(analyze={"do": "sleep", "seconds": 1}, ledger=str(ledger)))
+    model = service.upload(fake_model(analyze={"do": "sleep", "seconds": 0.5}, ledger=str(ledger)))
     jobs = [service.client.post("/v1/jobs", json={"model": model, "seed": seed}).json()["id"] for seed in range(4)]
     eventually(lambda: service.client.get(f"/v1/jobs/{jobs[0]}").json()["status"], lambda status: status == "running")
     service.kill()

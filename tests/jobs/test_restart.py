@@ -60,6 +60,7 @@ def test_a_graceful_end_puts_the_running_job_back(start_service: Start, tmp_path
     assert sorted(int(seed) for seed in ledger.read_text().split()) == list(range(11))
 
 
+@pytest.mark.slow
 def test_a_job_is_not_retried_for_ever(start_service: Start) -> None:
     service = start_service(max_losses=1)
     job = service.analyze(fake_model(analyze={"do": "sleep", "seconds": 60}), wait=None).json()

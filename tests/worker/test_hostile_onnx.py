@@ -6,7 +6,7 @@ import gzip
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +17,12 @@ from onnx import GraphProto, TensorProto, helper, numpy_helper
 
 from app.jobs.nursery import WarmChild
 from tests.lipschitz.ingest.onnx_models import i64, node, onnx_bytes
-from tests.worker.children import ask, started
+from tests.worker.children import ask
 
 TINY = onnx_bytes(
     [node("Gemm", ["x", "w"], ["h"]), node("Relu", ["h"], ["y"])], {"x": [1, 2]}, ["y"], {"w": np.eye(2, dtype="f4")}
 )
 SECONDS = 5.0
-
-
-@pytest.fixture(scope="module", params=["root", "ordinary"])
-def warm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmChild]:
-    folder = tmp_path_factory.mktemp("child")
-    folder.chmod(0o755)
-    with started("app.worker", folder, request.param, job_memory_bytes=2**30) as child:
-        yield child
 
 
 def refused(warm: WarmChild, data: bytes, **request: Any) -> str:

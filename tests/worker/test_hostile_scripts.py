@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,14 +13,6 @@ from tests.worker.children import ask, started
 
 INPUTS = {"x": [1, 2]}
 SECRET = b"sixteen secret bytes, and more\n"
-
-
-@pytest.fixture(scope="module", params=["root", "ordinary"])
-def warm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmChild]:
-    folder = tmp_path_factory.mktemp("child")
-    folder.chmod(0o755)
-    with started("app.worker", folder, request.param, job_memory_bytes=2**30) as child:
-        yield child
 
 
 @pytest.fixture
