@@ -12,6 +12,9 @@ from torch import Generator, Tensor
 from app.lipschitz.operators.norm import Norm
 from app.lipschitz.operators.scaling import safe_norm
 
+FAR = 1e300
+"""Points lie within this: their differences are finite."""
+
 OUTSIDE = 1.0 + 2.0**-30
 """Rounds a radius up, for up to 2^22 coordinates."""
 
@@ -36,7 +39,10 @@ class Domain(ABC):
 
     @abstractmethod
     def project(self, points: Tensor) -> Tensor:
-        """Points of the set, `(B, n)`, near the given ones; those inside stay where they are."""
+        """Points of the set, `(B, n)`, near the given ones; those inside stay where they are.
+
+        Where a search has overflowed, infinite coordinates count as far ones, and NaN as 0.
+        """
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class WholeSpace(Domain):
 
     def project(self, points: Tensor) -> Tensor:
         """The points themselves."""
-        return points
+        return _finite(points)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +89,7 @@ class Box(Domain):
 
     def project(self, points: Tensor) -> Tensor:
         """Clipped to the box."""
-        return torch.minimum(torch.maximum(points, self.lower), self.upper)
+        return torch.minimum(torch.maximum(_finite(points), self.lower), self.upper)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,10 +116,15 @@ class Ball(Domain):
 
     def project(self, points: Tensor) -> Tensor:
         """Pulled towards the centre until inside."""
+        points = _finite(points)
         away = points - self.center
         distance = _scaled_norm(away, self.p)
         pulled = away * (INSIDE * self.radius / distance.clamp(min=torch.finfo(torch.float64).tiny))
         return torch.where(distance <= INSIDE * self.radius, points, _summed(self.center, pulled))
+
+
+def _finite(points: Tensor) -> Tensor:
+    return torch.nan_to_num(points, nan=0.0, posinf=FAR, neginf=-FAR)
 
 
 def _summed(centre: Tensor, away: Tensor) -> Tensor:

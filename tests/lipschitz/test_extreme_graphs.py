@@ -244,8 +244,12 @@ def check_seed(seed: int, family: str) -> str:
     check_bounds(graph, request, problem, estimates, truth)
     kind = check_certificate(problem, request, estimates, truth)
     for estimate in estimates:
+        if estimate.status == "failed":
+            raise Verdict(f"{estimate.method} failed: {estimate.reason}")
         if estimate.method in CERTIFIED and estimate.value is None and estimate.status == "ok":
             raise Verdict(f"{estimate.method} gives neither a value nor a reason")
+    if kind == "no certificate" and record["upper"] and request.target["kind"] != "margins":
+        raise Verdict(f"no certificate of {record['upper']}")
     return kind if record["upper"] else "no upper"
 
 

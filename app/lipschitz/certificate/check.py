@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -75,7 +76,10 @@ def _walk(problem: Problem, record: PieceRecord, nodes: Sequence[Node]) -> str:
         norms[node, source] = claim.norm
         ways.add(way)
     shortcuts = _shortcuts(problem, record, nodes) if record.kind == "seqlip" else {}
-    if not record.constant >= walked(problem, nodes[0], nodes[1:], norms, shortcuts):
+    constant = walked(problem, nodes[0], nodes[1:], norms, shortcuts)
+    if math.isinf(constant):
+        raise InvalidCertificate("the norm of a linear map is missing")
+    if not record.constant >= constant:
         raise InvalidCertificate("the norms and chains do not give the constant")
     return "recomputed" if "recomputed" in ways else "independent"
 

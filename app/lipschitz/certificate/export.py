@@ -16,14 +16,13 @@ from app.lipschitz.certificate.balls import Array
 from app.lipschitz.certificate.chain_records import chain_record
 from app.lipschitz.certificate.check import recomputed
 from app.lipschitz.certificate.claims import Claim, FourierClaim, NormClaim, PhaseClaim, SemidefiniteClaim, WalkClaim
-from app.lipschitz.certificate.fields import InvalidCertificate
 from app.lipschitz.certificate.forms import Slopes
 from app.lipschitz.certificate.fourier_records import fourier_record
 from app.lipschitz.certificate.function import function
 from app.lipschitz.certificate.linear import check_work, norm_test
 from app.lipschitz.certificate.matrices import TooLarge, array
 from app.lipschitz.certificate.phase_records import phase_record
-from app.lipschitz.certificate.raised import RAISED, REPEATABLE, SHARES, UNCHECKED, widened_slopes
+from app.lipschitz.certificate.raised import LEAST, RAISED, REPEATABLE, SHARES, UNCHECKED, widened_slopes
 from app.lipschitz.certificate.record import (
     ActivationRecord,
     Certificate,
@@ -156,10 +155,7 @@ def _walk(problem: Problem, claim: WalkClaim, position: dict[Node, int]) -> Piec
         (chain.node, chain.source): (chain.start, [pair.constant for pair in record.pairs]) for chain, record in chains
     }
     by_way = {(norm.node, norm.source): norm.value for norm in norms}
-    try:
-        constant = walked(problem, claim.start, nodes, by_way, shortcuts)
-    except InvalidCertificate:  # a norm that the check accepts at no finite value
-        constant = math.inf
+    constant = walked(problem, claim.start, nodes, by_way, shortcuts)
     norm_records = [NormRecord(position[norm.node], position[norm.source], norm.value) for norm in norms]
     kind = "seqlip" if chains else "autolip"
     return PieceRecord(kind, start, end, constant, norms=norm_records, chains=[record for _, record in chains])
@@ -174,8 +170,7 @@ def _norm(problem: Problem, claim: NormClaim) -> NormClaim | None:
     if not problem.deadline.fits(check_work(claim.node, claim.source)):
         return replace(claim, value=up_mul(claim.value, UNCHECKED))
     test = norm_test(problem, claim.node, claim.source)
-    for more in RAISED:
-        raised = up_mul(claim.value, 1.0 + more)
+    for raised in (*(up_mul(claim.value, 1.0 + more) for more in RAISED), max(claim.value, LEAST)):
         way = test(raised)
         if way is not None:
             return replace(claim, value=raised if way == "independent" else up_mul(raised, REPEATABLE))

@@ -52,6 +52,9 @@ CLIMBING = 5.0 / 6.0
 FAR = 10.0
 """On the whole space half of the pairs begin so much further apart: there other linear pieces are steep."""
 
+FARTHEST = 1e300
+"""Spread of pairs, at most."""
+
 CHEAP = 4
 """So many times the asked starting points where points cost so little that all scouts fit."""
 
@@ -154,10 +157,10 @@ def _ascended(
 
 def _spreads(problem: Problem, middle: Tensor, scale: float) -> Tensor:
     """The distance that each pair begins with, `(R, 1)`."""
-    spread = float(vector_norm(middle - middle.mean(0), problem.p).mean()) or scale
+    spread = min(float(vector_norm(middle - middle.mean(0), problem.p).mean()) or scale, FARTHEST)
     is_far = torch.arange(len(middle), device=middle.device)[:, None] % 4 >= 2
     far = FAR if math.isinf(problem.domain.radius_2(middle.shape[1])) else 1.0
-    return torch.where(is_far, far * spread, spread).to(torch.float64)
+    return spread * torch.where(is_far, far, 1.0).to(torch.float64)
 
 
 def _distance(step: int, steps: int) -> float:
