@@ -53,7 +53,14 @@ class Ball:
         size = np.abs(self.middle)
         rounding = share(self.middle.shape[1] + 2) * (size @ np.abs(other.middle))
         spread = _product(size, other.radius) + _product(self.radius, other.magnitude)
-        return Ball(self.middle @ other.middle, (rounding + spread) * OUTWARD + TINY)
+        lost = TINY * np.outer(self._rows_that_count, other.transposed._rows_that_count)
+        return Ball(self.middle @ other.middle, (rounding + spread) * OUTWARD + lost)
+
+    @property
+    def _rows_that_count(self) -> Array:
+        """1 for rows that are not exactly zero: what is multiplied with zeros underflows nowhere."""
+        found: Array = np.any((self.middle != 0.0) | (self.radius != 0.0), axis=1).astype(np.float64)
+        return found
 
     @property
     def gram(self) -> Ball:
