@@ -14,6 +14,7 @@ from app.main import create_app
 from app.settings import Settings
 from tests.api.owners import client_of, finished, new_key, upload
 from tests.conftest import RunningService, fake_model
+from tests.effort import THOROUGH
 
 schema = schemathesis.openapi.from_dict(create_app(Settings()).openapi())
 NOT_PROMISED = [
@@ -33,7 +34,12 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Clie
     service.stop()
 
 
-def check(case: Case, keyed: tuple[httpx.Client, dict[str, str]]) -> None:
+CHECKS = (HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large)
+
+
+@schema.parametrize()
+@settings(max_examples=300 if THOROUGH else 8, deadline=None, suppress_health_check=CHECKS)
+def test_every_answer_is_promised(case: Case, keyed: tuple[httpx.Client, dict[str, str]]) -> None:
     client, known = keyed
     for name, value in (case.path_parameters or {}).items():
         if case.method != "DELETE" and name in known and len(str(value)) % 2:
@@ -41,19 +47,3 @@ def check(case: Case, keyed: tuple[httpx.Client, dict[str, str]]) -> None:
     # Browsers get problems as pages; what the document promises is for everybody else.
     headers = {"Authorization": client.headers["Authorization"], "Accept": "application/json"}
     case.call_and_validate(base_url=str(client.base_url), headers=headers, excluded_checks=NOT_PROMISED, timeout=30)
-
-
-CHECKS = (HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large)
-
-
-@schema.parametrize()
-@settings(max_examples=12, deadline=None, suppress_health_check=CHECKS)
-def test_every_answer_is_promised(case: Case, keyed: tuple[httpx.Client, dict[str, str]]) -> None:
-    check(case, keyed)
-
-
-@pytest.mark.slow
-@schema.parametrize()
-@settings(max_examples=300, deadline=None, suppress_health_check=CHECKS)
-def test_every_answer_is_promised_at_length(case: Case, keyed: tuple[httpx.Client, dict[str, str]]) -> None:
-    check(case, keyed)
