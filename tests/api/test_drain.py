@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from tests.conftest import RunningService, eventually, fake_model
+from tests.effort import sampled
 
 Start = Callable[..., RunningService]
 
@@ -115,7 +116,7 @@ def test_an_open_upload_is_finished(start_service: Start) -> None:
     assert ended(service, 10) == 0
 
 
-@pytest.mark.parametrize("second", [None, signal.SIGTERM])
+@pytest.mark.parametrize("second", sampled([None, signal.SIGTERM], every=2))
 def test_an_upload_that_never_ends_is_cut_off(start_service: Start, second: signal.Signals | None) -> None:
     service = start_service(shutdown_s=1 if second is None else 60)
     begun = 0.0

@@ -170,7 +170,7 @@ def test_a_full_queue_is_not_remembered(start_service: Callable[..., RunningServ
 def test_after_a_crash_the_key_still_leads_to_the_job(start_service: Callable[..., RunningService]) -> None:
     """kill -9 while the request waits for its job: the job was acknowledged to nobody, and is done once."""
     service = start_service()
-    model = service.upload(fake_model(analyze={"do": "sleep", "seconds": 2}))
+    model = service.upload(fake_model(analyze={"do": "sleep", "seconds": 1}))
     headers = key() | {"Prefer": "wait=30"}
 
     def post() -> None:

@@ -54,8 +54,10 @@ def busy(start_service: Callable[..., RunningService]) -> tuple[RunningService, 
     return service, long
 
 
-def test_a_short_job_passes_a_long_one(busy: tuple[RunningService, str]) -> None:
+def test_a_short_job_passes_a_long_one_in_a_lane_that_makes_no_service_ready(busy: tuple[RunningService, str]) -> None:
     service, long = busy
+    workers = service.client.get("/v1/workers").json()["workers"]
+    assert [worker["details"].get("lane") for worker in workers] == [None, None, "quick"]
     short = submit(service.client, fake_model())
     assert job_of(service.client, short, wait=10)["status"] == "succeeded"
     assert job_of(service.client, long)["status"] == "running"
@@ -75,6 +77,7 @@ def test_who_outstays_the_quick_lane_waits_for_a_slot_and_loses_nothing(busy: tu
     assert (done["status"], done["attempt"], done["error"]) == ("succeeded", 2, None)
 
 
+@pytest.mark.slow
 def test_a_power_cut_loses_neither_lane(busy: tuple[RunningService, str]) -> None:
     service, long = busy
     quick = submit(service.client, fake_model(analyze={"do": "sleep", "seconds": 0.8}))
@@ -85,13 +88,6 @@ def test_a_power_cut_loses_neither_lane(busy: tuple[RunningService, str]) -> Non
     for job in (quick, *waiting):
         assert service.finished(job)["status"] == "succeeded"
     is_running(service, long)
-
-
-def test_the_quick_lane_is_named_and_makes_no_service_ready(busy: tuple[RunningService, str]) -> None:
-    service, _ = busy
-    workers = service.client.get("/v1/workers").json()["workers"]
-    lanes = [worker["details"].get("lane") for worker in workers]
-    assert lanes == [None, None, "quick"]
 
 
 def test_a_job_says_how_many_are_ahead(busy: tuple[RunningService, str]) -> None:

@@ -116,6 +116,7 @@ def test_nothing_is_heard_on_sqlite_and_nothing_hangs(tmp_path: Path) -> None:
     database.close()
 
 
+@pytest.mark.slow
 @on_postgresql
 def test_jobs_finish_once_after_a_kill(start_service: Start, database_url: str, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger"

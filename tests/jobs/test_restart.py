@@ -47,6 +47,7 @@ def test_all_jobs_finish_once_after_a_kill_of_the_whole_group(start_service: Sta
     assert sorted(int(seed) for seed in ledger.read_text().split()) == list(range(11))
 
 
+@pytest.mark.slow
 def test_a_graceful_end_puts_the_running_job_back(start_service: Start, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger"
     service = start_service()
@@ -73,6 +74,7 @@ def test_a_job_is_not_retried_for_ever(start_service: Start) -> None:
     assert "2 times" in lost["error"]["detail"]
 
 
+@pytest.mark.slow
 def test_a_cancel_survives_a_kill(start_service: Start) -> None:
     service = start_service()
     job = service.analyze(fake_model(analyze={"do": "sleep", "seconds": 60}), wait=None).json()

@@ -268,6 +268,7 @@ def test_a_hub_that_fails_is_tried_again_and_its_failure_told(hooked: Start, hub
     hub.server.answer = real
 
 
+@pytest.mark.slow
 def test_what_was_told_survives_a_kill(hooked: Start, hub: StandInHub) -> None:
     """Killed while it fetches, and again while the job runs: one job, and it ends."""
     sha = hub.commit({"model.onnx": fake_model(mark="slow", analyze={"do": "sleep", "seconds": 3})})
@@ -285,6 +286,7 @@ def test_what_was_told_survives_a_kill(hooked: Start, hub: StandInHub) -> None:
     assert len(service.client.get("/v1/jobs").json()["jobs"]) == 1
 
 
+@pytest.mark.slow
 def test_a_stop_does_not_wait_for_a_hub_that_hangs(hooked: Start, hub: StandInHub) -> None:
     released, real = threading.Event(), hub.answer
     hub.server.answer = lambda _: Answer(200 if released.wait(60) else 504)

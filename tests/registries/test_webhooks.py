@@ -193,6 +193,7 @@ def test_a_receiver_may_ask_for_time(sender: RunningService, receiver: LocalServ
     assert len(receiver.asked) == 1
 
 
+@pytest.mark.slow
 def test_a_message_survives_the_death_of_its_sender(sending: Start, receiver: LocalServer) -> None:
     """Killed in the middle of a try: the lease ends, and the message goes out again under the same id."""
     hangs = threading.Event()

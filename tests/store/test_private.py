@@ -38,6 +38,7 @@ def test_a_service_leaves_nothing_open(start_service: Callable[..., RunningServi
     assert open_paths(data) == []
 
 
+@pytest.mark.slow
 def test_what_an_older_version_left_open_is_closed(start_service: Callable[..., RunningService]) -> None:
     service = start_service()
     service.upload(fake_model(test="older"))

@@ -63,6 +63,7 @@ def test_without_confinement_programs_are_refused(tmp_path: Path) -> None:
             assert "LIPSERVE_UNTRUSTED_TORCHSCRIPT=trust" in detail
 
 
+@pytest.mark.slow
 def test_without_libseccomp_the_child_works_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A package of that name that cannot be loaded, as where the library is not installed."""
     (tmp_path / "pyseccomp.py").write_text("raise RuntimeError('Unable to find libseccomp')\n")

@@ -107,7 +107,7 @@ FAULT = {"do": "refuse", "slug": "analysis-failed", "detail": "AcceleratorError:
 
 
 def test_a_gpu_rests_after_a_fault(bench: Benches) -> None:
-    slot = bench(device=GPU, quarantine_s=4.0)
+    slot = bench(device=GPU, quarantine_s=1.5)
     assert slot.run()["device"] == "cuda:0"
     assert slot.run(analyze=FAULT)["status"] == "failed"
     assert not slot.slot.prepare()
