@@ -14,10 +14,10 @@ serve: $(VENV)/installed
 test test-all: export PYTHONDONTWRITEBYTECODE :=
 
 test: $(VENV)/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 
 test-all: $(VENV)/installed-dev
-	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=random $(BIN)/pytest -n auto --maxprocesses 4 -m "slow or not slow"
+	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=random $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal -m "slow or not slow"
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
