@@ -12,8 +12,8 @@ from schemathesis import Case
 
 from app.main import create_app
 from app.settings import Settings
-from tests.api.owners import client_of, finished, new_key, upload
-from tests.conftest import RunningService, fake_model
+from tests.api.owners import client_of, new_key, upload
+from tests.conftest import RunningService, eventually, fake_model
 from tests.effort import THOROUGH
 
 schema = schemathesis.openapi.from_dict(create_app(Settings()).openapi())
@@ -30,7 +30,10 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Clie
     service.start()
     with client_of(service, new_key(service, "ada", "read,write,admin")["secret"]) as client:
         model = upload(client, fake_model(test="schema"))
-        yield client, {"model_id": model, "job_id": finished(client, model)["id"]}
+        job = client.post("/v1/jobs", json={"model": model}).json()
+        url = job["urls"]["self"]  # asked again and again: this service lets nobody wait
+        eventually(lambda: client.get(url).json()["status"], lambda status: status == "succeeded", within_s=30)
+        yield client, {"model_id": model, "job_id": job["id"]}
     service.stop()
 
 
