@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from app.lipschitz.sdp.system import System
+from app.lipschitz.lipsdp.system import System
 
 TIGHT = {
     "CLARABEL": dict.fromkeys(("tol_gap_abs", "tol_gap_rel", "tol_feas"), 1e-10),

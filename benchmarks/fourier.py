@@ -18,15 +18,15 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from app.lipschitz.analysis import make_problem
 from app.lipschitz.deadline import NEVER
+from app.lipschitz.formulation import make_problem
 from app.lipschitz.ingest import capture
-from app.lipschitz.methods.fourier import fourier_bound
-from app.lipschitz.methods.lower.gradient import gradient
-from app.lipschitz.methods.pieces import constants_within, cuts, joined
-from app.lipschitz.methods.semidefinite import bound
+from app.lipschitz.lipsdp.semidefinite import bound
+from app.lipschitz.lipsdp.torus.bound import fourier_bound
+from app.lipschitz.lower.gradient import gradient
 from app.lipschitz.problem import Problem
 from app.lipschitz.request import Request
+from app.lipschitz.walk.pieces import constants_within, cuts, joined
 from benchmarks.networks import exported, fit, images
 
 LARGEST_DENSE = 1500

@@ -19,16 +19,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from app.lipschitz.sdp.chain_proof import COARSE_SHARES, proved_chain
-from app.lipschitz.sdp.deep import minimise_deep
-from app.lipschitz.sdp.found import Found, Progress
-from app.lipschitz.sdp.interior import minimise
-from app.lipschitz.sdp.plain_chain import PlainChain
-from app.lipschitz.sdp.proof import SHARES, proved
-from app.lipschitz.sdp.start import ROOM, closed_form
-from app.lipschitz.sdp.system import Block, System
-from app.lipschitz.sdp.wide import minimise_wide
-from app.lipschitz.sdp.wide_start import wide_start
+from app.lipschitz.lipsdp.deep.chain_proof import COARSE_SHARES, proved_chain
+from app.lipschitz.lipsdp.deep.deep import minimise_deep
+from app.lipschitz.lipsdp.deep.plain_chain import PlainChain
+from app.lipschitz.lipsdp.dense.interior import minimise
+from app.lipschitz.lipsdp.found import Found, Progress
+from app.lipschitz.lipsdp.proof import SHARES, proved
+from app.lipschitz.lipsdp.start import ROOM, closed_form
+from app.lipschitz.lipsdp.system import Block, System
+from app.lipschitz.lipsdp.wide.wide import minimise_wide
+from app.lipschitz.lipsdp.wide.wide_start import wide_start
 from benchmarks.conic import least_rho
 
 CHAINS = {

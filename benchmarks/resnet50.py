@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from app.lipschitz.analysis import make_problem
 from app.lipschitz.deadline import NEVER
 from app.lipschitz.files import analyze
+from app.lipschitz.formulation import make_problem
 from app.lipschitz.ingest import capture
 from app.lipschitz.network.nodes import Affine, Concat
 from app.lipschitz.operators import LinearOperator, norm, power_method

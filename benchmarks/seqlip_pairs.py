@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from app.lipschitz.deadline import Deadline
-from app.lipschitz.pairs.ascent import ascend, best, starts
-from app.lipschitz.pairs.bounds import semidefinite_bounds
-from app.lipschitz.pairs.enumeration import enumerate_vertices
-from app.lipschitz.pairs.greedy import greedy
-from app.lipschitz.pairs.multiplier import multiplier_bound
-from app.lipschitz.pairs.pair import Pair
-from app.lipschitz.pairs.solve import search
+from app.lipschitz.seqlip.pairs.ascent import ascend, best, starts
+from app.lipschitz.seqlip.pairs.bounds import semidefinite_bounds
+from app.lipschitz.seqlip.pairs.enumeration import enumerate_vertices
+from app.lipschitz.seqlip.pairs.greedy import greedy
+from app.lipschitz.seqlip.pairs.multiplier import multiplier_bound
+from app.lipschitz.seqlip.pairs.pair import Pair
+from app.lipschitz.seqlip.pairs.solve import search
 
 
 def gaussian_pair(p: int, n: int, k: int, generator: torch.Generator) -> Pair:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from app.lipschitz.bracket import bracket
 from app.lipschitz.certificate.work import least_work
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.network.nodes import Activation
 from app.lipschitz.problem import Estimate, Problem
-from app.lipschitz.report import bracket
 
 CLOSED = 1e-6
 """Relative gap at which a bracket counts as closed."""

@@ -10,11 +10,11 @@ from typing import Any, Literal
 from torch import Tensor
 
 from app.lipschitz.artifact.captured import Captured
-from app.lipschitz.certificate.claims import Claim
+from app.lipschitz.bounds.local import Local
+from app.lipschitz.claims import Claim
 from app.lipschitz.dataset import Dataset
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.domain import Domain
-from app.lipschitz.methods.local import Local
 from app.lipschitz.network.nodes import Network
 from app.lipschitz.operators.base import LinearOperator
 from app.lipschitz.operators.norm import Norm, NormBound

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
 
 from app import __version__
 from app.lipschitz.artifact.captured import Captured, Inspection, TensorSpec
-from app.lipschitz.catalog import MethodInfo, method_named
-from app.lipschitz.errors import BracketViolation, NotGloballyLipschitz
-from app.lipschitz.methods.walk import Step, log_factors, walk
+from app.lipschitz.bracket import attained_by, bracket, info_of, value_of
+from app.lipschitz.errors import NotGloballyLipschitz
 from app.lipschitz.network.nodes import Activation, Affine, Concat, Network, Node, Nonlinear
 from app.lipschitz.operators.norm import NormBound
 from app.lipschitz.problem import Estimate, Problem
 from app.lipschitz.request import Request
-from app.lipschitz.robustness import Certificates, share_verdict
+from app.lipschitz.robustness.certificates import Certificates, share_verdict
+from app.lipschitz.walk.walk import Step, log_factors, walk
 
 STRUCTURAL = frozenset(
     {"Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Identity", "Cast", "Concat", "Add", "view"}
@@ -56,7 +55,7 @@ def without_bound(network: Network) -> str:
 
 def estimate_record(estimate: Estimate, seconds: float, network: Network) -> dict[str, Any]:
     """One entry of `estimates`."""
-    method = _info(estimate.method)
+    method = info_of(estimate.method)
     value, reason = finite(estimate.value), estimate.reason
     if estimate.status == "ok" and value is None:
         reason = without_bound(network)
@@ -71,43 +70,6 @@ def estimate_record(estimate: Estimate, seconds: float, network: Network) -> dic
         "details": plain(estimate.details),
         "layers": plain(estimate.layers),
     }
-
-
-def bracket(estimates: list[Estimate]) -> tuple[Estimate | None, Estimate | None]:
-    """The least certified upper bound and the largest witness, which an upper method may have too.
-
-    BracketViolation if they cross by more than the witness's own error bar (see `reconciled`).
-    """
-    answers = [estimate for estimate in estimates if estimate.value is not None]
-    uppers = [e for e in answers if _info(e.method).kind == "upper" and math.isfinite(_value(e))]
-    upper = min(uppers, key=_value, default=None)
-    lower = max((e for e in answers if e.witness is not None), key=_attained, default=None)
-    if upper and lower and _attained(lower) - _error(lower) > _value(upper):
-        raise BracketViolation(
-            f"{lower.method} attains {_attained(lower)!r}, above the certified {upper.value!r} of {upper.method}: "
-            "a defect of Lipserve; no result is given, please report the model"
-        )
-    return upper, lower
-
-
-def reconciled(estimates: list[Estimate]) -> list[Estimate]:
-    """The same answers, no witness above the least certified bound that its error bar reaches: such a one is cut to
-    that bound, with the reason. A certified bound is never given up for a lower one that is not sharp enough.
-    """
-    least = min((_value(e) for e in estimates if _info(e.method).kind == "upper"), default=math.inf)
-    return [_cut(estimate, least) for estimate in estimates]
-
-
-def _cut(estimate: Estimate, upper: float) -> Estimate:
-    witness = estimate.witness
-    if witness is None or not witness.value - witness.error <= upper < witness.value:
-        return estimate
-    reason = (
-        f"the pair attains {witness.value!r} only to within {witness.error!r}, which reaches below the certified "
-        f"{upper!r}: it counts as that much"
-    )
-    value = upper if _info(estimate.method).kind == "lower" else estimate.value
-    return replace(estimate, value=value, reason=reason, witness=replace(witness, value=upper))
 
 
 def verdict(gate: dict[str, float], upper: Estimate | None, lower: Estimate | None, radii: Certificates) -> str | None:
@@ -126,14 +88,14 @@ def verdict(gate: dict[str, float], upper: Estimate | None, lower: Estimate | No
 
 def _of_upper(limit: float, upper: Estimate | None, lower: Estimate | None) -> str:
     """Pass when the certified upper keeps the limit, fail when the witnessed lower breaks it."""
-    if upper and _value(upper) <= limit:
+    if upper and value_of(upper) <= limit:
         return "pass"
-    return "fail" if lower and _attained(lower) > limit else "inconclusive"
+    return "fail" if lower and attained_by(lower) > limit else "inconclusive"
 
 
 def _of_ratio(limit: float, upper: Estimate | None, lower: Estimate | None) -> str:
     """Pass when the bracket is as tight as asked; more time might tighten it, so it is never a failure."""
-    is_tight = upper is not None and lower is not None and _value(upper) <= limit * _attained(lower)
+    is_tight = upper is not None and lower is not None and value_of(upper) <= limit * attained_by(lower)
     return "pass" if is_tight else "inconclusive"
 
 
@@ -146,14 +108,14 @@ def result_record(
 ) -> dict[str, Any]:
     """The contract's `result`."""
     upper, lower = bracket(estimates)
-    closed = upper is not None and lower is not None and _attained(lower) > 0
+    closed = upper is not None and lower is not None and attained_by(lower) > 0
     return {
         "norm": request.norm,
         "domain": request.domain,
         "target": request.target,
         "upper": _end(upper, upper.value, "certified") if upper else None,
-        "lower": _end(lower, _attained(lower), "witnessed") if lower else None,
-        "ratio": finite(_value(upper) / _attained(lower)) if closed and upper and lower else None,
+        "lower": _end(lower, attained_by(lower), "witnessed") if lower else None,
+        "ratio": finite(value_of(upper) / attained_by(lower)) if closed and upper and lower else None,
         "verdict": verdict(request.gate, upper, lower, radii),
         "estimates": records,
         "layers": layer_table(problem),
@@ -196,24 +158,6 @@ def _unbounded(upper: Estimate | None, records: Sequence[dict[str, Any]]) -> lis
 def _told(estimates: list[Estimate]) -> list[str]:
     """What was said of witnesses that were cut."""
     return [f"{e.method}: {e.reason}" for e in estimates if e.status == "ok" and e.witness is not None and e.reason]
-
-
-def _value(estimate: Estimate) -> float:
-    return math.inf if estimate.value is None else estimate.value
-
-
-def _error(estimate: Estimate) -> float:
-    return 0.0 if estimate.witness is None else estimate.witness.error
-
-
-def _attained(estimate: Estimate) -> float:
-    return 0.0 if estimate.witness is None else estimate.witness.value
-
-
-def _info(name: str) -> MethodInfo:
-    method = method_named(name)
-    assert method is not None
-    return method
 
 
 def _end(estimate: Estimate, value: float | None, guarantee: str) -> dict[str, Any]:

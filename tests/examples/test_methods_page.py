@@ -8,11 +8,11 @@ import pytest
 
 from app.lipschitz import portfolio
 from app.lipschitz.catalog import AUTO, METHODS, MethodInfo
-from app.lipschitz.methods import pieces
-from app.lipschitz.methods.lower import annealing, dataset, gradient, grid
-from app.lipschitz.methods.margins import ATTACKED
-from app.lipschitz.pairs import enumeration
-from app.lipschitz.phases import model
+from app.lipschitz.exact.phases import model
+from app.lipschitz.lipsdp import sizes
+from app.lipschitz.lower import annealing, dataset, gradient, grid
+from app.lipschitz.seqlip.pairs import enumeration
+from app.lipschitz.walk.margins import ATTACKED
 from tests.conftest import ROOT
 
 DOCS = ROOT / "docs"
@@ -50,7 +50,7 @@ def test_what_auto_does_is_what_the_page_says() -> None:
     ("name", "words"),
     [
         ("seqlip", f"Up to {enumeration.LARGEST} free slopes"),
-        ("lipsdp", f"beyond N = {pieces.LARGEST_SIDE:,}"),
+        ("lipsdp", f"beyond N = {sizes.LARGEST_SIDE:,}"),
         ("exact", f"at most {model.MOST_NEURONS:,} inputs and neurons"),
         ("dataset", f"the best {dataset.KEPT}, and the slopes between the first {dataset.PAIRED:,} points"),
         ("annealing", "T falling from {} to {}".format(*annealing.TEMPERATURES)),

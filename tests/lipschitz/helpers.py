@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from app.lipschitz.agreement import check_agreement
 from app.lipschitz.artifact.captured import Captured, Inspection, TensorSpec
 from app.lipschitz.ingest.trace import pure
-from app.lipschitz.methods.walk import walk
-from app.lipschitz.network.agreement import check_agreement
 from app.lipschitz.network.build import build
 from app.lipschitz.network.nodes import Network
 from app.lipschitz.operators.norm import Norm, norm
+from app.lipschitz.walk.walk import walk
 
 ORDER: dict[str, float] = {"1": 1, "2": 2, "inf": float("inf")}
 

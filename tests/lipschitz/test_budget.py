@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from app.lipschitz import analysis
-from app.lipschitz.analysis import IMPLEMENTATIONS, run_method, run_methods
+from app.lipschitz.analysis import run_method, run_methods
 from app.lipschitz.dataset import Dataset
 from app.lipschitz.deadline import NEVER, SPENT, Deadline, Laps, OutOfTime
 from app.lipschitz.domain import WholeSpace
 from app.lipschitz.files import analyze
-from app.lipschitz.methods.autolip import autolip
+from app.lipschitz.methods import IMPLEMENTATIONS
 from app.lipschitz.network.build import build
 from app.lipschitz.operators.convolution import Convolution
 from app.lipschitz.operators.convolution_norm import torus_norm
@@ -26,6 +26,7 @@ from app.lipschitz.pace import Pace
 from app.lipschitz.portfolio import allotted
 from app.lipschitz.problem import Problem
 from app.lipschitz.request import Request
+from app.lipschitz.walk.autolip import autolip
 from tests.lipschitz.certificate.models import chain, verdict
 from tests.lipschitz.helpers import captured
 

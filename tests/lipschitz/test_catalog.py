@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from app.lipschitz.analysis import IMPLEMENTATIONS
 from app.lipschitz.catalog import AUTO, METHODS, OPERATORS
+from app.lipschitz.methods import IMPLEMENTATIONS
 from app.lipschitz.network.rules import RULES
 
 

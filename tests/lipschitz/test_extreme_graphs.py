@@ -18,15 +18,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from app.lipschitz.analysis import make_problem, run_methods
+from app.lipschitz.analysis import run_methods
 from app.lipschitz.certificate.check import check_piece
 from app.lipschitz.certificate.export import certificate
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.errors import BracketViolation, LipschitzError
+from app.lipschitz.formulation import make_problem
 from app.lipschitz.problem import Estimate, Problem, Witness
 from app.lipschitz.report import result_record
 from app.lipschitz.request import Request
-from app.lipschitz.robustness import Certificates
+from app.lipschitz.robustness.certificates import Certificates
 from tests.lipschitz.extreme_graphs import Draw, Exact, Graph, TooFar, exact, extreme_graph, mp
 from tests.lipschitz.helpers import captured
 

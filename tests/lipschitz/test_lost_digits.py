@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from app.lipschitz.deadline import NEVER
 from app.lipschitz.domain import Box
 from app.lipschitz.files import analyze
-from app.lipschitz.methods.autolip import autolip
 from app.lipschitz.network.build import build
 from app.lipschitz.problem import Problem
+from app.lipschitz.walk.autolip import autolip
 from tests.lipschitz.helpers import captured
 
 mp = mpmath.mp.clone()

@@ -13,18 +13,18 @@ import pytest
 import torch
 from torch import Tensor
 
+from app.lipschitz.agreement import check_agreement
 from app.lipschitz.deadline import NEVER
 from app.lipschitz.domain import Box, Domain, WholeSpace
 from app.lipschitz.errors import LipschitzError
-from app.lipschitz.methods.autolip import autolip
-from app.lipschitz.methods.frobenius import frobenius
-from app.lipschitz.methods.lower.gradient import gradient
-from app.lipschitz.network.agreement import check_agreement
+from app.lipschitz.lower.gradient import gradient
 from app.lipschitz.network.build import build
 from app.lipschitz.network.nodes import Network
 from app.lipschitz.operators.norm import Norm
 from app.lipschitz.operators.norms import Norms
 from app.lipschitz.problem import Problem
+from app.lipschitz.walk.autolip import autolip
+from app.lipschitz.walk.frobenius import frobenius
 from tests.lipschitz.helpers import ORDER, captured
 from tests.lipschitz.random_graphs import Program, random_program
 

@@ -15,15 +15,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from app.lipschitz.analysis import make_problem, run_methods
+from app.lipschitz.analysis import run_methods
 from app.lipschitz.certificate.check import check_piece
 from app.lipschitz.certificate.export import certificate
 from app.lipschitz.dataset import Dataset
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.domain import Ball, Box
 from app.lipschitz.errors import InvalidModel, LipschitzError
-from app.lipschitz.methods.margins import after_last
-from app.lipschitz.methods.radii import radii_of
+from app.lipschitz.exact.phases.bounds import lost
+from app.lipschitz.exact.phases.model import stacked
+from app.lipschitz.formulation import make_problem
 from app.lipschitz.network import constants
 from app.lipschitz.network.constants import exact
 from app.lipschitz.network.intervals import propagate
@@ -35,12 +36,12 @@ from app.lipschitz.operators.diagonal import Diagonal
 from app.lipschitz.operators.norm import Norm, norm
 from app.lipschitz.operators.scaling import raised, safe_norm, times
 from app.lipschitz.operators.support import reached
-from app.lipschitz.pairs.pair import Pair
-from app.lipschitz.phases.bounds import lost
-from app.lipschitz.phases.model import stacked
 from app.lipschitz.problem import Estimate, Problem
 from app.lipschitz.request import Request
-from app.lipschitz.robustness import certificates
+from app.lipschitz.robustness.certificates import certificates
+from app.lipschitz.robustness.radii import radii_of
+from app.lipschitz.seqlip.pairs.pair import Pair
+from app.lipschitz.walk.margins import after_last
 from tests.effort import sampled
 from tests.lipschitz.helpers import captured, network_of
 

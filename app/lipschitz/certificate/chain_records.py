@@ -8,12 +8,12 @@ from torch import Tensor
 
 from app.lipschitz.certificate.balls import Array
 from app.lipschitz.certificate.chains import Chain, factored, followed
-from app.lipschitz.certificate.claims import ChainClaim, PairClaim
 from app.lipschitz.certificate.faces import Face, holds
 from app.lipschitz.certificate.fields import InvalidCertificate
 from app.lipschitz.certificate.matrices import TooLarge, array
 from app.lipschitz.certificate.raised import RAISED, widened_slopes
 from app.lipschitz.certificate.record import ChainRecord, FaceRecord, PairRecord
+from app.lipschitz.claims import ChainClaim, PairClaim
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.network.nodes import Node
 from app.lipschitz.operators.rounding import up_mul

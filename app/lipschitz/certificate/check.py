@@ -20,10 +20,10 @@ from app.lipschitz.certificate.record import ActivationRecord, PieceRecord
 from app.lipschitz.certificate.semidefinite import proves, system
 from app.lipschitz.certificate.torus import Torus, layers_of
 from app.lipschitz.certificate.walk import Shortcuts, walked
-from app.lipschitz.methods.pieces import Piece, constants_within
-from app.lipschitz.methods.walk import walk
 from app.lipschitz.network.nodes import Activation, Affine, Concat, Node
 from app.lipschitz.problem import Problem
+from app.lipschitz.walk.pieces import Piece, constants_within
+from app.lipschitz.walk.walk import walk
 
 
 def check_piece(problem: Problem, record: PieceRecord) -> str:

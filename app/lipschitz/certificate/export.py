@@ -12,10 +12,10 @@ import numpy as np
 from torch import Tensor
 
 from app import __version__
+from app.lipschitz.bracket import bracket
 from app.lipschitz.certificate.balls import Array
 from app.lipschitz.certificate.chain_records import chain_record
 from app.lipschitz.certificate.check import recomputed
-from app.lipschitz.certificate.claims import Claim, FourierClaim, NormClaim, PhaseClaim, SemidefiniteClaim, WalkClaim
 from app.lipschitz.certificate.forms import Slopes
 from app.lipschitz.certificate.fourier_records import fourier_record
 from app.lipschitz.certificate.function import function
@@ -32,14 +32,15 @@ from app.lipschitz.certificate.record import (
     Reported,
 )
 from app.lipschitz.certificate.semidefinite import proves, system
-from app.lipschitz.certificate.walk import RULED, Shortcuts, walked
+from app.lipschitz.certificate.walk import Shortcuts, walked
 from app.lipschitz.certificate.work import proof_work
+from app.lipschitz.claims import Claim, FourierClaim, NormClaim, PhaseClaim, SemidefiniteClaim, WalkClaim
 from app.lipschitz.domain import Ball
 from app.lipschitz.network.nodes import Activation, Network, Node
 from app.lipschitz.operators.rounding import up_mul, up_product, up_sqrt
 from app.lipschitz.problem import Estimate, Problem
-from app.lipschitz.report import bracket
 from app.lipschitz.request import Request
+from app.lipschitz.walk.walk import RULED
 
 
 def certificate(problem: Problem, request: Request, sha256: str, estimates: Sequence[Estimate]) -> Certificate | None:

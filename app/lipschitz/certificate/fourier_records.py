@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from app.lipschitz.certificate.balls import Array
-from app.lipschitz.certificate.claims import FourierClaim
 from app.lipschitz.certificate.fourier import hull, neurons, proves
 from app.lipschitz.certificate.matrices import TooLarge, array
 from app.lipschitz.certificate.raised import SHARES, wider
 from app.lipschitz.certificate.record import MapRecord, PieceRecord
 from app.lipschitz.certificate.torus import Layer, Torus, layers_of
 from app.lipschitz.certificate.work import proof_work
+from app.lipschitz.claims import FourierClaim
 from app.lipschitz.network.nodes import Node
 from app.lipschitz.operators.rounding import up_sqrt
 from app.lipschitz.problem import Problem

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from app.lipschitz.certificate.claims import PhaseClaim
 from app.lipschitz.certificate.fields import InvalidCertificate
 from app.lipschitz.certificate.phases import check_tree
 from app.lipschitz.certificate.record import PieceRecord
+from app.lipschitz.claims import PhaseClaim
 from app.lipschitz.deadline import OutOfTime
 from app.lipschitz.network.nodes import Node
 from app.lipschitz.operators.rounding import up_mul

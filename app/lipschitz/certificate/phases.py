@@ -27,8 +27,8 @@ from app.lipschitz.certificate.forms import Forms, Slopes, identity
 from app.lipschitz.certificate.matrices import TooLarge, array
 from app.lipschitz.certificate.norms import norm_at_most
 from app.lipschitz.certificate.ramps import Ramps
-from app.lipschitz.certificate.record import PhaseRecord
 from app.lipschitz.certificate.semidefinite import proves, system
+from app.lipschitz.claims import PhaseRecord
 from app.lipschitz.domain import Ball, Box, WholeSpace
 from app.lipschitz.network.nodes import Activation, Affine, Concat, Network
 from app.lipschitz.problem import Problem

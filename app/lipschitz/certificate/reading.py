@@ -34,10 +34,10 @@ from app.lipschitz.certificate.record import (
     NodeRecord,
     NormRecord,
     PairRecord,
-    PhaseRecord,
     PieceRecord,
     Reported,
 )
+from app.lipschitz.claims import PhaseRecord
 
 MOST_PIECES = 100_000
 CERTIFIED = tuple(method.name for method in METHODS if method.guarantee == "certified")

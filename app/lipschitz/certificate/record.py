@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from app.lipschitz.claims import PhaseRecord
+
 FORMAT = "lipserve-certificate"
 VERSION = 3
 READABLE = (1, 2, 3)
@@ -72,19 +74,6 @@ class MapRecord:
     lower: list[float]
     upper: list[float]
     multipliers: list[float]
-
-
-@dataclass(frozen=True)
-class PhaseRecord:
-    """A node of a tree of phases: split at the kink of the neuron `split`, or a leaf.
-
-    A leaf is empty by the conditions numbered `rows`, or bounded by `multipliers`, one for each neuron that is not
-    split on the way, or, with neither, by its matrix.
-    """
-
-    split: int | None = None
-    rows: list[int] | None = None
-    multipliers: list[float] | None = None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from app.lipschitz.analysis import make_problem
 from app.lipschitz.artifact import from_bytes
 from app.lipschitz.artifact.captured import Captured, InputShapes
 from app.lipschitz.certificate.check import check_piece
@@ -26,6 +25,7 @@ from app.lipschitz.certificate.record import Certificate, PieceRecord
 from app.lipschitz.deadline import NEVER
 from app.lipschitz.errors import LipschitzError
 from app.lipschitz.failures import failure, is_exhaustion
+from app.lipschitz.formulation import make_problem
 from app.lipschitz.network.inputs import with_input
 from app.lipschitz.problem import Problem
 from app.lipschitz.request import Request

@@ -21,9 +21,6 @@ Shortcuts = Mapping[tuple[Node, Node], tuple[Node, Sequence[float]]]
 MODERATE = 1e150
 """The squares of numbers between its inverse and this are finite, and have all their digits."""
 
-RULED = (Affine, Concat, Activation, Nonlinear)
-"""Nodes that the rule covers."""
-
 
 def walked(
     problem: Problem, start: Node, nodes: Sequence[Node], norms: Norms, shortcuts: Shortcuts = MappingProxyType({})

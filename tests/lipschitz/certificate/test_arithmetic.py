@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from app.lipschitz.certificate.balls import Ball, stacked
 from app.lipschitz.certificate.cholesky import covering_factor, is_positive
 from app.lipschitz.certificate.norms import norm_at_most
-from tests.lipschitz.sdp.test_proof import is_positive as is_positive_exactly
+from tests.lipschitz.lipsdp.test_proof import is_positive as is_positive_exactly
 
 Rational = list[list[Fraction]]
 

@@ -9,8 +9,8 @@ import pytest
 
 from tests.effort import sampled
 from tests.lipschitz.certificate.models import certified, verdict
+from tests.lipschitz.lipsdp.test_proof import is_positive
 from tests.lipschitz.onnx_networks import mlp
-from tests.lipschitz.sdp.test_proof import is_positive
 
 SLOPES = {"Relu": (Fraction(0), Fraction(1)), "LeakyRelu": (Fraction(np.float32(0.01).item()), Fraction(1))}
 

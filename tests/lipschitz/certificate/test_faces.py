@@ -19,7 +19,7 @@ from app.lipschitz.certificate.matrices import TooLarge
 from app.lipschitz.certificate.record import FaceRecord
 from tests.lipschitz.certificate.test_arithmetic import difference, drawn, product, rational, transposed
 from tests.lipschitz.certificate.test_arithmetic import holds as inside
-from tests.lipschitz.sdp.test_proof import is_positive as is_positive_exactly
+from tests.lipschitz.lipsdp.test_proof import is_positive as is_positive_exactly
 
 SHIFTS = st.sampled_from([-1e-9, -1e-12, -1e-14, 0.0, 1e-14, 1e-12, 1e-9])
 ENDS = ["relu", "gelu", "own"]

@@ -16,12 +16,12 @@ from torch import nn
 
 from app.lipschitz.certificate import fourier
 from app.lipschitz.files import analyze
-from app.lipschitz.methods import pieces
+from app.lipschitz.lipsdp import sizes
 from tests.effort import sampled
 from tests.lipschitz.certificate.models import BOX, certified, changed, exported, verdict
 from tests.lipschitz.certificate.test_tampering import VALUES, places, put
 from tests.lipschitz.certificate.test_verify import accepted
-from tests.lipschitz.sdp.test_fourier_pieces import cnn
+from tests.lipschitz.lipsdp.test_fourier_pieces import cnn
 
 Fields = dict[str, Any]
 TIGHT = {"lipsdp": {"gap": 1e-5}}
@@ -30,7 +30,7 @@ TIGHT = {"lipsdp": {"gap": 1e-5}}
 @pytest.fixture(autouse=True)
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces beyond 40 variables count as too wide for the dense solver."""
-    monkeypatch.setattr(pieces, "LARGEST_SIDE", 40)
+    monkeypatch.setattr(sizes, "LARGEST_SIDE", 40)
 
 
 def convolutions(seed: int = 0) -> nn.Sequential:
@@ -78,7 +78,7 @@ MODEL = exported(Batched, 1, 8, 8)
 def found() -> Fields:
     """One Fourier piece on a torus of 2 by 2 coarse points or more."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pieces, "LARGEST_SIDE", 40)
+        patch.setattr(sizes, "LARGEST_SIDE", 40)
         return certified(MODEL, "lipsdp", options=TIGHT)[0]
 
 
@@ -216,7 +216,7 @@ def test_changes(found: Fields, name: str) -> None:
 
 
 def test_a_larger_torus_proves_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.lipschitz.sdp.fourier.coarse_sides", lambda layers: (7, 5))
+    monkeypatch.setattr("app.lipschitz.lipsdp.torus.fourier.coarse_sides", lambda layers: (7, 5))
     certificate, _ = certified(MODEL, "lipsdp")
     assert fourier_piece(certificate)["torus"] == [7, 5]
     assert verdict(MODEL, certificate)["valid"]

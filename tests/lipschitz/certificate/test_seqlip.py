@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 from torch import nn
 
 from app.lipschitz.certificate import faces
+from app.lipschitz.exact.phases import tree
 from app.lipschitz.files import analyze
-from app.lipschitz.pairs import faces as pair_faces
-from app.lipschitz.pairs import factors as pair_factors
-from app.lipschitz.phases import tree
+from app.lipschitz.seqlip.pairs import faces as pair_faces
+from app.lipschitz.seqlip.pairs import factors as pair_factors
 from tests.effort import sampled
 from tests.lipschitz.certificate.models import BOX, certified, chain, changed, exported, verdict
 from tests.lipschitz.certificate.test_tampering import VALUES, places, put
 from tests.lipschitz.certificate.test_verify import accepted
-from tests.lipschitz.methods.test_lipsdp import Dense, Pooled, Residual
+from tests.lipschitz.lipsdp.test_lipsdp import Dense, Pooled, Residual
 from tests.lipschitz.onnx_networks import mlp
 
 Fields = dict[str, Any]
@@ -116,7 +116,7 @@ def test_a_layer_of_low_rank() -> None:
 
 
 def test_a_wide_pair_rests_on_one_set_of_multipliers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.lipschitz.pairs.solve.semidefinite_work", lambda pair: 1e30)
+    monkeypatch.setattr("app.lipschitz.seqlip.pairs.solve.semidefinite_work", lambda pair: 1e30)
     model = network([40, 90, 30])
     accepted(model, "seqlip")
     certificate, _ = certified(model, "seqlip")
@@ -136,8 +136,8 @@ def test_a_tree_beyond_the_limit_gives_way_to_its_root(monkeypatch: pytest.Monke
 
 
 def test_without_time_the_product_of_norms_is_certified(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.lipschitz.pairs.multiplier._STEPS", 1)
-    monkeypatch.setattr("app.lipschitz.pairs.solve.semidefinite_work", lambda pair: 1e30)
+    monkeypatch.setattr("app.lipschitz.seqlip.pairs.multiplier._STEPS", 1)
+    monkeypatch.setattr("app.lipschitz.seqlip.pairs.solve.semidefinite_work", lambda pair: 1e30)
     accepted(network([40, 90, 60, 30]), "seqlip")
 
 

@@ -16,10 +16,10 @@ from app.lipschitz.certificate.cholesky import is_positive
 from app.lipschitz.certificate.fields import InvalidCertificate
 from app.lipschitz.certificate.fourier import Neurons, proves
 from app.lipschitz.certificate.torus import Torus
-from app.lipschitz.sdp.fourier_chain import coarse_sides
+from app.lipschitz.lipsdp.torus.chain import coarse_sides
 from tests.effort import examples
+from tests.lipschitz.lipsdp.fourier_chains import Drawn, chains, cyclic, layers
 from tests.lipschitz.operators.convolutions import convolution
-from tests.lipschitz.sdp.fourier_chains import Drawn, chains, cyclic, layers
 
 ROOM = st.integers(0, 2)
 

@@ -14,7 +14,7 @@ from app.lipschitz.files import analyze
 from tests.effort import sampled
 from tests.lipschitz.certificate.models import BOX, certified, chain, exported, verdict
 from tests.lipschitz.ingest.exporters import NETWORKS, trained
-from tests.lipschitz.methods.test_lipsdp import Dense, Pooled, Residual
+from tests.lipschitz.lipsdp.test_lipsdp import Dense, Pooled, Residual
 from tests.lipschitz.onnx_networks import mlp, published
 
 ACTIVATIONS = ["Relu", "LeakyRelu", "Gelu", "Tanh", "Sigmoid", "Elu", "Softplus"]

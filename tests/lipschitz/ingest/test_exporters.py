@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from app.lipschitz.agreement import check_agreement
 from app.lipschitz.artifact.captured import Captured
 from app.lipschitz.ingest import capture
-from app.lipschitz.network.agreement import check_agreement
 from app.lipschitz.network.build import build
 from tests.effort import sampled
 from tests.lipschitz.helpers import autolip_of, captured

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
+from app.lipschitz.agreement import check_agreement
 from app.lipschitz.artifact.captured import Captured, Inspection, TensorSpec
 from app.lipschitz.catalog import OPERATORS
-from app.lipschitz.network.agreement import check_agreement
 from app.lipschitz.network.build import build
 from app.lipschitz.network.nodes import Network
 from tests.lipschitz.helpers import ORDER, autolip_of

@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from app.lipschitz.agreement import check_agreement
 from app.lipschitz.errors import InvalidRequest
-from app.lipschitz.network.agreement import check_agreement
 from app.lipschitz.network.build import build
 from app.lipschitz.network.inputs import with_input
 from tests.lipschitz.helpers import autolip_of, captured

@@ -1,0 +1,1 @@
+"""Chains of many layers: block tridiagonal systems, eliminated layer by layer."""

@@ -1,0 +1,1 @@
+"""Systems as whole matrices: a predictor-corrector interior-point method."""

@@ -1,0 +1,197 @@
+"""LipSDP [F19]: the semidefinite bound, proved, on any graph of affine maps and elementwise activations.
+
+Other nodes (pooling, normalisation, products) cut the network; their pieces are bounded by AutoLip's walk and the
+factors multiplied. The form `network` of [F19] is no bound (Pauli et al., IEEE L-CSS 2022) and is refused.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from app.lipschitz.certificate.work import ATTEMPTS, PROOF
+from app.lipschitz.claims import Claim
+from app.lipschitz.deadline import Deadline
+from app.lipschitz.errors import MethodSkipped
+from app.lipschitz.lipsdp.dense.interior import NotPositive
+from app.lipschitz.lipsdp.semidefinite import Bound, bound
+from app.lipschitz.lipsdp.sizes import is_large, is_wide_chain
+from app.lipschitz.lipsdp.sizes import side as side
+from app.lipschitz.lipsdp.torus.bound import FourierBound, fourier_bound, longest_chain
+from app.lipschitz.network.nodes import Activation, Affine, Concat
+from app.lipschitz.operators.rounding import up_product
+from app.lipschitz.problem import Estimate, Problem
+from app.lipschitz.walk.claims import walk_claim
+from app.lipschitz.walk.pieces import Piece, constants_within, cuts, joined
+
+CERTIFYING = 0.3
+"""Share of the time, at most, that is left for checking the certificate."""
+
+
+MODERATE = 1e290
+"""Constants of nodes within this and its inverse are scaled to one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Factor:
+    """A piece with its constant, and the semidefinite bound behind it where there is one."""
+
+    piece: Piece
+    value: float
+    autolip: float
+    found: Bound | FourierBound | None = None
+
+
+def lipsdp(problem: Problem, options: dict[str, Any]) -> Estimate:
+    """The certified bound of the form and splitting asked for; never above the product of AutoLip's factors."""
+    check(problem, options)
+    deadline = problem.deadline.within(float(options["seconds"]))
+    pieces = planned(cuts(problem.network), int(options["split_size"]), partial(_is_curved, problem))
+    if not any(_is_worthwhile(piece) for piece in pieces):
+        raise MethodSkipped("no elementwise activation stands between two affine layers: autolip says all there is")
+    deadline = deadline.before(_for_certificate(pieces, deadline))
+    factors = [_factor(problem, piece, options, deadline) for piece in pieces]
+    value = up_product([factor.value for factor in factors])
+    claims = [_claim(problem, factor) for factor in factors]
+    return Estimate("lipsdp", value, details=_details(factors, options), layers=_layers(factors), claims=claims)
+
+
+def _for_certificate(pieces: Sequence[Piece], deadline: Deadline) -> float:
+    """Seconds that the certificate will take, a share of what is left at most."""
+    sides = [float(side(piece)) for piece in pieces if _is_worthwhile(piece) and not is_large(piece)]
+    if math.isinf(deadline.left):
+        return 0.0
+    return min(deadline.pace.seconds(ATTEMPTS * PROOF * sum(n**3 for n in sides)), CERTIFYING * deadline.left)
+
+
+def _is_curved(problem: Problem, node: Activation) -> bool:
+    lower, upper = problem.local.slopes(node)
+    return bool((lower * upper).any())
+
+
+def check(problem: Problem, options: dict[str, Any]) -> None:
+    """MethodSkipped where LipSDP cannot serve the norm or the form."""
+    if problem.p != "2":
+        raise MethodSkipped(f"LipSDP bounds the 2-norm, not the {problem.p}-norm: ask for autolip or exact")
+    if options["form"] == "network":
+        raise MethodSkipped(
+            "the form 'network' of LipSDP (multipliers that couple neurons) is not a bound: Pauli et al., Training "
+            "robust neural networks using Lipschitz bounds, IEEE L-CSS 2022, give a counterexample; ask for 'neuron'"
+        )
+
+
+def planned(
+    finest: Sequence[Piece], split_size: int, is_curved: Callable[[Activation], bool] | None = None
+) -> list[Piece]:
+    """Elementwise pieces joined, up to `split_size` affine layers (0: any number) and the largest side.
+
+    Chains of convolutions beyond that side go together where the Fourier domain can hold them; other plain chains
+    where eliminating layers leaves little, which needs to be told whose slopes have ends of opposite signs or none 0.
+    """
+    runs: list[list[Piece]] = []
+    rest = list(finest)
+    while rest:
+        count = longest_chain(rest, split_size)
+        if count and is_large(joined(rest[:count])):
+            runs.append(rest[:count])
+        elif runs and _may_join(runs[-1], rest[0], split_size, is_curved):
+            count = 1
+            runs[-1].append(rest[0])
+        else:
+            count = 1
+            runs.append(rest[:1])
+        del rest[:count]
+    return [part for run in runs for part in _trimmed(run)]
+
+
+def _may_join(
+    run: Sequence[Piece], piece: Piece, split_size: int, is_curved: Callable[[Activation], bool] | None
+) -> bool:
+    if not (piece.is_elementwise and run[-1].is_elementwise):
+        return False
+    whole = joined([*run, piece])
+    depth = sum(1 for part in (*run, piece) if _is_affine(part))
+    if 0 < split_size < depth:
+        return False
+    if not is_large(whole):
+        return True
+    return is_curved is not None and is_wide_chain(whole, is_curved) and not longest_chain([*run, piece], 0)
+
+
+def _trimmed(run: list[Piece]) -> list[Piece]:
+    """Activations before the first and after the last affine layer gain nothing from the larger problem."""
+    affine = [i for i, piece in enumerate(run) if _is_affine(piece)]
+    if not affine:
+        return run
+    first, last = affine[0], affine[-1] + 1
+    return [*run[:first], joined(run[first:last]), *run[last:]]
+
+
+def _is_affine(piece: Piece) -> bool:
+    return any(isinstance(node, Affine | Concat) for node in piece.nodes)
+
+
+def _is_worthwhile(piece: Piece) -> bool:
+    return piece.is_elementwise and bool(piece.activations) and _is_affine(piece)
+
+
+def _factor(problem: Problem, piece: Piece, options: dict[str, Any], deadline: Deadline) -> Factor:
+    constants = constants_within(problem, piece)
+    autolip = constants[piece.end]
+    if not _is_worthwhile(piece) or autolip == 0.0 or not all(_is_moderate(one) for one in constants.values()):
+        return Factor(piece, autolip, autolip)
+    by_layer, gap = options["form"] == "layer", float(options["gap"])
+    found: Bound | FourierBound | None = None
+    with suppress(NotPositive):
+        found = fourier_bound(problem, piece, by_layer, gap, deadline) if is_large(piece) else None
+        if found is None and (not is_large(piece) or is_wide_chain(piece, partial(_is_curved, problem))):
+            found = bound(problem, piece, constants, by_layer, gap, deadline)
+    return Factor(piece, autolip if found is None else min(autolip, found.value), autolip, found)
+
+
+def _is_moderate(constant: float) -> bool:
+    """Whether the power of two next to it can be divided by without overflow."""
+    return constant == 0.0 or 1.0 / MODERATE < constant < MODERATE
+
+
+def _claim(problem: Problem, factor: Factor) -> Claim:
+    """The multipliers where they gave the factor, AutoLip's norms elsewhere."""
+    if isinstance(factor.found, Bound) and factor.found.value < factor.autolip:
+        return factor.found.claim
+    return walk_claim(problem, factor.piece.start, factor.piece.nodes)
+
+
+def _details(factors: Sequence[Factor], options: dict[str, Any]) -> dict[str, Any]:
+    solved = [factor.found for factor in factors if factor.found is not None]
+    return {
+        "form": options["form"],
+        "whole": all(factor.found is not None or not _is_worthwhile(factor.piece) for factor in factors),
+        "pieces": len(solved),
+        "neurons": sum(found.neurons for found in solved),
+        "iterations": sum(found.iterations for found in solved),
+        "gap": max((found.gap for found in solved), default=None),
+        "relaxation_optimum": _optimum(factors),
+    }
+
+
+def _optimum(factors: Sequence[Factor]) -> float:
+    """What no multipliers can go below, to the solver's accuracy: an estimate, never above what is proved."""
+    values = [factor.value if factor.found is None else min(factor.found.optimum, factor.value) for factor in factors]
+    return math.prod(values)
+
+
+def _layers(factors: Sequence[Factor]) -> list[dict[str, Any]]:
+    return [
+        {
+            "names": [origin.name for node in factor.piece.nodes for origin in node.origins],
+            "factor": factor.value,
+            "autolip": factor.autolip,
+            "gain": factor.autolip / factor.value if factor.value > 0.0 else None,
+            "activations": [] if factor.found is None else factor.found.activations,
+        }
+        for factor in factors
+    ]

@@ -1,0 +1,181 @@
+"""Gradient ascent on the slope of pairs, between a scouting of the domain and a climb by random moves.
+
+With the gradients g_x, g_y of log ||f(x) - f(y)||, the direction of a pair x = m - h v/2, y = m + h v/2 takes a
+step of the p-norm power method, v <- argmax <g_y - g_x, v> over the unit ball (for p = 2 and linear f this is
+power iteration on A^T A), and the midpoint moves along g_x + g_y. The distance h stays near the spread of the
+starting points, where the slope of a ReLU network is smooth enough an average to climb, for most of the steps; the last
+ones shrink it to a thousandth, into one linear piece.
+
+Small networks leave time for more: the ascents start from the best of many scattered points, and what scouting
+and ascents found goes on by random moves until nothing improves. A network for which the scouts do not all fit into
+their part of the time takes its ascents only: they find more than a few scouts do.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from app.lipschitz.deadline import SPENT, Deadline
+from app.lipschitz.domain import vector_norm
+from app.lipschitz.lower.climb import climbed
+from app.lipschitz.lower.jacobian import batch_size, products, steepest, unit
+from app.lipschitz.lower.pairs import SEARCHING, TINY, Best, ends, safe_slopes
+from app.lipschitz.lower.search import (
+    Population,
+    evaluated,
+    generator,
+    offer_best,
+    scouted,
+    spread_points,
+    unexplored,
+)
+from app.lipschitz.network.nodes import Affine, Concat, Network
+from app.lipschitz.operators.composite import work
+from app.lipschitz.operators.norm import Norm
+from app.lipschitz.problem import Estimate, Problem
+
+WIDE = (1.0, 0.2)
+"""First and last distance of the pairs that climb, relative to the spread of the starting points."""
+
+NARROW = (0.06, 1e-3)
+"""The same for the last steps: the smallest distance is far above the rounding of float64."""
+
+CLIMBING = 5.0 / 6.0
+"""Part of the steps at wide distances."""
+
+FAR = 10.0
+"""On the whole space half of the pairs begin so much further apart: there other linear pieces are steep."""
+
+FARTHEST = 1e300
+"""Spread of pairs, at most."""
+
+CHEAP = 4
+"""So many times the asked starting points where points cost so little that all scouts fit."""
+
+STRIDE = 0.7
+"""How far a midpoint moves in a step, relative to the distance of its pair."""
+
+STEP_WORK = 24.0
+"""Forward evaluations of one point that an ascent's first steps and its witness are worth."""
+
+SCOUTING_SHARE = 0.2
+"""Part of the time that scouting may take."""
+
+
+def gradient(problem: Problem, options: dict[str, Any]) -> Estimate:
+    """The best pair over ascents from up to `restarts` points, `steps` steps each, within `seconds`.
+
+    `scouts` points are scattered before, and `climbers` move on afterwards; none where those options are left out.
+    """
+    deadline = problem.deadline.share(SEARCHING).within(float(options["seconds"]))
+    scouting, scale, random = deadline.share(SCOUTING_SHARE), float(options["scale"]), generator(problem)
+    best, restarts, steps = Best(problem, "gradient"), int(options["restarts"]), int(options["steps"])
+    if not deadline.fits(STEP_WORK * forward_work(problem.network)):
+        return _single_pair(problem, best, scale, random)
+    step_s = _step_seconds(problem, spread_points(problem, 1, scale, random))
+    scouts: Population | None = None
+    count = int(options.get("scouts", 0))
+    if count and _pays(problem, count, step_s, scouting):
+        points = spread_points(problem, count, scale, random)
+        scouts, _ = scouted(problem, points, scouting, _climbers(problem, options))
+    restarts *= 1 if scouts is None else CHEAP
+    affordable = max(1, int(min(deadline.left / (steps * step_s + 1e-9), restarts)))
+    middle, direction = _starts(problem, scouts, affordable, scale, random)
+    middle, done = _ascended(problem, best, middle, direction, steps, deadline, scale)
+    if scouts is not None:
+        found = scouts.joined(evaluated(problem, middle)).top(len(scouts))
+        offer_best(problem, best, climbed(problem, found, deadline, scale, random), scale, deadline)
+    witness = best.witness()
+    return Estimate("gradient", witness.value, details={"restarts": affordable, "steps": done}, witness=witness)
+
+
+def forward_work(network: Network) -> float:
+    """Multiplications, about, of the network's affine maps at one point."""
+    maps = (node for node in network.nodes if isinstance(node, Affine | Concat))
+    return sum(work(term.operator) for node in maps for term in node.terms)
+
+
+def _pays(problem: Problem, scouts: int, step_s: float, scouting: Deadline) -> bool:
+    """Whether all scouts are likely to fit."""
+    each = products(problem.network)
+    return each * step_s < scouting.left and scouting.fits(scouts * each * forward_work(problem.network))
+
+
+def _single_pair(problem: Problem, best: Best, scale: float, random: Generator) -> Estimate:
+    """What there is no time to ascend from: one pair."""
+    offer_best(problem, best, unexplored(problem, spread_points(problem, 1, scale, random)), scale, SPENT)
+    witness = best.witness()
+    return Estimate("gradient", witness.value, details={"restarts": 0, "steps": 0}, witness=witness)
+
+
+def _climbers(problem: Problem, options: dict[str, Any]) -> int:
+    """How many points go on by random moves: fewer where points are costly."""
+    return max(1, min(int(options.get("climbers", 0)), batch_size(problem.network) // 8))
+
+
+def _step_seconds(problem: Problem, point: Tensor) -> float:
+    """How long one step of one ascent takes."""
+    begun = time.monotonic()
+    _pulls(problem.network, point, 1.5 * point, problem.p)
+    return time.monotonic() - begun
+
+
+def _starts(
+    problem: Problem, scouts: Population | None, restarts: int, scale: float, random: Generator
+) -> tuple[Tensor, Tensor]:
+    """Midpoints and directions, `(restarts, n)`: random ones in turn with the best scouts."""
+    size = problem.network.input.size
+    middle = problem.domain.sample(restarts, size, scale, random)
+    direction = steepest(torch.randn(restarts, size, dtype=torch.float64, generator=random), problem.p)
+    if scouts is not None:
+        top = scouts.top(restarts // 2)
+        middle[1 : 2 * len(top) : 2], direction[1 : 2 * len(top) : 2] = top.points, top.directions
+    return middle, direction
+
+
+def _ascended(
+    problem: Problem, best: Best, middle: Tensor, direction: Tensor, steps: int, deadline: Deadline, scale: float
+) -> tuple[Tensor, int]:
+    """The midpoints after up to `steps` steps, and how many were taken; every pair met is offered to `best`."""
+    spread, done = _spreads(problem, middle, scale), 0
+    while done < steps and (done == 0 or not deadline.passed):
+        distance = spread * _distance(done, steps)
+        x, y = ends(problem, middle, direction, distance)
+        slope, pull_x, pull_y = _pulls(problem.network, x, y, problem.p)
+        best.offer(x, y, slope)
+        direction = steepest(pull_y - pull_x, problem.p, fallback=direction)
+        middle = problem.domain.project(middle + STRIDE * distance * unit(pull_x + pull_y))
+        done += 1
+    return middle, done
+
+
+def _spreads(problem: Problem, middle: Tensor, scale: float) -> Tensor:
+    """The distance that each pair begins with, `(R, 1)`."""
+    spread = min(float(vector_norm(middle - middle.mean(0), problem.p).mean()) or scale, FARTHEST)
+    is_far = torch.arange(len(middle), device=middle.device)[:, None] % 4 >= 2
+    far = FAR if math.isinf(problem.domain.radius_2(middle.shape[1])) else 1.0
+    return spread * torch.where(is_far, far, 1.0).to(torch.float64)
+
+
+def _distance(step: int, steps: int) -> float:
+    """Of the pairs at a step, relative to the spread."""
+    wide = max(1, int(CLIMBING * steps))
+    first, last = WIDE if step < wide else NARROW
+    done, count = (step, wide) if step < wide else (step - wide, steps - wide)
+    return float(first * (last / first) ** (done / max(count - 1, 1)))
+
+
+def _pulls(function: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, p: Norm) -> tuple[Tensor, Tensor, Tensor]:
+    """Slope of every pair `(R,)`, and the gradients of log ||f(x) - f(y)|| in x and y, `(R, n)`."""
+    both = torch.cat([x, y]).requires_grad_(True)
+    value_x, value_y = function(both).split(len(x))
+    logarithm = torch.log(vector_norm(value_y - value_x, p).clamp(min=TINY)).sum()
+    (pull,) = torch.autograd.grad(logarithm, both, materialize_grads=True)
+    pull = torch.nan_to_num(pull)
+    return safe_slopes(x, y, value_x.detach(), value_y.detach(), p), pull[: len(x)], pull[len(x) :]

@@ -1,0 +1,149 @@
+"""Pairs of points as witnesses of a lower bound, and the steepest ones seen.
+
+A pair attains ||f(x) - f(y)||_p / ||x - y||_p exactly, smooth or not, where a Jacobian from autodiff can be wrong
+at a kink. The search compares pairs in float64, less a share of the values that cancel; what is reported of the pairs
+that it ends with is evaluated anew, with every rounding counted (`attained.py`).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import suppress
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from app.lipschitz.deadline import Deadline, OutOfTime
+from app.lipschitz.domain import vector_norm
+from app.lipschitz.lower.attained import attained
+from app.lipschitz.lower.jacobian import Function, batches
+from app.lipschitz.operators.norm import Norm
+from app.lipschitz.problem import Problem, Witness
+
+CANCELLED = 2.0**-47
+"""What rounding in the last layer may change in f(x), relative to ||f(x)|| and to the slope times ||x||."""
+
+EVALUATED = 4
+"""Pairs that are evaluated with every rounding counted, at most, while there is time."""
+
+SEARCHING = 0.8
+"""Part of a method's time that a search may take; the rest is for the evaluation of what it found."""
+
+EVALUATING = 0.5
+"""Time that the evaluation may take, relative to the search's."""
+
+TELLING = 0.05
+"""Part of the time that such evaluations may take before the end, to tell how far the search has come."""
+
+LADDER = tuple(10.0**-k for k in range(1, 7))
+"""Distances that are tried around a point, relative to its reach: a linear piece may be small."""
+
+TINY = torch.finfo(torch.float64).tiny
+
+
+def slopes(function: Function, x: Tensor, y: Tensor, p: Norm) -> Tensor:
+    """The slope of every pair, `(B,)`, less what rounding is likely to have added; 0 where x is y."""
+    with torch.no_grad():
+        value_x, value_y = function(torch.cat([x, y])).split(len(x))
+    return safe_slopes(x, y, value_x, value_y, p)
+
+
+def safe_slopes(x: Tensor, y: Tensor, value_x: Tensor, value_y: Tensor, p: Norm) -> Tensor:
+    """The same from known values."""
+    distance = vector_norm(y - x, p).clamp(min=TINY)
+    slope = vector_norm(value_y - value_x, p) / distance
+    cancelled = vector_norm(value_x, p) + vector_norm(value_y, p)
+    cancelled = cancelled + slope * (vector_norm(x, p) + vector_norm(y, p))
+    safe = torch.nan_to_num(slope - CANCELLED * cancelled / distance, nan=0.0, posinf=0.0, neginf=0.0)
+    return safe.clamp(min=0.0)
+
+
+def ends(problem: Problem, middle: Tensor, direction: Tensor, distance: float | Tensor) -> tuple[Tensor, Tensor]:
+    """The pairs m - h v/2 and m + h v/2 within the domain, `(B, n)` each."""
+    half = 0.5 * distance * direction
+    return problem.domain.project(middle - half), problem.domain.project(middle + half)
+
+
+class Best:
+    """The steepest pairs seen so far by one method: one a distance, by powers of ten, for rounding blurs short ones."""
+
+    def __init__(self, problem: Problem, method: str) -> None:
+        self._problem = problem
+        self._method = method
+        self._pairs: dict[int | str, tuple[float, Tensor, Tensor]] = {}
+        self._slope = -1.0
+        self._witness: Witness | None = None
+        self._begun, self._spent = time.monotonic(), 0.0
+
+    def offer(self, x: Tensor, y: Tensor, slope: Tensor | None = None) -> None:
+        """Consider pairs `(B, n)`, whose slopes may be known."""
+        if slope is None:
+            slope = slopes(self._problem.network, x, y, self._problem.p)
+        position = int(slope.argmax())
+        self._keep(x[position], y[position], float(slope[position]))
+
+    def _keep(self, x: Tensor, y: Tensor, slope: float) -> None:
+        distance = float((y - x).abs().max())
+        decade = int(math.log10(distance)) if distance > 0.0 else -400
+        if decade not in self._pairs or slope > self._pairs[decade][0]:
+            self._pairs[decade] = (slope, x.detach().clone(), y.detach().clone())
+        if slope > self._slope:
+            self._slope = slope
+            self._tell(x, y)
+
+    def _tell(self, x: Tensor, y: Tensor) -> None:
+        """How far the search has come, if what the pair attains is known in a small part of its time."""
+        left = TELLING * (time.monotonic() - self._begun) - self._spent
+        if left > 0.0:
+            with suppress(OutOfTime):
+                self._evaluate(x, y, Deadline.after(left))
+
+    def offer_around(self, points: Tensor, directions: Tensor, reach: Tensor, deadline: Deadline) -> None:
+        """Consider pairs around `points` along `directions`, `(B, n)`, at distances up to `reach`, `(B, 1)`.
+
+        One pair of the first point's is considered in any case, the others until the deadline.
+        """
+        for part in batches(self._problem.network, len(points)):
+            if part.start and deadline.passed:
+                break
+            for step in LADDER:
+                if self._pairs and deadline.passed:
+                    break
+                middle = _inward(self._problem, points[part], step)
+                x, y = ends(self._problem, middle, directions[part], step * reach[part])
+                self.offer(x, y)
+                if step == LADDER[0]:
+                    self._pairs.setdefault("first", (0.0, x[0].detach().clone(), y[0].detach().clone()))
+
+    def witness(self) -> Witness:
+        """The pair that attains most, every rounding counted; at least one pair must have been offered."""
+        assert self._pairs
+        elapsed = time.monotonic() - self._begun
+        self._problem = replace(self._problem, deadline=self._problem.deadline.within(EVALUATING * elapsed))
+        ranked = sorted(self._pairs.values(), key=lambda one: one[0], reverse=True)
+        for slope, x, y in [*ranked[: EVALUATED - 1], self._pairs.get("first", ranked[-1])]:
+            if self._witness is not None and (self._problem.deadline.passed or 0.0 < slope <= self._witness.value):
+                break
+            self._evaluate(x, y)
+        assert self._witness is not None
+        return self._witness
+
+    def _evaluate(self, x: Tensor, y: Tensor, deadline: Deadline | None = None) -> None:
+        begun = time.monotonic()
+        try:
+            found = attained(self._problem, x, y, deadline)
+        finally:
+            self._spent += time.monotonic() - begun
+        if self._witness is None or found.value > self._witness.value:
+            self._witness = Witness(x.detach().clone(), y.detach().clone(), found.value, found.error)
+            self._problem.progress({"method": self._method, "lower": found.value})
+
+
+def _inward(problem: Problem, points: Tensor, step: float) -> Tensor:
+    """The points moved off the domain's boundary, by a share that leaves room for a pair of relative length `step`."""
+    size = points.shape[1]
+    if not math.isfinite(problem.domain.radius_2(size)):
+        return points
+    return torch.lerp(points, problem.domain.centre(size).expand_as(points), min(1.0, step * math.sqrt(size)))

@@ -1,0 +1,1 @@
+"""SeqLip [VS18]: pairs of neighbouring layers with the slopes between them."""

@@ -1,0 +1,39 @@
+"""Greedy SeqLip as published [VS18, section 5], and the stronger sign ascent: estimates of each pair's maximum.
+
+Both find vertices, so they under-estimate the maximum: SeqLip's bound may be larger, and the result is no bound.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from app.lipschitz.deadline import Deadline
+from app.lipschitz.problem import Estimate, Problem
+from app.lipschitz.seqlip.pairs.ascent import ascend, best, starts
+from app.lipschitz.seqlip.pairs.greedy import greedy
+from app.lipschitz.seqlip.pairs.pair import Pair
+from app.lipschitz.seqlip.pairs.solve import Enclosure
+from app.lipschitz.seqlip.seqlip import contracted_walk, pair_contractions
+
+
+def greedy_seqlip(problem: Problem, options: dict[str, Any]) -> Estimate:
+    """The estimate by `search`: greedy flips, or sign ascents from `restarts` vertices.
+
+    MethodSkipped for other norms than the 2-norm, and where no two layers make a pair.
+    """
+    search, restarts = str(options["search"]), int(options["restarts"])
+
+    def solve(pair: Pair, deadline: Deadline) -> Enclosure:
+        if search == "ascent":
+            generator = torch.Generator().manual_seed(problem.seed)
+            slopes = best(pair, ascend(pair, starts(pair, restarts, generator), deadline=deadline))
+        else:
+            slopes = greedy(pair, deadline=deadline)
+        value = float(pair.values(slopes[None])[0])
+        return Enclosure(value, value, search)
+
+    found = pair_contractions(problem, solve, float(options["seconds"]))
+    rows = [{**row, "certified": None} for contraction in found for row in contraction.rows]
+    return Estimate("greedy_seqlip", contracted_walk(problem, found), details={"search": search}, layers=rows)

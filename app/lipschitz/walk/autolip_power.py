@@ -1,0 +1,22 @@
+"""AutoLip as published: every norm by the power method [VS18, Algorithm 2].
+
+The power method approaches a norm from below, so the product is an estimate and no bound.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.lipschitz.errors import MethodSkipped
+from app.lipschitz.operators.power import power_method
+from app.lipschitz.problem import Estimate, Problem
+from app.lipschitz.walk.walk import walk
+
+
+def autolip_power(problem: Problem, options: dict[str, Any]) -> Estimate:
+    """The estimate after `iterations` power iterations per affine block."""
+    if problem.p != "2":
+        raise MethodSkipped(f"the power method estimates the 2-norm, not the {problem.p}-norm: ask for autolip")
+    iterations = int(options["iterations"])
+    steps = walk(problem.network, problem.p, lambda operator: power_method(operator, iterations), problem.local)
+    return Estimate("autolip_power", steps[-1].cumulative, details={"iterations": iterations})

@@ -1,0 +1,18 @@
+"""The baseline of [VS18]: AutoLip's walk with Frobenius norms, which are never below the operator norms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.lipschitz.errors import MethodSkipped
+from app.lipschitz.operators.frobenius import frobenius as frobenius_norm
+from app.lipschitz.problem import Estimate, Problem
+from app.lipschitz.walk.walk import walk
+
+
+def frobenius(problem: Problem, options: dict[str, Any]) -> Estimate:
+    """The certified upper bound, for the 2-norm only; takes no options."""
+    if problem.p != "2":
+        raise MethodSkipped(f"the Frobenius norm bounds the 2-norm, not the {problem.p}-norm: ask for autolip")
+    steps = walk(problem.network, problem.p, lambda operator: frobenius_norm(operator, problem.deadline), problem.local)
+    return Estimate("frobenius", steps[-1].cumulative)
