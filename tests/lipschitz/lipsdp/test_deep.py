@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from app.lipschitz.lipsdp import deep
+from app.lipschitz.lipsdp.deep import deep
 from app.lipschitz.lipsdp.deep.deep import deep_chain, minimise_deep
 from app.lipschitz.lipsdp.deep.plain_chain import PlainChain
 from app.lipschitz.lipsdp.dense.interior import minimise

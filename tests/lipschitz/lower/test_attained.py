@@ -23,6 +23,7 @@ from app.lipschitz.lower.attained import attained
 from app.lipschitz.network.build import build
 from app.lipschitz.operators.norm import Norm
 from app.lipschitz.problem import Estimate, Problem, Witness
+from app.lipschitz.walk.autolip import autolip
 from tests.effort import sampled
 from tests.lipschitz.helpers import captured
 from tests.lipschitz.onnx_networks import mlp
@@ -138,7 +139,7 @@ def test_one_that_is_stays_a_loud_failure() -> None:
 
 def test_the_answer_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     def blurred(problem: Any, options: Any) -> Estimate:
-        found = analysis.autolip(problem, options)
+        found = autolip(problem, options)
         assert found.value is not None
         return replace(pair(1.5 * found.value, math.inf))
 
