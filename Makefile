@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 HOST ?= 127.0.0.1
 PORT ?= 8000
 
-.PHONY: serve test test-all lint format bench lock clean
+.PHONY: serve test test-all test-some lint format bench lock clean
 
 serve: $(VENV)/installed
 	$(BIN)/lipserve serve --host $(HOST) --port $(PORT)
@@ -18,6 +18,14 @@ test: $(VENV)/installed-dev
 
 test-all: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=random $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal -m "slow or not slow"
+
+# Of the slow tests one in ONE_IN, others with every commit, as far as MINUTES go.
+ONE_IN ?= 3
+MINUTES ?= 12
+
+test-some: $(VENV)/installed-dev
+	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=random $(BIN)/python -m pytest -n auto --maxprocesses 4 -m slow \
+		-p tests.time_box --one-in $(ONE_IN) --minutes $(MINUTES) --turn "$$(git rev-parse HEAD)"
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
