@@ -254,7 +254,6 @@ def test_a_network_without_biases_is_decided_on_cones() -> None:
     assert truth * (1 - 1e-9) <= upper <= lower * (1 + 1e-5)
 
 
-@pytest.mark.slow
 def test_a_deep_network_of_two_inputs_closes() -> None:
     """100 neurons in five layers; dense sampling stays below the constant."""
     layers = [(w / len(w) ** 0.5, b) for w, b in random_layers((2, 20, 20, 20, 20, 20, 2), 7)]
