@@ -116,6 +116,7 @@ def test_an_open_upload_is_finished(start_service: Start) -> None:
     assert ended(service, 10) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("second", sampled([None, signal.SIGTERM], every=2))
 def test_an_upload_that_never_ends_is_cut_off(start_service: Start, second: signal.Signals | None) -> None:
     service = start_service(shutdown_s=1 if second is None else 60)

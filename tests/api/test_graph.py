@@ -96,6 +96,7 @@ def test_a_childs_end_is_the_answer(service: RunningService) -> None:
     assert ask(service, fake_model(test="after")).status_code == 200
 
 
+@pytest.mark.slow
 def test_waiting_has_an_end(start_service: Callable[..., RunningService]) -> None:
     """One that runs is stopped at its limit; one that does not come to run in time is given up, job and all."""
     service = start_service(inspect_timeout_s=1)
@@ -116,6 +117,7 @@ def test_waiting_has_an_end(start_service: Callable[..., RunningService]) -> Non
     eventually(lambda: service.client.delete(f"/v1/models/{model}").status_code, lambda status: status == 204)
 
 
+@pytest.mark.slow
 def test_too_many_are_refused(start_service: Callable[..., RunningService]) -> None:
     """One runs, one may wait; an analysis has its own place."""
     service = start_service(max_queued_per_owner=1)

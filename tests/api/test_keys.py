@@ -75,7 +75,7 @@ def test_without_keys_only_this_host_is_served(tmp_path: Path, host: str) -> Non
         assert way_out in shown.stderr
 
 
-@pytest.mark.parametrize("how", ["anonymous", "keys"])
+@pytest.mark.parametrize("how", ["anonymous", pytest.param("keys", marks=pytest.mark.slow)])
 def test_other_hosts_are_served_on_request_or_with_keys(start_service: object, tmp_path: Path, how: str) -> None:
     if how == "keys":
         lipserve("keys", "create", "--owner", "ada", data_dir=tmp_path / "data")

@@ -277,6 +277,7 @@ def test_either_header_carries_the_key(world: World) -> None:
     assert world.clients["nobody"].get("/v1/models", headers={"Authorization": f"bearer {secret}"}).status_code == 200
 
 
+@pytest.mark.slow
 def test_many_requests_with_keys_at_once(world: World) -> None:
     seen: list[int] = []
 

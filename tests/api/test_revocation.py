@@ -68,6 +68,7 @@ def test_a_stream_ends_and_a_wait_tells_nothing(
     assert answers == [401]
 
 
+@pytest.mark.slow
 def test_a_stream_without_a_key_ends_with_the_first_key(start_service: Callable[..., RunningService]) -> None:
     service = start_service()
     job = service.analyze(SLEEPING, wait=None).json()

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.conftest import RunningService, eventually, fake_model
 
@@ -22,6 +23,7 @@ def thread_count(pid: int) -> int:
     return len(os.listdir(Path("/proc") / str(pid) / "task"))
 
 
+@pytest.mark.slow
 def test_two_hundred_waiting_requests_hold_no_thread(service: RunningService) -> None:
     job = service.analyze(fake_model(analyze={"do": "sleep", "seconds": 4}), wait=None).json()
     url = service.url + job["urls"]["self"]
@@ -117,6 +119,7 @@ def test_a_job_that_waits_too_long_is_timed_out(service: RunningService) -> None
     service.finished(busy["id"])
 
 
+@pytest.mark.slow
 def test_an_expired_job_is_gone(start_service: object) -> None:
     service: RunningService = start_service(retention_s=2)  # type: ignore[operator]
     job = service.analyze(fake_model(test="expires")).json()

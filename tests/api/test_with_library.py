@@ -37,6 +37,7 @@ def test_a_truncated_file_is_refused_and_leaves_nothing(library_service: Running
     assert library_service.files() == before
 
 
+@pytest.mark.slow
 def test_an_input_that_does_not_fit_is_named(library_service: RunningService) -> None:
     job = library_service.analyze(tiny_model(), inputs={"x": [1, 3]}).json()
     assert (job["status"], job["error"]["status"]) == ("failed", 422)

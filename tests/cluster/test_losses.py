@@ -68,6 +68,7 @@ def test_a_machine_that_is_stopped_hands_its_job_over_at_once(cluster: Cluster) 
     assert wait_of(finished) < 4
 
 
+@pytest.mark.slow
 def test_models_and_data_sets_reach_machines_through_an_object_store(
     postgres_url: str, object_store: ObjectStore, tmp_path: Path
 ) -> None:

@@ -84,6 +84,7 @@ def test_a_ring_wakes_a_slot_elsewhere(redis_url: str, open_dispatcher: Open) ->
         eventually(lambda: slot.count, lambda count, before=before: count > before, within_s=5)
 
 
+@pytest.mark.slow
 def test_a_busy_host_hears_rings_again_when_its_broker_is_back(table: Database, open_dispatcher: Open) -> None:
     """What it had taken and could not acknowledge must not count against it."""
     add_model(table)

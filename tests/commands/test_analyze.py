@@ -44,6 +44,7 @@ def test_the_gate_is_the_exit_status(analyze: Run, limit: str, status: int) -> N
     assert f"gate: {['pass', 'fail', 'inconclusive'][status]}" in done.stdout
 
 
+@pytest.mark.slow
 @mostly_by_a_server
 def test_json_and_the_certificate_are_what_the_api_gives(analyze: Run, tmp_path: Path) -> None:
     certificate = tmp_path / "certificate.json"

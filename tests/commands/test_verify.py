@@ -57,7 +57,7 @@ def test_the_verdict_is_the_exit_status(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("possessed")
-@pytest.mark.parametrize("attack", ["answer_for_itself", "crash"])
+@pytest.mark.parametrize("attack", ["answer_for_itself", pytest.param("crash", marks=pytest.mark.slow)])
 def test_a_program_that_breaks_the_protocol_is_an_error(
     tmp_path: Path, attack: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

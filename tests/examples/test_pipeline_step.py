@@ -48,9 +48,9 @@ def run(step: str, folder: Path, url: str) -> subprocess.CompletedProcess[str]:
     ("step", "limit", "status", "goes_on"),
     [
         (STRICT, "18", 0, True),
-        (STRICT, "1", 1, False),
+        pytest.param(STRICT, "1", 1, False, marks=pytest.mark.slow),
         (STRICT, "16", 2, False),
-        (LENIENT, "1", 1, False),
+        pytest.param(LENIENT, "1", 1, False, marks=pytest.mark.slow),
         (LENIENT, "16", 0, True),
     ],
 )

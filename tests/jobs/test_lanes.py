@@ -63,6 +63,7 @@ def test_a_short_job_passes_a_long_one_in_a_lane_that_makes_no_service_ready(bus
     assert job_of(service.client, long)["status"] == "running"
 
 
+@pytest.mark.slow
 def test_who_outstays_the_quick_lane_waits_for_a_slot_and_loses_nothing(busy: tuple[RunningService, str]) -> None:
     service, long = busy
     slow = submit(service.client, fake_model(analyze={"do": "tick", "times": 300, "every": 0.01}))

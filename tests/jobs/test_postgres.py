@@ -177,6 +177,7 @@ def hosts(service: RunningService) -> set[str]:
     return {worker["name"].partition("/")[0] for worker in service.client.get("/v1/workers").json()["workers"]}
 
 
+@pytest.mark.slow
 def test_a_running_job_outlives_a_restart_of_the_database(start_service: Start, mortal: Server, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger"
     service = start_service(database_url=mortal.url)

@@ -101,6 +101,7 @@ def test_models_and_results_survive_and_half_an_upload_does_not(start_service: S
     assert again == job
 
 
+@pytest.mark.slow
 def test_two_services_share_one_directory(start_service: Start, tmp_path: Path) -> None:
     first = start_service()
     second = start_service()

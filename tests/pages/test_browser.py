@@ -197,7 +197,7 @@ def test_recent_jobs_lead_to_their_reports(visit: Open, full: dict[str, Any]) ->
 PLACES = ["start", "report", "failed", "unknown", "docs"]
 
 
-@pytest.mark.parametrize(("scheme", "width", "place"), sampled(["light", "dark"], WIDTHS, PLACES, every=3))
+@pytest.mark.parametrize(("scheme", "width", "place"), sampled(["light", "dark"], WIDTHS, PLACES, every=7))
 def test_pages_fit_and_can_be_used_by_everybody(
     visit: Open, pages: RunningService, full: dict[str, Any], place: str, width: int, scheme: str
 ) -> None:

@@ -221,6 +221,7 @@ def test_unknown_jobs_are_a_page_for_people_and_a_problem_for_programs(pages: Ru
     assert "No such job" in Page(answer.text).text
 
 
+@pytest.mark.slow
 def test_an_expired_job_is_gone(start_service: Any) -> None:
     service = start_service(worker_module="tests.pages.told_worker", retention_s=1, sweep_s=0.1)
     job = answered(service, result())

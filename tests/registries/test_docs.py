@@ -33,8 +33,15 @@ def steps() -> dict[str, str]:
     return {"github": github["jobs"]["bound"]["steps"][-1]["run"], "gitlab": gitlab["bound"]["script"][0]}
 
 
-@pytest.mark.parametrize("place", ["github", "gitlab"])
-@pytest.mark.parametrize(("limit", "status"), [("12", 0), ("11", 1)])
+@pytest.mark.parametrize(
+    ("place", "limit", "status"),
+    [
+        ("github", "12", 0),
+        pytest.param("github", "11", 1, marks=pytest.mark.slow),
+        pytest.param("gitlab", "12", 0, marks=pytest.mark.slow),
+        ("gitlab", "11", 1),
+    ],
+)
 def test_the_gate_stops_the_build(
     library_service: RunningService, tmp_path: Path, place: str, limit: str, status: int
 ) -> None:

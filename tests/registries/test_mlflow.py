@@ -90,6 +90,7 @@ def count_of_jobs(service: RunningService) -> int:
     return len(service.client.get("/v1/jobs", params={"page_size": 200}).json()["jobs"])
 
 
+@pytest.mark.slow
 def test_log_register_webhook_job_tags(server: MlflowServer, service: RunningService, iris: str) -> None:
     found = tags(server, "iris", iris)
     assert (found["verdict"], found["status"]) == ("pass", "succeeded")

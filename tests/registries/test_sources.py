@@ -123,6 +123,7 @@ def test_places_that_are_forbidden_or_not_there(fetching: RunningService) -> Non
         assert inside.asked == []
 
 
+@pytest.mark.slow
 def test_nothing_listens(start_service: Start) -> None:
     port = free_port()
     service = start_service(outbound_allow=f"127.0.0.1:{port}")

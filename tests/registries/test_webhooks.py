@@ -162,6 +162,7 @@ def test_a_receiver_that_can_never_be_called_is_refused_at_once(service: Running
     assert [error["pointer"] for error in answer.json()["errors"]] == ["#/webhook_url"]
 
 
+@pytest.mark.slow
 def test_a_name_that_leads_inside_is_refused_when_it_is_called(start_service: Start, receiver: LocalServer) -> None:
     service = start_service(poll_s=0.05)
     delivery = settled(service, submit(service, f"http://localhost:{receiver.port}/")["id"])
@@ -216,6 +217,7 @@ def test_a_message_survives_the_death_of_its_sender(sending: Start, receiver: Lo
     assert first.body == second.body
 
 
+@pytest.mark.slow
 def test_the_message_outlives_its_job_and_the_secret_a_restart(sending: Start, receiver: LocalServer) -> None:
     service = sending(webhook_pauses_s=[0.5] * 20)
     receiver.answer = lambda _: Answer(500)

@@ -17,6 +17,7 @@ PAGE = (ROOT / "docs" / "operations.md").read_text()
 [COMMANDS] = re.findall(r"^```bash\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("sqlite3") is None, reason="needs the program sqlite3")
 def test_a_back_up_of_a_working_service_can_be_restored(
     start_service: Callable[..., RunningService], tmp_path: Path

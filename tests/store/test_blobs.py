@@ -158,6 +158,7 @@ def test_orphans_in_a_bucket_go_by_their_age(object_store: ObjectStore, tmp_path
     orphan.close()
 
 
+@pytest.mark.slow
 def test_a_large_file_is_whole(object_store: ObjectStore, tmp_path: Path) -> None:
     """Larger than a part of a multipart upload and than a block of a read."""
     data = os.urandom(12 * 2**20) * 10

@@ -16,6 +16,7 @@ import pytest
 from onnx import GraphProto, TensorProto, helper, numpy_helper
 
 from app.jobs.nursery import WarmChild
+from tests.effort import sampled
 from tests.lipschitz.ingest.onnx_models import i64, node, onnx_bytes
 from tests.worker.children import ask
 
@@ -54,7 +55,9 @@ def hard_link(target: Path, link: Path) -> None:
     os.link(target, link)
 
 
-@pytest.mark.parametrize("place", ["/etc/passwd", "../../../../etc/passwd", "etc/passwd", "/proc/self/environ"])
+@pytest.mark.parametrize(
+    "place", sampled(["/etc/passwd", "../../../../etc/passwd", "etc/passwd", "/proc/self/environ"], every=2)
+)
 def test_external_data_by_path(warm: WarmChild, place: str) -> None:
     assert "external data" in refused(warm, external(place))
 

@@ -176,7 +176,7 @@ def test_a_result_waits_for_the_database(bench: Benches) -> None:
     assert row["status"] == "succeeded"
 
 
-@pytest.mark.parametrize("seconds", [0.2, 60])
+@pytest.mark.parametrize("seconds", [0.2, pytest.param(60, marks=pytest.mark.slow)])
 def test_what_outlasts_the_lease_is_dropped(bench: Benches, seconds: float) -> None:
     slot = bench(lease_s=1.5)
     assert slot.run(number=1)["status"] == "succeeded", "so that both children are there"

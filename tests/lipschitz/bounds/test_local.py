@@ -83,7 +83,7 @@ def test_the_constant_on_an_interval(name: str, p: str) -> None:
     assert local_of(network, p, box(*ends)) >= want[p] * (1 - 1e-12)
 
 
-@pytest.mark.parametrize(("name", "p"), sampled(CASES, NORMS, every=3))
+@pytest.mark.parametrize(("name", "p"), sampled(CASES, NORMS, every=5))
 def test_no_jacobian_on_the_domain_is_larger(name: str, p: Any) -> None:
     function, shape = CASES[name]
     network = network_of(function, shape)
@@ -108,7 +108,7 @@ def test_every_rule_has_a_constant_on_a_small_box(name: str) -> None:
     assert math.isfinite(local_of(network, "2", cube(network.input.size, 0.01)))
 
 
-@pytest.mark.parametrize(("name", "p"), sampled([name for name in CASES if "log" not in name], NORMS, every=3))
+@pytest.mark.parametrize(("name", "p"), sampled([name for name in CASES if "log" not in name], NORMS, every=5))
 def test_a_domain_never_raises_the_constant(name: str, p: Any) -> None:
     function, shape = CASES[name]
     network = network_of(function, shape)

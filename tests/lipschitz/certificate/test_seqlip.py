@@ -331,6 +331,7 @@ def test_a_box_with_too_many_vertices_is_refused_at_once(listed: Fields, monkeyp
     refused(listed, "too many vertices", LISTED)
 
 
+@pytest.mark.slow
 def test_the_report_is_kept_beside_the_next_best_methods_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tree, "MOST_LEAVES", 1)
     certificate, upper = certified(LISTED, "exact", "seqlip", "autolip")
