@@ -41,7 +41,7 @@ CHECKS = (HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_to
 
 
 @schema.parametrize()
-@settings(max_examples=300 if THOROUGH else 4, deadline=None, suppress_health_check=CHECKS)
+@settings(max_examples=300 if THOROUGH else 2, deadline=None, suppress_health_check=CHECKS)
 def test_every_answer_is_promised(case: Case, keyed: tuple[httpx.Client, dict[str, str]]) -> None:
     client, known = keyed
     for name, value in (case.path_parameters or {}).items():

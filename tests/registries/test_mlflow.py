@@ -137,6 +137,7 @@ def test_a_gate_that_fails(server: MlflowServer, service: RunningService, tmp_pa
     assert tags(server, "steep", version)["verdict"] == "fail"
 
 
+@pytest.mark.slow
 def test_a_source_of_the_registry(service: RunningService, iris: str) -> None:
     source = {"source": {"mlflow": {"name": "iris", "version": iris}}}
     answer = service.client.post("/v1/models", json=source)

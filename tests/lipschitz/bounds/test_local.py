@@ -83,7 +83,7 @@ def test_the_constant_on_an_interval(name: str, p: str) -> None:
     assert local_of(network, p, box(*ends)) >= want[p] * (1 - 1e-12)
 
 
-@pytest.mark.parametrize(("name", "p"), sampled(CASES, NORMS, every=5))
+@pytest.mark.parametrize(("name", "p"), sampled(CASES, NORMS, every=8))
 def test_no_jacobian_on_the_domain_is_larger(name: str, p: Any) -> None:
     function, shape = CASES[name]
     network = network_of(function, shape)

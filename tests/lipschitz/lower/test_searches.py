@@ -136,6 +136,7 @@ def test_time_limits_are_kept_and_still_give_a_witness() -> None:
         assert answer.value > 0, method
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_answer() -> None:
     data = mlp(*published("exlipbab_iris"))
     for method in ("annealing", "grid"):

@@ -64,7 +64,7 @@ KNOWN = {
 }
 
 
-@pytest.mark.parametrize("name", NATIVE)
+@pytest.mark.parametrize("name", sampled(NATIVE, every=2))
 def test_primitives_get_the_native_constant(name: str) -> None:
     primitive, native = NATIVE[name]
     expected = autolip_of(network_of(native, SHAPE), "2")
