@@ -20,7 +20,9 @@ from app.lipschitz.digits.number import (
     exact,
     maximum,
     negative,
+    normalised,
     product,
+    select,
     sign,
 )
 from app.lipschitz.network.call import Call
@@ -309,12 +311,12 @@ def relu(_call: Call, a: Arguments, places: int) -> Number:
 
 
 def _above(x: Number, floor: Number, places: int) -> Number:
-    found = maximum(x, floor, places)
+    """max(x, floor), without the error of an x certainly below; digits are dropped last, so that their loss counts."""
     if x.error is None or floor.error is not None:
-        return found
+        return maximum(x, floor, places)
     below = ends(add(x, floor, places, -1.0))[1] < 0.0
-    assert found.error is not None
-    return Number(found.digits, found.exponent, torch.where(below, 0.0, found.error))
+    chosen = select(sign(add(x, floor, 10**9, -1.0)) >= 0, x, floor)
+    return normalised(chosen.digits, chosen.exponent, torch.where(below, 0.0, x.error).expand(chosen.shape), places)
 
 
 def _below(x: Number, ceiling: Number, places: int) -> Number:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 import pytest
 import torch
@@ -136,3 +137,13 @@ def test_a_number_is_cut_into_digits_exactly(value: float) -> None:
     whole, exponent = integers(found)
     assert float(found.digits.abs().max()) <= 2.0**17
     assert [Fraction(n) * Fraction(2) ** exponent for n in whole.tolist()] == [Fraction(v) for v in stored.tolist()]
+
+
+@pytest.mark.parametrize("clamp", [torch.ops.aten.hardtanh.default, torch.ops.aten.clamp.default])
+def test_what_a_clamp_drops_beside_large_numbers_counts(clamp: Any) -> None:
+    """-1 lies 2^460 below the tensor's largest entry: few digits cannot tell it from 0, and have to say so."""
+    scale = torch.tensor([-1e138, 6e140], dtype=torch.float64)
+    graph = captured(lambda x: clamp(x / 3 * scale, -1.0, 1e300), (2,))
+    [found] = values_at(graph, [0], [torch.tensor([0.7, 0.9], dtype=torch.float64)], 6, NEVER)
+    assert found.error is not None
+    assert abs(float(fractions(found)[0]) + 1) <= float(found.error[0])
