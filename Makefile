@@ -20,8 +20,8 @@ test-all: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=random $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal -m "slow or not slow"
 
 # Of the slow tests one in ONE_IN, others with every commit, as far as MINUTES go.
-ONE_IN ?= 3
-MINUTES ?= 12
+ONE_IN ?= 4
+MINUTES ?= 8
 
 test-some: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=random $(BIN)/python -m pytest -n auto --maxprocesses 4 -m slow \

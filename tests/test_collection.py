@@ -18,7 +18,6 @@ def collected(seed: str) -> list[str]:
         "-m",
         "pytest",
         "--collect-only",
-        "-q",
         "-m",
         "slow or not slow",
         "-p",

@@ -155,12 +155,12 @@ def test_no_local_bound_lies_below_the_truth(seeds: range) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", range(1000, 3000, 250))
+@pytest.mark.parametrize("first", range(1000, 3000, 100))
 def test_no_bound_lies_below_the_truth_on_many_graphs(first: int) -> None:
-    run_seeds(check_seed, range(first, first + 250))
+    run_seeds(check_seed, range(first, first + 100))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", range(3000, 4000, 250))
+@pytest.mark.parametrize("first", range(3000, 4000, 50))
 def test_no_local_bound_lies_below_the_truth_on_many_graphs(first: int) -> None:
-    run_seeds(check_seed_on_boxes, range(first, first + 250))
+    run_seeds(check_seed_on_boxes, range(first, first + 50))

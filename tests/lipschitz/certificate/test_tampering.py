@@ -308,7 +308,8 @@ def test_any_values_in_any_places(semidefinite: Fields, autolip: Fields, data: s
     json.dumps(answer, ensure_ascii=False).encode()
     if answer["valid"]:
         assert answer["bound"] >= certificate["bound"] * (1.0 - 1e-6)
-        assert other["function"] == certificate["function"]
+        shapes = other["function"]["inputs"] or None  # no shapes are no shapes, however they are written
+        assert other["function"] | {"inputs": shapes} == certificate["function"]
 
 
 @pytest.mark.parametrize(

@@ -52,11 +52,11 @@ def test_other_norms(norm: str) -> None:
     assert accepted(chain(1), "autolip", norm=norm)[0]["check"] == "independent"
 
 
-ACTIVATIONS = [nn.ReLU(), nn.GELU(), nn.LeakyReLU(0.1), nn.SiLU(), nn.Tanh()]
+MODULES = [nn.ReLU(), nn.GELU(), nn.LeakyReLU(0.1), nn.SiLU(), nn.Tanh()]
 GRAPHS = [(Residual, 4), (Dense, 3), (Pooled, 6)]
 
 
-@pytest.mark.parametrize(("graph", "act"), sampled(GRAPHS, ACTIVATIONS, every=3))
+@pytest.mark.parametrize(("graph", "act"), sampled(GRAPHS, MODULES, every=3))
 def test_any_graph(graph: tuple[type[nn.Module], int], act: nn.Module) -> None:
     kind, size = graph
     model = exported(lambda: kind(act), size)
