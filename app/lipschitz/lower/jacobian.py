@@ -150,14 +150,16 @@ def _of_matrices(jacobians: Tensor, p: Norm) -> Steepest:
 
 
 def _of_gram(jacobians: Tensor) -> Steepest:
-    """Top singular values and right singular vectors from the smaller Gram matrix."""
-    is_wide = jacobians.shape[1] <= jacobians.shape[2]
-    gram = jacobians @ jacobians.mT if is_wide else jacobians.mT @ jacobians
-    values, vectors = torch.linalg.eigh(gram)
+    """Top singular values and right singular vectors from the smaller Gram matrix, relative to the largest entry."""
+    finite = torch.nan_to_num(jacobians, nan=0.0, posinf=0.0, neginf=0.0)
+    size = finite.abs().amax((1, 2), keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
+    scaled = finite / size
+    is_wide = scaled.shape[1] <= scaled.shape[2]
+    values, vectors = torch.linalg.eigh(scaled @ scaled.mT if is_wide else scaled.mT @ scaled)
     top = vectors[:, :, -1]
     if is_wide:
-        top = unit((top[:, None, :] @ jacobians).squeeze(1))
-    return Steepest(values[:, -1].clamp(min=0.0).sqrt(), top)
+        top = unit((top[:, None, :] @ scaled).squeeze(1))
+    return Steepest(values[:, -1].clamp(min=0.0).sqrt() * size[:, 0, 0], top)
 
 
 def _by_power_method(network: Network, points: Tensor, p: Norm, directions: Tensor) -> Steepest:
