@@ -21,7 +21,7 @@ test-all: $(VENV)/installed-dev
 
 # Of the slow tests one in ONE_IN, others with every commit, as far as MINUTES go.
 ONE_IN ?= 4
-MINUTES ?= 8
+MINUTES ?= 4
 
 test-some: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=random $(BIN)/python -m pytest -n auto --maxprocesses 4 -m slow \

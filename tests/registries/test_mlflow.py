@@ -146,9 +146,9 @@ def test_a_source_of_the_registry(service: RunningService, iris: str) -> None:
     assert missing.status_code == 502
 
 
-def test_wrong_signatures_and_stale_ones(service: RunningService) -> None:
+def test_wrong_signatures_and_stale_ones(service: RunningService, iris: str) -> None:
     before = count_of_jobs(service)
-    message = version_created("iris", "1")
+    message = version_created("iris", iris)
     now = int(time.time())
     refusals = {
         "bad-signature": [
