@@ -171,7 +171,8 @@ def _norm(problem: Problem, claim: NormClaim) -> NormClaim | None:
     if not problem.deadline.fits(check_work(claim.node, claim.source)):
         return replace(claim, value=up_mul(claim.value, UNCHECKED))
     test = norm_test(problem, claim.node, claim.source)
-    for raised in (*(up_mul(claim.value, 1.0 + more) for more in RAISED), max(claim.value, LEAST)):
+    values = [*(up_mul(claim.value, 1.0 + more) for more in RAISED), *(max(claim.value, least) for least in LEAST)]
+    for raised in values:
         way = test(raised)
         if way is not None:
             return replace(claim, value=raised if way == "independent" else up_mul(raised, REPEATABLE))
