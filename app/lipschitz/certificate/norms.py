@@ -18,7 +18,10 @@ def norm_at_most(ball: Ball, value: float, p: str) -> bool:
 
 def norm_test(ball: Ball, p: str) -> Callable[[float], bool]:
     """`norm_at_most` for one ball and several values: what it costs is the matrix's, a value adds little."""
-    if not ball.magnitude.any():
+    magnitude = ball.magnitude
+    if not np.isfinite(magnitude).all():
+        return lambda _: False
+    if not magnitude.any():
         return lambda value: value >= 0.0
     if p == "2":
         test = _spectral(ball)

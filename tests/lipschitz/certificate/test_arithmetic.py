@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from app.lipschitz.certificate.balls import Ball, stacked
+from app.lipschitz.certificate.check import check_piece
 from app.lipschitz.certificate.cholesky import covering_factor, is_positive
-from app.lipschitz.certificate.norms import norm_at_most
+from app.lipschitz.certificate.fields import InvalidCertificate
+from app.lipschitz.certificate.norms import norm_at_most, norm_test
+from app.lipschitz.certificate.record import NormRecord, PieceRecord
+from app.lipschitz.deadline import NEVER
+from app.lipschitz.domain import WholeSpace
+from app.lipschitz.network.build import build
+from app.lipschitz.problem import Problem
+from tests.lipschitz.helpers import captured
 from tests.lipschitz.lipsdp.test_proof import is_positive as is_positive_exactly
 
 Rational = list[list[Fraction]]
@@ -118,3 +130,66 @@ def test_norms_of_nothing_and_claims_of_nothing() -> None:
     assert norm_at_most(Ball.exact(np.zeros((2, 3))), 0.0, "2")
     assert not norm_at_most(Ball.exact(np.ones((2, 3))), 0.0, "2")
     assert not norm_at_most(Ball.exact(np.ones((2, 3))), np.inf, "2")
+
+
+@pytest.mark.parametrize("p", ["1", "2", "inf"])
+@pytest.mark.parametrize("unknown", [np.inf, np.nan])
+@pytest.mark.parametrize("value", [1.0, 6.0, 1e9, 1e308])
+def test_a_matrix_with_an_unknown_entry_has_no_norm(unknown: float, p: str, value: float) -> None:
+    """The error of a map without a rounding rule is infinite."""
+    ones, unsure = np.ones((2, 3)), np.zeros((2, 3))
+    unsure[1, 2] = unknown
+    assert not norm_at_most(Ball(ones, unsure), value, p)
+    assert not norm_at_most(Ball(unsure, 0 * ones), value, p)
+
+
+@pytest.mark.parametrize("exponent", [-1000, -600, 0, 600, 1000])
+def test_one_test_serves_values_of_all_sizes(exponent: int) -> None:
+    """Against the norm 2 of a matrix of ones, scaled: what lies below is refused however far, what lies above holds."""
+    holds = norm_test(Ball.exact(np.ldexp(np.ones((2, 2)), exponent)), "2")
+    norm = 2.0 * 2.0**exponent
+    assert [holds(norm * share) for share in (1e-300, 1e-9, 1 - 1e-12)] == [False] * 3
+    assert [holds(norm * share) for share in (1 + 1e-12, 1.5, 4.0)] == [True] * 3
+    with np.errstate(over="ignore"):  # as the check has it
+        assert holds(sys.float_info.max)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-160, 1e150])
+@pytest.mark.parametrize("side", [1, 3, 8])
+def test_a_gram_ball_holds_every_product(side: int, scale: float) -> None:
+    """In exact fractions, for a matrix anywhere in the ball, at extreme scales as well."""
+    rng = np.random.default_rng(side)
+    middle = scale * rng.standard_normal((side, 4))
+    radius = np.abs(middle) * rng.choice([0.0, 1e-9, 0.5], size=(side, 4))
+    gram = Ball(middle, radius).gram
+    inside = rational(middle + radius * rng.uniform(-0.999, 0.999, size=(side, 4)))
+    exact = product(inside, [list(column) for column in zip(*inside, strict=True)])
+    for middles, radii, truths in zip(rational(gram.middle), rational(gram.radius), exact, strict=True):
+        assert all(abs(t - m) <= r for m, r, t in zip(middles, radii, truths, strict=True))
+
+
+def test_products_with_exact_zeros_are_exact() -> None:
+    """Rows and columns of zeros have no radius; what may underflow beside them has one."""
+    left = Ball.exact(np.array([[0.0, 0.0], [1e-200, 1.0]]))
+    right = Ball.exact(np.array([[1e-200, 0.0], [0.0, 0.0]]))
+    found = left @ right
+    assert (found.radius[0] == 0.0).all()
+    assert (found.radius[:, 1] == 0.0).all()
+    assert found.radius[1, 0] > 0.0
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x * torch.sinh(torch.tensor([3.0, 4.0], dtype=torch.float64)),
+        lambda x: (x * 1e200) @ torch.full((2, 2), 1e200, dtype=torch.float64),
+    ],
+    ids=["a factor whose rounding has no rule", "a product that overflows"],
+)
+@pytest.mark.parametrize("value", [5.0, 1e100])
+def test_no_claim_is_granted_of_a_map_that_is_not_known(function: Callable[[Tensor], Tensor], value: float) -> None:
+    graph = captured(function, (2,))
+    problem = Problem(graph, build(graph, [0]), "2", WholeSpace(), 0, NEVER, lambda _: None)
+    forged = PieceRecord("autolip", 0, len(problem.network.nodes) - 1, 2 * value, norms=[NormRecord(1, 0, value)])
+    with np.errstate(all="ignore"), pytest.raises(InvalidCertificate):
+        check_piece(problem, forged)
