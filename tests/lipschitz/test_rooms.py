@@ -33,7 +33,8 @@ def room_of(module: str) -> str:
 
 
 def imports(tree: ast.AST) -> list[str]:
-    found = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
+    froms = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
+    found = [f"{node.module}.{alias.name}" for node in froms for alias in node.names]
     found += [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
     return [name for name in found if name.startswith("app.lipschitz.")]
 
