@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from app import __version__
-from app.lipschitz.bracket import bracket
+from app.lipschitz.bracket import bracket, value_of
 from app.lipschitz.certificate.balls import Array
 from app.lipschitz.certificate.chain_records import chain_record
 from app.lipschitz.certificate.check import recomputed
@@ -54,8 +54,8 @@ def certificate(problem: Problem, request: Request, sha256: str, estimates: Sequ
     if request.target.get("kind") == "margins":
         return None
     best: Certificate | None = None
-    for estimate in sorted(filter(_is_claimed, estimates), key=_value):
-        if best is not None and best.bound <= _value(estimate):
+    for estimate in sorted(filter(_is_claimed, estimates), key=value_of):
+        if best is not None and best.bound <= value_of(estimate):
             break
         found = _certificate(problem, request, sha256, estimate)
         if math.isfinite(found.bound) and (best is None or found.bound < best.bound):
@@ -64,18 +64,14 @@ def certificate(problem: Problem, request: Request, sha256: str, estimates: Sequ
 
 
 def _is_claimed(estimate: Estimate) -> bool:
-    return bool(estimate.claims) and math.isfinite(_value(estimate))
-
-
-def _value(estimate: Estimate) -> float:
-    return math.inf if estimate.value is None else estimate.value
+    return bool(estimate.claims) and math.isfinite(value_of(estimate))
 
 
 def _certificate(problem: Problem, request: Request, sha256: str, estimate: Estimate) -> Certificate:
     position = {node: i for i, node in enumerate(problem.network.nodes)}
     with np.errstate(all="ignore"):
         pieces = [_piece(problem, claim, position) for claim in estimate.claims]
-    bound = max(up_product([piece.constant for piece in pieces]), _value(estimate))
+    bound = max(up_product([piece.constant for piece in pieces]), value_of(estimate))
     nodes, engine = node_records(problem.network), f"lipserve {__version__}"
     return Certificate(sha256, _function(problem, request), engine, estimate.method, bound, nodes, pieces)
 
@@ -83,7 +79,7 @@ def _certificate(problem: Problem, request: Request, sha256: str, estimate: Esti
 def _reported(estimates: Sequence[Estimate]) -> Reported | None:
     """The job's own upper bound."""
     upper, _ = bracket(list(estimates))
-    return None if upper is None else Reported(upper.method, _value(upper))
+    return None if upper is None else Reported(upper.method, value_of(upper))
 
 
 def node_records(network: Network) -> list[NodeRecord]:

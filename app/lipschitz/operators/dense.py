@@ -58,7 +58,8 @@ class Dense(LinearOperator):
 
     def as_matrix(self) -> Tensor:
         """The stored matrix itself where it acts once."""
-        return self.matrix if self.in_size == self.matrix.shape[-1] else super().as_matrix()
+        once = self.in_size == self.matrix.shape[-1]
+        return self.matrix.reshape(self.out_size, self.in_size) if once else super().as_matrix()
 
     def majorant(self) -> LinearOperator:
         """The matrix of absolute values."""

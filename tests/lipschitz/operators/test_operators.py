@@ -45,6 +45,17 @@ def test_dense_with_one_matrix_per_block() -> None:
 
 
 @pytest.mark.parametrize(
+    ("rows", "stacked"),
+    [((), False), ((1,), False), ((1, 1), False), ((3,), False), ((1,), True), ((1, 1), True), ((3,), True)],
+)
+def test_a_dense_matrix_is_its_matrix(rows: tuple[int, ...], stacked: bool) -> None:
+    matrix = torch.randn(*(rows[:1] if stacked else ()), 4, 5, dtype=torch.float64)
+    operator = Dense((*rows, 5), (*rows, 4), matrix)
+    units = torch.eye(operator.in_size, dtype=torch.float64)
+    assert torch.equal(operator.as_matrix(), operator.mv(units).T)
+
+
+@pytest.mark.parametrize(
     ("index", "size"),
     [([2, 0, 1], 3), ([0, 0, 0, 1], 2), ([-1, 1, -1], 3), ([-1, -1], 2), ([1, 1, -1, 0], 4)],
 )
