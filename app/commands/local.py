@@ -26,6 +26,12 @@ from app.jobs.nursery import Nursery, StartFailed
 from app.settings import Settings
 
 LISTEN_S = 0.2
+UNDONE = {
+    "capture": "The model could not be read",
+    "analyze": "The analysis did not end",
+    "verify": "The certificate could not be checked",
+}
+"""What a child did not get done, by the question that it was asked."""
 REFUSAL = 422
 
 
@@ -48,11 +54,14 @@ def analyze_here(
         return kept.answer(message)
 
 
-def verify_here(model: Path, certificate: Path, trusts: bool = False) -> dict[str, Any]:
-    """What `certificate.verify` says of the certificate; Problem where a child fails, OSError without the files."""
+def verify_here(model: Path, certificate: Path, trusts: bool = False, limit_s: float = math.inf) -> dict[str, Any]:
+    """What `certificate.verify` says of the certificate; OSError without the files.
+
+    Problem where a child fails, or checks for more than `limit_s` seconds: a certificate may be made to cost years.
+    """
     proof, question = certificate.read_bytes(), dict[str, Any](reason=None)
     files: dict[str, BinaryIO] = {"certificate": io.BytesIO(proof)}
-    with _children(trusts) as (capturing, bounding), ExitStack() as stack:
+    with _children(trusts, limit_s) as (capturing, bounding), ExitStack() as stack:
         try:
             subject = _captured(stack, capturing, model, _shapes(proof), _silent)
             files["artifact"], question["model"] = subject.artifact, subject.sha256
@@ -99,7 +108,7 @@ class _Child:
                 return message
             if message is not None:
                 progress(message.body)
-        raise TimeLimit(f"The model could not be read within {self._limit_s:g} s.")
+        raise TimeLimit(f"{UNDONE[kind]} within {self._limit_s:g} s.")
 
     def kill(self) -> None:
         """End it."""
@@ -107,12 +116,12 @@ class _Child:
 
 
 @contextmanager
-def _children(trusts: bool) -> Iterator[tuple[_Child, _Child]]:
-    """A capture child and a bounding child, killed at the end."""
+def _children(trusts: bool, limit_s: float = math.inf) -> Iterator[tuple[_Child, _Child]]:
+    """A capture child and a bounding child, which has `limit_s` seconds; killed at the end."""
     settings = Settings(untrusted_torchscript="trust") if trusts else Settings()
     with ExitStack() as stack:
         children = []
-        for device, limit_s in ((spare_device(), settings.default_timeout_s), (slot_devices(settings)[0], math.inf)):
+        for device, limit_s in ((spare_device(), settings.default_timeout_s), (slot_devices(settings)[0], limit_s)):
             children.append(_Child(settings, device, limit_s))
             stack.callback(children[-1].kill)
         try:

@@ -20,13 +20,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="the model's file")
     parser.add_argument("certificate", type=Path, help="the certificate's file, JSON")
     parser.add_argument("--trust", action="store_true", help="run a program also where nothing confines it")
+    parser.add_argument("--time-limit", type=float, default=3600.0, metavar="S", help="seconds to check (default 3600)")
     parser.add_argument("--json", action="store_true", help="print the whole answer as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
     """Exit status 0: valid, 1: invalid, 3: error."""
     try:
-        answer = verify_here(options.model, options.certificate, options.trust)
+        answer = verify_here(options.model, options.certificate, options.trust, options.time_limit)
     except (OSError, Problem) as error:
         sys.stderr.write(f"lipserve verify: {printable(error)}\n")
         return ERROR

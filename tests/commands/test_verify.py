@@ -56,6 +56,15 @@ def test_the_verdict_is_the_exit_status(tmp_path: Path) -> None:
     assert (told["valid"], told["bound"], told["check"]) == (True, 4.0, "independent")
 
 
+def test_a_check_ends_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("LIPSERVE_WORKER_MODULE", "tests.jobs.fake_worker")
+    monkeypatch.setenv("LIPSERVE_DATA_DIR", str(tmp_path / "data"))
+    model = tmp_path / "model.onnx"
+    model.write_bytes(fake_model(verify={"do": "sleep_in_native_code", "seconds": 30}))
+    assert main(["verify", str(model), str(certificate(tmp_path, 3.0)), "--time-limit", "0.1"]) == 3
+    assert "could not be checked within 0.1 s" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("possessed")
 @pytest.mark.parametrize("attack", ["answer_for_itself", pytest.param("crash", marks=pytest.mark.slow)])
 def test_a_program_that_breaks_the_protocol_is_an_error(
