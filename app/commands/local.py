@@ -121,8 +121,9 @@ def _children(trusts: bool, limit_s: float = math.inf) -> Iterator[tuple[_Child,
     settings = Settings(untrusted_torchscript="trust") if trusts else Settings()
     with ExitStack() as stack:
         children = []
-        for device, limit_s in ((spare_device(), settings.default_timeout_s), (slot_devices(settings)[0], limit_s)):
-            children.append(_Child(settings, device, limit_s))
+        limits = ((spare_device(), settings.default_timeout_s), (slot_devices(settings)[0], limit_s))
+        for device, seconds in limits:
+            children.append(_Child(settings, device, seconds))
             stack.callback(children[-1].kill)
         try:
             yield children[0], children[1]

@@ -56,7 +56,9 @@ def test_the_verdict_is_the_exit_status(tmp_path: Path) -> None:
     assert (told["valid"], told["bound"], told["check"]) == (True, 4.0, "independent")
 
 
-def test_a_check_ends_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_check_ends_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("LIPSERVE_WORKER_MODULE", "tests.jobs.fake_worker")
     monkeypatch.setenv("LIPSERVE_DATA_DIR", str(tmp_path / "data"))
     model = tmp_path / "model.onnx"
