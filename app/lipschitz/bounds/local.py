@@ -1,4 +1,4 @@
-"""Constants of nonlinear nodes on a domain, from the intervals of the values that they read.
+"""Constants of nonlinear nodes on a domain, from the ranges of the values that they read.
 
 All values lie in their intervals, which are convex, so a bound of the derivative there is a Lipschitz constant of
 the node along the network. On the whole space most nodes have a constant of their own, and the intervals are
@@ -15,6 +15,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from app.lipschitz.bounds.linear import ranges
 from app.lipschitz.deadline import NEVER, Deadline
 from app.lipschitz.domain import Box, Domain, WholeSpace
 from app.lipschitz.network.intervals import Interval, propagate
@@ -45,8 +46,8 @@ class Local:
 
     @cached_property
     def intervals(self) -> dict[Node, Interval]:
-        """The interval of every node."""
-        return propagate(self.network, self.domain)
+        """The range of every node: the one source for all that depends on the domain."""
+        return ranges(self.network, self.domain, self.deadline)
 
     @cached_property
     def centre(self) -> dict[Node, Interval]:

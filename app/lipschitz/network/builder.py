@@ -80,17 +80,20 @@ class Builder:
         enclosure: Enclosure,
         local: Callable[[Tensor, Tensor], Constants] | None = None,
         simplex: int = 0,
+        extreme: int = 0,
     ) -> Linear:
         """A map from tensors of `value.shape` to tensors of `shape`; `function` sees one extra batch axis.
 
-        `enclosure` and `local` see flat vectors, as the node does; `simplex` as there.
+        `enclosure` and `local` see flat vectors, as the node does; `simplex` and `extreme` as there.
         """
         source, in_shape = self.emit(value), value.shape
 
         def on_flat(x: Tensor) -> Tensor:
             return function(x.reshape(x.shape[0], *in_shape)).reshape(x.shape[0], -1)
 
-        return self.append(Nonlinear(shape, (origin,), source, on_flat, constants, kind, enclosure, local, simplex))
+        return self.append(
+            Nonlinear(shape, (origin,), source, on_flat, constants, kind, enclosure, local, simplex, extreme)
+        )
 
     def append(self, node: Node) -> Linear:
         """The value of a node whose sources were emitted before."""

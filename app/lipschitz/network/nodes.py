@@ -144,7 +144,8 @@ class Nonlinear(Node):
     """A map with known Lipschitz constants: pooling, softmax, a normalisation layer, a maximum.
 
     `constants` hold on the whole space; `local`, where there is one, gives those on `lower <= x <= upper`.
-    The values of a softmax come in rows of `simplex` entries that add up to one; 0 for any other map.
+    The values of a softmax come in rows of `simplex` entries that add up to one; 0 for any other map. Every value is
+    the largest of some entries where `extreme` is 1, the smallest where it is -1.
     """
 
     source: Node
@@ -154,6 +155,7 @@ class Nonlinear(Node):
     enclosure: Enclosure
     local: Callable[[Tensor, Tensor], Constants] | None = None
     simplex: int = 0
+    extreme: int = 0
 
     @property
     def sources(self) -> tuple[Node, ...]:

@@ -59,7 +59,9 @@ def _pool(builder: Builder, call: Call, copies: int) -> Linear:
         return _first(call.run(lambda _: merged))
 
     constants = selection_constants(copies)
-    return builder.nonlinear(value, tuple(first.shape), pool, constants, "pooling", call.origin, nondecreasing)
+    return builder.nonlinear(
+        value, tuple(first.shape), pool, constants, "pooling", call.origin, nondecreasing, extreme=1
+    )
 
 
 def _overlap(call: Call) -> int:
@@ -99,10 +101,11 @@ def extremum_over_axes(builder: Builder, call: Call) -> tuple[Linear, ...] | Lin
         return (value,) if call.name.endswith(".dim") else value
     batched = [axis + 1 if axis >= 0 else axis for axis in axes]
     shape = tuple(_first(call.run(Linear.offset)).shape)
-    constants = selection_constants(1)
+    constants, extreme = selection_constants(1), 1 if reduce is torch.amax else -1
     node = builder.nonlinear(
-        value, shape, lambda x: reduce(x, batched, keepdim), constants, "pooling", call.origin, nondecreasing
-    )
+        value, shape, lambda x: reduce(x, batched, keepdim), constants, "pooling", call.origin, nondecreasing,
+        extreme=extreme,
+    )  # fmt: skip
     return (node,) if call.name.endswith(".dim") else node
 
 

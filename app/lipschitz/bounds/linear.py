@@ -1,0 +1,140 @@
+"""The range of every node on a bounded domain: interval arithmetic, narrowed by linear bounds where it leaves one open.
+
+Nodes are taken in topological order. A node's interval follows from its sources' narrowed ones; what a nonlinear node
+reads is then bounded once more by linear bounds found backward, entries that are settled already left out. So no range
+is ever wider than interval arithmetic gives. The work is planned in multiplications and done in chunks: what the time
+does not suffice for keeps its interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from app.lipschitz.bounds.backward import Backward
+from app.lipschitz.bounds.extremes import Selection
+from app.lipschitz.bounds.lines import Lines, lines
+from app.lipschitz.deadline import NEVER, Deadline
+from app.lipschitz.domain import Ball, Domain, WholeSpace
+from app.lipschitz.network.intervals import Interval, enclose, propagate
+from app.lipschitz.network.nodes import Activation, Affine, Concat, Network, Node, Nonlinear
+from app.lipschitz.operators.composite import work
+from app.lipschitz.operators.convolution import Convolution
+from app.lipschitz.operators.dense import Dense
+
+SHARE = 0.15
+"""Of the time that is left."""
+MOST_WORK = 1e12
+"""Multiplications in all."""
+CHUNK_WORK, CHUNK_ENTRIES = 4e9, 2**23
+"""Multiplications between two looks at the clock, and entries of one matrix of rows."""
+
+
+def ranges(network: Network, domain: Domain, deadline: Deadline = NEVER) -> dict[Node, Interval]:
+    """The interval of every node for inputs in the domain."""
+    plain = propagate(network, domain)
+    if isinstance(domain, WholeSpace):
+        return plain
+    with torch.no_grad():
+        return Narrowing(network, domain, plain, deadline.share(SHARE)).run()
+
+
+class Narrowing:
+    """One pass over the nodes, with what is known so far."""
+
+    def __init__(self, network: Network, domain: Domain, plain: Mapping[Node, Interval], deadline: Deadline) -> None:
+        self._network, self._domain, self._plain, self._deadline = network, domain, plain, deadline
+        self._ranges: dict[Node, Interval] = {network.input: plain[network.input]}
+        self._lines: dict[Activation, Lines] = {}
+        self._selections: dict[Nonlinear, Selection] = {}
+        self._left = MOST_WORK
+        self._readers: dict[Node, list[Node]] = {node: [] for node in network.nodes}
+        for node in network.nodes:
+            for source in node.sources:
+                self._readers[source].append(node)
+
+    def run(self) -> dict[Node, Interval]:
+        """All ranges."""
+        for node in self._network.nodes[1:]:
+            again = enclose(node, *(self._ranges[source] for source in node.sources))
+            self._ranges[node] = _meet(self._plain[node], again.lower, again.upper)
+            if isinstance(node, Activation):
+                source = self._ranges[node.source]
+                self._lines[node] = lines(node.scalar, source.lower, source.upper)
+            elif isinstance(node, Nonlinear) and node.extreme and _is_finite(self._ranges[node.source]):
+                self._selections[node] = Selection.of(node, self._ranges[node.source])
+            elif not self._is_exact(node):
+                self._narrow(node)
+        return self._ranges
+
+    def _is_exact(self, node: Node) -> bool:
+        """Interval arithmetic is as good for a single layer on the domain."""
+        if not isinstance(node, Affine) or len(node.terms) > 1 or node.terms[0].source is not self._network.input:
+            return False
+        operator, domain = node.terms[0].operator, self._domain
+        by_signs = not isinstance(domain, Ball) or domain.p in ("2", "inf")
+        return isinstance(operator, Dense) or (isinstance(operator, Convolution) and by_signs)
+
+    def _open(self, node: Node) -> Tensor:
+        """Entries, `(n,)`, about which a reader would like to know more."""
+        own = self._ranges[node]
+        found = torch.zeros_like(own.varying)
+        for reader in self._readers[node]:
+            if isinstance(reader, Activation):
+                least, most = reader.scalar.slopes(own.lower, own.upper)
+                found |= own.varying & (least < most)
+            elif not isinstance(reader, Affine | Concat):
+                found |= own.varying
+        return found
+
+    def _narrow(self, node: Node) -> None:
+        """Both ends of the open entries, a chunk at a time as long as there is time."""
+        (positions,) = self._open(node).nonzero(as_tuple=True)
+        if not len(positions):
+            return
+        order = self._ancestors(node)
+        each = 2.0 * sum(_work(one) for one in order)
+        count = max(1, int(min(CHUNK_ENTRIES / max(one.size for one in order), CHUNK_WORK / each) / 2))
+        lower, upper = self._ranges[node].lower.clone(), self._ranges[node].upper.clone()
+        for chunk in positions.split(count):
+            spent = each * len(chunk)
+            if self._left < spent or not self._deadline.fits(spent):
+                self._left = 0.0
+                break
+            self._left -= spent
+            low, high = self._both(node, chunk, order)
+            lower[chunk], upper[chunk] = torch.maximum(lower[chunk], low), torch.minimum(upper[chunk], high)
+        self._ranges[node] = Interval(lower, upper, self._ranges[node].ball)
+
+    def _both(self, node: Node, chunk: Tensor, order: list[Node]) -> tuple[Tensor, Tensor]:
+        count = len(chunk)
+        rows = torch.zeros(2 * count, node.size, dtype=torch.float64, device=chunk.device)
+        rows[torch.arange(count), chunk] = 1.0
+        rows[count + torch.arange(count), chunk] = -1.0
+        least = Backward(self._domain, self._ranges, self._lines, self._selections).least(node, rows, order)
+        return least[:count], -least[count:]
+
+    def _ancestors(self, node: Node) -> list[Node]:
+        """The nodes that this one's value depends on, and it, in topological order."""
+        needed = {node}
+        for one in reversed(self._network.nodes):
+            if one in needed:
+                needed.update(one.sources)
+        return [one for one in self._network.nodes if one in needed]
+
+
+def _work(node: Node) -> float:
+    operators: Sequence[float] = (
+        [work(term.operator) for term in node.terms] if isinstance(node, Affine | Concat) else []
+    )
+    return 8.0 * node.size + sum(operators)
+
+
+def _meet(known: Interval, lower: Tensor, upper: Tensor) -> Interval:
+    return Interval(torch.maximum(known.lower, lower), torch.minimum(known.upper, upper), known.ball)
+
+
+def _is_finite(known: Interval) -> bool:
+    return bool((torch.isfinite(known.lower) & torch.isfinite(known.upper)).all())
