@@ -11,6 +11,7 @@ from app.lipschitz.agreement import check_agreement
 from app.lipschitz.artifact.captured import Captured
 from app.lipschitz.dataset import Dataset
 from app.lipschitz.deadline import Deadline, OutOfTime
+from app.lipschitz.digits.constants import Sharpener
 from app.lipschitz.domain import Ball, Box, Domain, WholeSpace
 from app.lipschitz.errors import InvalidRequest, UnsupportedOperator
 from app.lipschitz.failures import failure
@@ -43,7 +44,7 @@ def _problem(
     captured: Captured, request: Request, deadline: Deadline, progress: Progress, dataset: Dataset | None
 ) -> Problem:
     outputs = output_positions(captured, request.output)
-    whole = build(captured, outputs)
+    whole = build(captured, outputs, Sharpener(captured, deadline))
     p: Norm = request.norm  # type: ignore[assignment]
     domain = make_domain(request.domain, whole.input.size, p, dataset)
     check_agreement(whole, captured, outputs, request.seed, domain)

@@ -13,21 +13,23 @@ from torch._ops import OpOverload
 from app.lipschitz.catalog import OPERATORS
 
 OF_CONSTANTS = (
-    "_local_scalar_dense.default", "_softmax.default", "_to_copy.default", "_unsafe_index.Tensor", "acos.default",
-    "acosh.default", "all.default", "all.dim", "any.default", "any.dim", "arange.default", "arange.start",
-    "arange.start_step", "argsort.default", "asin.default", "asinh.default", "atan2.default", "atanh.default",
-    "bitwise_and.Tensor", "bitwise_not.default", "bitwise_or.Tensor", "bitwise_xor.Tensor", "cosh.default",
-    "cumsum.default", "diag_embed.default", "empty.memory_format", "eq.Scalar", "eq.Tensor", "erfinv.default",
-    "eye.default", "eye.m", "fill.Scalar", "fill.Tensor", "floor_divide.default", "fmod.Tensor", "full.default",
-    "index_add.default", "index_copy.default", "index_fill.int_Scalar", "isfinite.default", "isinf.default",
-    "isnan.default", "lerp.Scalar", "lerp.Tensor", "linspace.default", "logical_and.default", "logical_not.default",
-    "logical_or.default", "logical_xor.default", "masked_fill.Scalar", "masked_fill.Tensor", "masked_select.default",
-    "meshgrid.indexing", "nan_to_num.default", "nonzero.default", "ones.default", "outer.default", "polar.default",
-    "pow.Scalar", "prod.default", "prod.dim_int", "remainder.Tensor", "repeat_interleave.Tensor",
-    "repeat_interleave.self_int", "scalar_tensor.default", "scatter.src", "scatter.value", "scatter_add.default",
-    "sinh.default", "slice_scatter.default", "sort.default", "sort.stable", "std.correction", "std.dim",
-    "tril_indices.default", "triu_indices.default", "true_divide.Tensor", "var.correction", "var.dim",
-    "var_mean.correction", "where.Scalar", "where.ScalarOther", "where.ScalarSelf", "where.self", "zeros.default",
+    "_linalg_solve_ex.default", "_local_scalar_dense.default", "_softmax.default", "_to_copy.default",
+    "_unsafe_index.Tensor", "_weight_norm_interface.default", "acos.default", "acosh.default", "all.default",
+    "all.dim", "any.default", "any.dim", "arange.default", "arange.start", "arange.start_step", "argsort.default",
+    "asin.default", "asinh.default", "atan2.default", "atanh.default", "bitwise_and.Tensor", "bitwise_not.default",
+    "bitwise_or.Tensor", "bitwise_xor.Tensor", "cosh.default", "cumsum.default", "diag_embed.default", "dot.default",
+    "empty.memory_format", "eq.Scalar", "eq.Tensor", "erfinv.default", "eye.default", "eye.m", "fill.Scalar",
+    "fill.Tensor", "floor_divide.default", "fmod.Tensor", "full.default", "index_add.default", "index_copy.default",
+    "index_fill.int_Scalar", "isfinite.default", "isinf.default", "isnan.default", "lerp.Scalar", "lerp.Tensor",
+    "linalg_householder_product.default", "linalg_inv_ex.default", "linalg_matrix_exp.default", "linspace.default",
+    "logical_and.default", "logical_not.default", "logical_or.default", "logical_xor.default", "masked_fill.Scalar",
+    "masked_fill.Tensor", "masked_select.default", "meshgrid.indexing", "nan_to_num.default", "nonzero.default",
+    "ones.default", "outer.default", "polar.default", "pow.Scalar", "prod.default", "prod.dim_int",
+    "remainder.Tensor", "repeat_interleave.Tensor", "repeat_interleave.self_int", "scalar_tensor.default",
+    "scatter.src", "scatter.value", "scatter_add.default", "sinh.default", "slice_scatter.default", "sort.default",
+    "sort.stable", "std.correction", "std.dim", "tril_indices.default", "triu_indices.default", "true_divide.Tensor",
+    "var.correction", "var.dim", "var_mean.correction", "vdot.default", "where.Scalar", "where.ScalarOther",
+    "where.ScalarSelf", "where.self", "zeros.default",
 )  # fmt: skip
 """Operators that prepare weights, masks and positions inside a graph, where no input reaches."""
 

@@ -13,6 +13,7 @@ from torch._ops import OpOverload
 from app.lipschitz.artifact.captured import Captured, Origin
 from app.lipschitz.deadline import Deadline, OutOfTime
 from app.lipschitz.device import on_cpu
+from app.lipschitz.digits import matrices, operators, reductions  # noqa: F401 - their entries go into the table
 from app.lipschitz.digits.number import Number, Unable, aligned, exact
 from app.lipschitz.digits.operators import evaluate as evaluate_call
 from app.lipschitz.network.call import Call
@@ -49,6 +50,35 @@ def values_at(
                 if not readers[source]:
                     del values[source]  # large feature maps must not pile up
     raise Unable("a graph without output")
+
+
+def evaluated(graph: fx.GraphModule, node: fx.Node, known: dict[fx.Node, Any], places: int, deadline: Deadline) -> Any:
+    """The value of a node that no input reaches; `known` keeps it and what it is made of for the next question.
+
+    Unable names what has no rule; OutOfTime where the deadline passes first.
+    """
+    needed = _made_of(node, known)
+    for one in graph.graph.nodes:
+        if one not in needed:
+            continue
+        if deadline.passed:
+            raise OutOfTime
+        if one.op == "placeholder":
+            raise Unable(f"'{one.name}', which is an input")
+        known[one] = _stored(graph, one) if one.op == "get_attr" else _result(one, known, places)
+    return known[node]
+
+
+def _made_of(node: fx.Node, known: dict[fx.Node, Any]) -> set[fx.Node]:
+    """The nodes that a value is computed from and that are not known yet, itself included."""
+    found: set[fx.Node] = set()
+    pending = [node]
+    while pending:
+        one = pending.pop()
+        if one not in found and one not in known:
+            found.add(one)
+            pending += one.all_input_nodes
+    return found
 
 
 def _inputs(captured: Captured, points: Sequence[Tensor]) -> Iterator[Sequence[Number]]:

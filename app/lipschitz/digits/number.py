@@ -116,6 +116,11 @@ def _ldexp(value: Tensor, power: int) -> Tensor:
     return value * 2.0**half * 2.0**rest
 
 
+def middle(x: Number) -> Tensor:
+    """The float64 number near the digits."""
+    return _floats(x.digits, x.exponent)
+
+
 def magnitude(x: Number) -> Tensor:
     """At least |x| + error."""
     size = _floats(x.digits.abs(), x.exponent) * UP + TINY

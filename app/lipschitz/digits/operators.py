@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -25,44 +24,22 @@ from app.lipschitz.digits.number import (
     select,
     sign,
 )
+from app.lipschitz.digits.table import RULES, Arguments, called, joined, narrowed, number, numbers_of, rule
 from app.lipschitz.network.call import Call
 from app.lipschitz.network.rules.elementwise import DESCRIBED
 from app.lipschitz.network.rules.elementwise import described as described_scalar
 from app.lipschitz.network.rules.movement import IDENTITIES, MOVEMENTS
 from app.lipschitz.network.values import Constant
 
-Arguments = dict[str, Any]
-Rule = Callable[[Call, Arguments, int], Any]
-"""The call, its arguments by name with `Number` for floating tensors, and how many digits to keep."""
-
-RULES: dict[str, Rule] = {}
-
-
-def rule(*names: str) -> Callable[[Rule], Rule]:
-    """Register an operator's rule."""
-
-    def register(function: Rule) -> Rule:
-        RULES.update(dict.fromkeys(names, function))
-        return function
-
-    return register
-
-
-def number(value: Any) -> Number:
-    """A floating-point argument: a tensor's number, a literal's."""
-    if isinstance(value, Number):
-        return value
-    return exact(torch.as_tensor(value, dtype=torch.float64))
-
 
 @rule(*IDENTITIES, "_to_copy.default", "to.dtype")
 def identity(_call: Call, a: Arguments, _places: int) -> Any:
-    """The tensor itself, widened where it holds integers."""
+    """The tensor itself, widened where it holds integers; cut to integers only where it is exact."""
     dtype = a.get("dtype")
     if isinstance(a["input"], Number):
-        if dtype is not None and not dtype.is_floating_point:
-            raise Unable(f"a cast to {dtype}")
-        return a["input"]
+        if dtype is None or dtype.is_floating_point:
+            return a["input"]
+        return _float64(a["input"]).to(dtype)
     plain = a["input"] if dtype is None else a["input"].to(dtype)
     return exact(plain) if plain.is_floating_point() else plain
 
@@ -71,7 +48,7 @@ def identity(_call: Call, a: Arguments, _places: int) -> Any:
 def move(call: Call, a: Arguments, places: int) -> Any:
     """Digit by digit; what padding puts in is added afterwards."""
     fill = float(a.get("value") or 0.0) if call.name == "aten.constant_pad_nd.default" else 0.0
-    leaves = _numbers(a)
+    leaves = numbers_of(a)
     digits, exponent = aligned(leaves)
     planes = [_moved(call, a, leaves, [d[k] for d in digits], fill=0.0) for k in range(len(digits[0]))]
     error = None
@@ -90,21 +67,6 @@ def move(call: Call, a: Arguments, places: int) -> Any:
     )
 
 
-def _numbers(a: Arguments) -> list[Number]:
-    found: dict[Number, None] = {}
-
-    def collect(value: Any) -> None:
-        if isinstance(value, Number):
-            found[value] = None
-        elif isinstance(value, list | tuple):
-            for one in value:
-                collect(one)
-
-    for value in a.values():
-        collect(value)
-    return list(found)
-
-
 def _alone(plane: Tensor) -> Tensor:
     """In memory of its own: `as_strided` counts from the start of the memory, which planes otherwise share."""
     return plane.clone(memory_format=torch.contiguous_format)
@@ -121,14 +83,7 @@ def _moved(call: Call, a: Arguments, leaves: list[Number], tensors: list[Tensor]
     given = {key: plain(value) for key, value in a.items()}
     if call.name == "aten.constant_pad_nd.default":
         given["value"] = fill
-    return _called(call, given)
-
-
-def _called(call: Call, given: Arguments) -> Any:
-    schema = call.target._schema.arguments
-    names = ["input" if argument.name == "self" else argument.name for argument in schema]
-    positional = [given[name] for name, one in zip(names, schema, strict=True) if not one.kwarg_only]
-    return call.target(*positional, **{n: given[n] for n, one in zip(names, schema, strict=True) if one.kwarg_only})
+    return called(call, given)
 
 
 def _scaled(x: Number, factor: Any, places: int) -> Number:
@@ -285,10 +240,10 @@ def average_pool(call: Call, a: Arguments, places: int) -> Number:
     sums = a | {"divisor_override": 1}
 
     def summed(_one: Tensor, values: Tensor) -> Tensor:
-        return torch.as_tensor(_called(call, sums | {"input": values}))
+        return torch.as_tensor(called(call, sums | {"input": values}))
 
     ones = torch.ones(x.shape, dtype=torch.float64)
-    counts = torch.round(summed(ones, ones) / torch.as_tensor(_called(call, a | {"input": ones})))
+    counts = torch.round(summed(ones, ones) / torch.as_tensor(called(call, a | {"input": ones})))
     found = product(summed, number(1.0), x, math.prod(a["kernel_size"]) ** 3, places)
     return product(torch.mul, reciprocal(exact(counts), places), found, 1, places)
 
@@ -370,7 +325,7 @@ def extremum_along(call: Call, a: Arguments, places: int) -> Any:
     dims = a["dim"] if isinstance(a["dim"], list | tuple) else [a["dim"]]
     found = negative(x) if is_min else x
     for d in [d % len(x.shape) for d in dims]:
-        found = _reduced(found, d, places)
+        found = reduced(found, d, places)
     if not a["keepdim"]:
         kept = [n for d, n in enumerate(x.shape) if d not in [e % len(x.shape) for e in dims]]
         found = found.moved(lambda v: v.reshape(kept))
@@ -378,27 +333,14 @@ def extremum_along(call: Call, a: Arguments, places: int) -> Any:
     return (found, None) if call.name.endswith(".dim") else found
 
 
-def _reduced(x: Number, dim: int, places: int) -> Number:
+def reduced(x: Number, dim: int, places: int) -> Number:
     """The maximum along a dimension, which stays with one entry: halves against halves."""
     while x.shape[dim] > 1:
         size = x.shape[dim]
         half = size // 2
-        best = maximum(_narrowed(x, dim, 0, half), _narrowed(x, dim, half, half), places)
-        x = _joined([best, _narrowed(x, dim, size - 1, 1)], dim) if size % 2 else best
+        best = maximum(narrowed(x, dim, 0, half), narrowed(x, dim, half, half), places)
+        x = joined([best, narrowed(x, dim, size - 1, 1)], dim) if size % 2 else best
     return x
-
-
-def _narrowed(x: Number, dim: int, start: int, length: int) -> Number:
-    return x.moved(lambda v: v.narrow(dim, start, length))
-
-
-def _joined(numbers: list[Number], dim: int) -> Number:
-    digits, exponent = aligned(numbers)
-    error = None
-    if any(x.error is not None for x in numbers):
-        zeros = [torch.zeros(x.shape, dtype=torch.float64) if x.error is None else x.error for x in numbers]
-        error = torch.cat(zeros, dim)
-    return Number(torch.cat(digits, dim + 1), exponent, error)
 
 
 @rule("max_pool2d_with_indices.default", "max_pool2d.default")
@@ -412,11 +354,11 @@ def max_pool(call: Call, a: Arguments, places: int) -> Any:
     positions = torch.arange(1, math.prod(x.shape) + 1, dtype=torch.float64).reshape(x.shape)
     taps = torch.nn.functional.unfold(positions, kernel, dilation, padding, stride)
     taps = taps.reshape(x.shape[0] * x.shape[1], math.prod(kernel), -1).long()
-    shape = _called(call, a | {"input": positions})
+    shape = called(call, a | {"input": positions})
     shape = (shape[0] if isinstance(shape, tuple) else shape).shape
     clear = torch.where(taps == 0, taps.amax(1, keepdim=True), taps) - 1
     windows = x.moved(lambda v: v.reshape(-1)[clear])
-    found = _reduced(windows, 1, places).moved(lambda v: v.reshape(shape))
+    found = reduced(windows, 1, places).moved(lambda v: v.reshape(shape))
     return (found, None) if "with_indices" in call.name else found
 
 
@@ -448,7 +390,7 @@ def _float64(x: Number) -> Tensor:
 def evaluate(call: Call, a: Arguments, places: int) -> Any:
     """One operator's result; plain tensors of integers stay plain."""
     name = call.name.removeprefix("aten.")
-    if not _numbers(a) and name not in ("_to_copy.default", "to.dtype"):
+    if not numbers_of(a) and name not in ("_to_copy.default", "to.dtype"):
         return call_plain(call, a)
     if name in RULES:
         return RULES[name](call, a, places)
@@ -459,7 +401,7 @@ def evaluate(call: Call, a: Arguments, places: int) -> Any:
 
 def call_plain(call: Call, a: Arguments) -> Any:
     """An operator on integers, or one that makes numbers out of none."""
-    found = _called(call, a)
+    found = called(call, a)
     rounded = [t for t in (found if isinstance(found, list | tuple) else [found]) if isinstance(t, Tensor)]
     if any(isinstance(v, Tensor) for v in a.values()) and any(t.is_floating_point() for t in rounded):
         raise Unable(f"operator {call.name} on integers")

@@ -25,26 +25,27 @@ COMPOSITES = words(
     """
     __and__ __or__ __xor__ _cast_Byte _cast_Char _cast_Double _cast_Float _cast_Half _cast_Int _cast_Long
     _cast_Short _convolution _pad_circular _pad_enum _scaled_dot_product_attention_math _upsample_bicubic2d_aa
-    _upsample_bilinear2d_aa _upsample_lanczos2d_aa _upsample_nearest_exact1d
-    _upsample_nearest_exact2d _upsample_nearest_exact3d
-    _weight_norm absolute adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d
-    alpha_dropout arccos arccosh arcsin arcsinh arctan arctan2 arctanh argsort atleast_1d atleast_2d atleast_3d
-    avg_pool1d batch_norm bilinear broadcast_tensors broadcast_to cartesian_prod cdist chain_matmul chunk clip
-    column_stack concat concatenate contiguous conv1d conv2d conv3d conv_transpose1d conv_transpose2d
-    conv_transpose3d cosine_similarity cross diag diagflat diff divide dropout dsplit dstack einsum expand_as
-    feature_alpha_dropout feature_dropout fft_fft fft_fft2 fft_fftn fft_ifft fft_ifft2 fft_ifftn fft_irfft
+    _upsample_bilinear2d_aa _upsample_lanczos2d_aa _upsample_nearest_exact1d _upsample_nearest_exact2d
+    _upsample_nearest_exact3d _weight_norm absolute adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d
+    adaptive_max_pool1d adjoint alpha_dropout arccos arccosh arcsin arcsinh arctan arctan2 arctanh argsort
+    atleast_1d atleast_2d atleast_3d avg_pool1d batch_norm bilinear broadcast_tensors broadcast_to cartesian_prod
+    cdist chain_matmul chunk clip column_stack concat concatenate contiguous conv1d conv2d conv3d conv_transpose1d
+    conv_transpose2d conv_transpose3d cosine_similarity cross diag diagflat diff divide dropout dsplit dstack einsum
+    expand_as feature_alpha_dropout feature_dropout fft_fft fft_fft2 fft_fftn fft_ifft fft_ifft2 fft_ifftn fft_irfft
     fft_irfft2 fft_irfftn fft_rfft fft_rfft2 fft_rfftn fix flatten fliplr flipud float_power frobenius_norm ger
-    greater greater_equal grid_sampler group_norm gru gru_cell hsplit hstack inner instance_norm isclose isfinite
-    kron layer_norm less less_equal linalg_diagonal linalg_matmul linalg_matrix_norm linalg_multi_dot linalg_norm
-    linalg_vecdot linear log_sigmoid log_softmax lstm lstm_cell mT matmul max max_pool1d max_pool1d_with_indices
-    max_pool2d max_pool3d meshgrid min moveaxis movedim msort multiply nanmean narrow negative norm_except_dim
-    not_equal numpy_T outer pad pairwise_distance positive prelu ravel relu6 reshape reshape_as rms_norm rnn_relu
+    greater greater_equal grid_sampler group_norm gru gru_cell hsplit hstack inner instance_norm inverse isclose
+    isfinite kron layer_norm less less_equal linalg_diagonal linalg_inv linalg_matmul linalg_matrix_norm
+    linalg_matrix_power linalg_multi_dot linalg_norm linalg_solve linalg_vecdot linear log_sigmoid log_softmax lstm
+    lstm_cell mH mT matmul matrix_H matrix_exp matrix_power max max_pool1d max_pool1d_with_indices max_pool2d
+    max_pool3d meshgrid min moveaxis movedim msort multiply nanmean narrow negative norm_except_dim not_equal
+    numpy_T outer pad pairwise_distance positive prelu ravel relu6 reshape reshape_as rms_norm rnn_relu
     rnn_relu_cell rnn_tanh rnn_tanh_cell row_stack rrelu scaled_dot_product_attention selu softmax special_erf
     special_erfc special_exp2 special_expit special_expm1 special_log1p special_log_softmax special_logit
     special_logsumexp special_ndtr special_round special_sinc special_softmax special_xlogy split square std
-    std_mean stft subtract sum_to_size swapaxes swapdims take_along_dim tensor_split tensordot tile to true_divide
-    type_as unflatten unsafe_chunk upsample_bicubic2d upsample_bilinear2d upsample_linear1d upsample_nearest1d
-    upsample_nearest2d upsample_nearest3d upsample_trilinear3d vander var var_mean view_as vsplit vstack where
+    std_mean stft subtract sum_to_size swapaxes swapdims take_along_dim tensor_split tensordot tile to trapezoid
+    trapz true_divide type_as unflatten unsafe_chunk upsample_bicubic2d upsample_bilinear2d upsample_linear1d
+    upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_trilinear3d vander var var_mean view_as vsplit
+    vstack where
     """
 )
 """Composites by name, but for the overloads below."""

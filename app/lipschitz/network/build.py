@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from app.lipschitz.errors import InvalidModel, LipschitzError, UnsupportedOperat
 from app.lipschitz.failures import failure
 from app.lipschitz.network.builder import Builder
 from app.lipschitz.network.call import Call
+from app.lipschitz.network.constants import is_wide
 from app.lipschitz.network.folding import fold
 from app.lipschitz.network.fusion import fused
 from app.lipschitz.network.nodes import Network
@@ -26,9 +27,14 @@ from app.lipschitz.network.values import Constant, Linear
 PRODUCTS = frozenset(("mm.default", "bmm.default", "mv.default", "addmm.default", "baddbmm.default", "linear.default"))
 
 
-def build(captured: Captured, outputs: Sequence[int]) -> Network:
+Sharpen = Callable[[fx.Node, Constant], Constant]
+"""Gives a narrower enclosure of a node that no input reaches."""
+
+
+def build(captured: Captured, outputs: Sequence[int], sharpen: Sharpen = lambda _, known: known) -> Network:
     """The network of a captured graph, with the outputs at the given positions.
 
+    `sharpen` is asked for constants whose radius is wide, where a dependent value meets them.
     Raises UnsupportedOperator, NotGloballyLipschitz or Discontinuous naming the operator and its place.
     """
     builder = Builder([spec.shape for spec in captured.inputs])
@@ -40,6 +46,7 @@ def build(captured: Captured, outputs: Sequence[int]) -> Network:
         elif node.op == "get_attr":
             values[node] = _stored(captured.graph, node)
         elif node.op == "call_function":
+            _sharpen(node, values, sharpen)
             values[node] = _called(builder, node, values)
         else:
             return builder.finish(_outputs(builder, node, values, outputs), Origin("output", "Concat"))
@@ -51,6 +58,16 @@ def _stored(graph: fx.GraphModule, node: fx.Node) -> Constant:
     if value.is_floating_point():
         return Constant(value.to(torch.get_default_device(), torch.float64), None, value.numel())
     return Constant(value.to(torch.get_default_device()))
+
+
+def _sharpen(node: fx.Node, values: dict[fx.Node, Any], sharpen: Sharpen) -> None:
+    """The constants that the node reads beside what depends on an input, as narrow as they can be had."""
+    given = [values[source] for source in node.all_input_nodes]
+    if all(isinstance(value, Constant) for value in given):
+        return
+    for source, value in zip(node.all_input_nodes, given, strict=True):
+        if isinstance(value, Constant) and not value.cause and is_wide(value):
+            values[source] = sharpen(source, value)
 
 
 def _called(builder: Builder, node: fx.Node, values: dict[fx.Node, Any]) -> Any:

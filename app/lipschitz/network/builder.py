@@ -23,6 +23,7 @@ from app.lipschitz.network.nodes import (
     Node,
     Nonlinear,
     Term,
+    nondecreasing,
 )
 from app.lipschitz.network.scalar import Scalar
 from app.lipschitz.network.values import Linear, flat_or_none, merge_origins
@@ -33,6 +34,8 @@ from app.lipschitz.operators.gather import Gather
 from app.lipschitz.operators.reshape import Reshape
 from app.lipschitz.operators.rounding import UNIT
 
+ONE: Constants = {"1": 1.0, "2": 1.0, "inf": 1.0}
+
 
 class Builder:
     """The growing network. Values stay `Linear` until a nonlinear reader or a merge needs them as a node."""
@@ -42,6 +45,7 @@ class Builder:
         self._input = Input(tuple(input_shapes[0]) if len(sizes) == 1 else (sum(sizes),), ())
         self._nodes: list[Node] = [self._input]
         self._emitted: dict[Linear, Node] = {}
+        self._pairs: list[tuple[Linear, Linear, Linear]] = []
         starts = [sum(sizes[:position]) for position in range(len(sizes))]
         self.inputs = [self._placeholder(start, shape) for start, shape in zip(starts, input_shapes, strict=True)]
 
@@ -114,6 +118,29 @@ class Builder:
         node = Affine(shape, origins, tuple(by_source), flat_or_none(offset), parameters, "merge", radius)
         return self._identity(self._append(node))
 
+    def ordered(self, left: Linear, right: Linear, origin: Origin) -> tuple[Linear, Linear]:
+        """The larger and the smaller entry of two values of one shape, both from one node that puts pairs in order.
+
+        Near almost every point that is a permutation, so its constant is 1 in every norm, for both together.
+        """
+        found = [known for a, b, known in self._pairs if {_key(a), _key(b)} == {_key(left), _key(right)}]
+        pair = found[0] if found else self._in_order(left, right, origin)
+        halves = torch.arange(pair.operator.out_size).reshape(2, *left.shape)
+        larger, smaller = (_picked(pair, half) for half in halves)
+        return larger, smaller
+
+    def _in_order(self, left: Linear, right: Linear, origin: Origin) -> Linear:
+        joined = self.stack([left, right], origin)
+        half = joined.operator.out_size // 2
+
+        def order(x: Tensor) -> Tensor:
+            a, b = x[:, :half], x[:, half:]
+            return torch.cat([torch.maximum(a, b), torch.minimum(a, b)], 1)
+
+        pair = self.nonlinear(joined, joined.shape, order, ONE, "merge", origin, nondecreasing)
+        self._pairs.append((left, right, pair))
+        return pair
+
     def stack(self, values: Sequence[Linear], origin: Origin) -> Linear:
         """The values' entries end to end as one flat vector."""
         bias = flat_or_none(torch.cat([value.offset().reshape(-1) for value in values]))
@@ -146,6 +173,18 @@ class Builder:
     @staticmethod
     def _identity(node: Node) -> Linear:
         return Linear(node, Reshape((node.size,), node.shape))
+
+
+def _picked(value: Linear, index: Tensor) -> Linear:
+    gather = Gather(value.shape, tuple(index.shape), index.reshape(-1))
+    return replace(value, operator=algebra.compose(gather, value.operator))
+
+
+def _key(value: Linear) -> object:
+    """The same for two values that are the same entries of one node."""
+    if isinstance(value.operator, Gather) and value.bias is None and value.bias_radius is None:
+        return value.source, value.shape, value.operator.index.numpy(force=True).tobytes()
+    return value
 
 
 def scaled_by(value: Linear, factor: float) -> Linear:

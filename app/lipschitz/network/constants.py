@@ -10,6 +10,7 @@ term for underflow: a product of two numbers that are not 0 is off by 2^-1074 as
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -21,6 +22,8 @@ from app.lipschitz.operators.rounding import TINY
 UNIT = 2.0**-53
 SLACK = 1.0 + 2.0**-40
 """Covers the rounding errors of the radius computations themselves."""
+WIDE = 2.0**-36
+"""Radius, relative to the largest entry, from which long arithmetic is asked for a constant."""
 
 
 def exact(value: Tensor | float | int, parameters: int = 0) -> Constant:
@@ -39,12 +42,19 @@ def radius(constant: Constant) -> Tensor:
     return torch.zeros_like(constant.value) if constant.radius is None else constant.radius
 
 
+def is_wide(constant: Constant) -> bool:
+    """Whether the radius is unknown, or would be seen in a bound."""
+    if constant.radius is None or not constant.value.numel():
+        return False
+    return not float(constant.radius.max()) <= WIDE * float(constant.value.abs().max())
+
+
 def without_doubtful_zeros(constant: Constant) -> Constant:
     """The constant with the smallest number in place of a 0 that may be none: then a stored zero is one for certain."""
     if constant.radius is None or not constant.value.is_floating_point():
         return constant
     value = without_false_zeros(constant.value, (constant.radius > 0.0).to(constant.value.dtype))
-    return Constant(value, constant.radius + TINY * pattern(constant.radius), constant.parameters)
+    return replace(constant, value=value, radius=constant.radius + TINY * pattern(constant.radius))
 
 
 def _rounded(value: Tensor, propagated: Tensor, *operands: Constant, underflow: Tensor | float = 0.0) -> Constant:

@@ -216,6 +216,8 @@ ARITHMETIC: dict[str, Callable[[Call], Constant]] = {
     "mm.default": _binary(constants.matrix_product),
     "bmm.default": _binary(constants.matrix_product),
     "mv.default": _binary(constants.matrix_product),
+    "dot.default": _binary(constants.matrix_product),
+    "vdot.default": _binary(constants.matrix_product),
     "neg.default": _unary(constants.negate),
     "abs.default": _unary(constants.magnitude),
     "sqrt.default": _unary(constants.square_root),

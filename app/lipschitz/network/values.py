@@ -23,12 +23,14 @@ class Constant:
     """A tensor that no input reaches.
 
     `radius` bounds, entry by entry, the distance to the number in real arithmetic (None: exact, inf:
-    unknown); `parameters` counts the stored numbers that it was made from.
+    unknown); `parameters` counts the stored numbers that it was made from. `cause` says why the radius could not be
+    made narrower.
     """
 
     value: Tensor
     radius: Tensor | None = None
     parameters: int = 0
+    cause: str = ""
 
     @property
     def shape(self) -> Shape:

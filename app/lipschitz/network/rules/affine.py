@@ -6,7 +6,6 @@ it needs no formula of its own.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -111,20 +110,25 @@ def _transposition(shape: Shape) -> Gather:
 def dense(call: Call, in_shape: Shape, out_shape: Shape, matrix: Constant) -> LinearOperator:
     """The operator of a constant matrix `(o, i)`, or of one matrix per batch entry `(b, o, i)`."""
     matrix = constants.without_doubtful_zeros(matrix)
-    value, error = matrix.value.to(torch.float64), rounding_norm(call, matrix.radius)
+    value, error = matrix.value.to(torch.float64), rounding_norm(call, matrix, matrix.radius)
     if value.ndim == 3 and bool((value == value[:1]).all()):
         value = value[0]
     return Dense(tuple(in_shape), tuple(out_shape), value.contiguous(), error)
 
 
-def rounding_norm(call: Call, spread: Tensor | None) -> float:
+def rounding_norm(call: Call, weight: Constant, spread: Tensor | None) -> float:
     """Bound on a weight's rounding error in every p-norm from its radius `(..., o, i)`."""
     if spread is None:
         return 0.0
-    error = float(torch.maximum(spread.sum(-1).max(), spread.sum(-2).max())) * constants.SLACK
-    if not math.isfinite(error):
-        raise UnsupportedOperator(f"{call.place}: its weight comes from an operation without a rounding rule")
-    return error
+    require_known(call, weight)
+    return float(torch.maximum(spread.sum(-1).max(), spread.sum(-2).max())) * constants.SLACK
+
+
+def require_known(call: Call, weight: Constant) -> None:
+    """UnsupportedOperator for a weight of which no enclosure is known."""
+    if weight.radius is not None and not bool(torch.isfinite(weight.radius).all()):
+        cause = f": {weight.cause}" if weight.cause else ""
+        raise UnsupportedOperator(f"{call.place}: its weight comes from an operation without a rounding rule{cause}")
 
 
 @rule("convolution.default", "_convolution.default", "_convolution.deprecated")
@@ -147,7 +151,7 @@ def convolution(_builder: Builder, call: Call) -> Linear:
         tuple((p, p) for p in padding),
         per_dimension(call.arguments["dilation"], dims),
         call.arguments["groups"],
-        rounding_norm(call, spread),
+        rounding_norm(call, weight, spread),
     )
     bias = call.arguments["bias"]
     added = None if bias is None else bias.moved(lambda entries: entries.reshape(-1, *[1] * dims))
@@ -204,6 +208,7 @@ def negate(_builder: Builder, call: Call) -> Linear:
 
 def _scaled(call: Call, value: Linear, weight: Constant) -> Linear:
     shape = tuple(torch.broadcast_shapes(value.shape, weight.shape))
+    require_known(call, weight)
     expanded = broadcast(value, shape)
     operator = diagonal(weight, shape)
     return expanded.then(operator, call.run(lambda _: expanded.offset()), call.origin, parameters(call))

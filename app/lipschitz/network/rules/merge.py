@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from app.lipschitz.network import constants
 from app.lipschitz.network.builder import Builder, scaled_by
 from app.lipschitz.network.call import Call
-from app.lipschitz.network.nodes import nondecreasing
 from app.lipschitz.network.rules.broadcast import broadcast
 from app.lipschitz.network.rules.elementwise import on_flat, place
 from app.lipschitz.network.rules.table import rule
 from app.lipschitz.network.scalars.rectifiers import clip
 from app.lipschitz.network.values import Constant, Linear
 from app.lipschitz.operators.base import Shape
-from app.lipschitz.operators.norm import Norm
-
-ONE: dict[Norm, float] = {"1": 1.0, "2": 1.0, "inf": 1.0}
 
 
 @rule("add.Tensor", "add.Scalar")
@@ -40,18 +35,13 @@ def reverse_subtract(builder: Builder, call: Call) -> Linear:
 
 @rule("maximum.default", "minimum.default")
 def extremum(builder: Builder, call: Call) -> Linear:
-    """The larger or smaller entry: each row of a Jacobian selects one entry, so the constant is 1."""
+    """The larger or smaller entry, of the pair in order."""
     left, right = call.arguments["input"], call.arguments["other"]
     shape = tuple(torch.broadcast_shapes(left.shape, right.shape))
     if isinstance(left, Constant) or isinstance(right, Constant):
         return _clipped(builder, call, shape)
-    joined = builder.stack([broadcast(left, shape), broadcast(right, shape)], call.origin)
-    half = joined.operator.out_size // 2
-
-    def select(x: Tensor) -> Tensor:
-        return torch.as_tensor(call.target(x[:, :half], x[:, half:]))
-
-    return builder.nonlinear(joined, shape, select, ONE, "merge", call.origin, nondecreasing)
+    larger, smaller = builder.ordered(broadcast(left, shape), broadcast(right, shape), call.origin)
+    return smaller if call.name == "aten.minimum.default" else larger
 
 
 def _clipped(builder: Builder, call: Call, shape: Shape) -> Linear:

@@ -1,0 +1,68 @@
+"""Constants of a captured graph whose float64 error is too wide, or unknown: once more in long arithmetic.
+
+Errors of float64 grow with every product of matrices; an orthonormalisation of twenty steps leaves nothing of them. In
+long arithmetic the same growth begins a hundred bits lower.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from app.lipschitz.artifact.captured import Captured
+from app.lipschitz.deadline import Deadline, OutOfTime
+from app.lipschitz.device import on_cpu
+from app.lipschitz.digits.evaluate import evaluated
+from app.lipschitz.digits.number import Number, Unable, ends
+from app.lipschitz.network.constants import is_wide
+from app.lipschitz.network.values import Constant
+
+PLACES = (8, 16)
+"""Digits that are tried one after the other: 144 and 288 bits."""
+
+SHARE = 0.5
+"""Of the time that is left when a constant is asked for."""
+
+
+class Sharpener:
+    """Asked for a node that no input reaches, with what float64 knows of it, gives the narrower enclosure."""
+
+    def __init__(self, captured: Captured, deadline: Deadline | None = None) -> None:
+        self._graph, self._deadline = captured.graph, deadline or Deadline()
+        self._values: dict[int, dict[fx.Node, Any]] = {places: {} for places in PLACES}
+
+    def __call__(self, node: fx.Node, known: Constant) -> Constant:
+        """The constant itself, with a `cause`, where long arithmetic has no rule for what makes it, or no time."""
+        until = self._deadline.share(SHARE)
+        found = known
+        try:
+            for places in PLACES:
+                with torch.no_grad(), on_cpu():
+                    value = evaluated(self._graph, node, self._values[places], places, until)
+                found = enclosed(value, known)
+                if not is_wide(found):
+                    break
+        except Unable as error:
+            return replace(found, cause=str(error))
+        except OutOfTime:
+            return replace(found, cause="the time budget was over before it was known")
+        return found
+
+
+def enclosed(value: Any, known: Constant) -> Constant:
+    """A long number as a float64 constant with a radius."""
+    if not isinstance(value, Number):
+        return replace(known, radius=None)
+    lower, upper = ends(value)
+    middle = (lower / 2 + upper / 2).to(known.value.device)
+    radius = torch.maximum(_away(upper, middle), _away(-lower, -middle))
+    return replace(known, value=middle.reshape(known.shape), radius=radius.reshape(known.shape))
+
+
+def _away(end: Tensor, middle: Tensor) -> Tensor:
+    distance = end.to(middle.device) - middle
+    return torch.nextafter(distance.clamp(min=0.0), torch.full_like(distance, math.inf))

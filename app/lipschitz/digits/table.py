@@ -1,0 +1,81 @@
+"""The table of operators on long numbers, and what its entries share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from app.lipschitz.digits.number import Number, aligned, exact
+from app.lipschitz.network.call import Call
+
+Arguments = dict[str, Any]
+Rule = Callable[[Call, Arguments, int], Any]
+"""The call, its arguments by name with `Number` for floating tensors, and how many digits to keep."""
+
+RULES: dict[str, Rule] = {}
+
+
+def rule(*names: str) -> Callable[[Rule], Rule]:
+    """Register an operator's rule."""
+
+    def register(function: Rule) -> Rule:
+        for name in names:
+            assert name not in RULES, f"two rules for {name}"
+            RULES[name] = function
+        return function
+
+    return register
+
+
+def number(value: Any) -> Number:
+    """A floating-point argument: a tensor's number, a literal's."""
+    if isinstance(value, Number):
+        return value
+    return exact(torch.as_tensor(value, dtype=torch.float64))
+
+
+def numbers_of(a: Arguments) -> list[Number]:
+    """The long numbers among the arguments, each once."""
+    found: dict[Number, None] = {}
+
+    def collect(value: Any) -> None:
+        if isinstance(value, Number):
+            found[value] = None
+        elif isinstance(value, list | tuple):
+            for one in value:
+                collect(one)
+
+    for value in a.values():
+        collect(value)
+    return list(found)
+
+
+def called(call: Call, given: Arguments) -> Any:
+    """The operator itself on these arguments."""
+    schema = call.target._schema.arguments
+    names = ["input" if argument.name == "self" else argument.name for argument in schema]
+    positional = [given[name] for name, one in zip(names, schema, strict=True) if not one.kwarg_only]
+    return call.target(*positional, **{n: given[n] for n, one in zip(names, schema, strict=True) if one.kwarg_only})
+
+
+def narrowed(x: Number, dim: int, start: int, length: int) -> Number:
+    """Some entries of one dimension."""
+    return x.moved(lambda v: v.narrow(dim, start, length))
+
+
+def joined(numbers: list[Number], dim: int) -> Number:
+    """One after the other along a dimension."""
+    digits, exponent = aligned(numbers)
+    error = None
+    if any(x.error is not None for x in numbers):
+        zeros = [torch.zeros(x.shape, dtype=torch.float64) if x.error is None else x.error for x in numbers]
+        error = torch.cat(zeros, dim)
+    return Number(torch.cat(digits, dim + 1), exponent, error)
+
+
+def error_of(x: Number) -> Tensor:
+    """The error as a tensor, zeros where the number is exact."""
+    return torch.zeros(x.shape, dtype=torch.float64) if x.error is None else x.error
