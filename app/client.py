@@ -10,13 +10,18 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
+
+from app.lipschitz.bundle import Member, identity
+from app.lipschitz.external_data import files_beside
 
 WAIT_S = 10.0
 """How long one request waits for a job's end."""
@@ -117,11 +122,17 @@ class Client:
         self._http.close()
 
     def upload(self, model: Path) -> str:
-        """The id of an uploaded model, its SHA-256; the same bytes are stored once."""
-        with model.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            file.seek(0)
-            told = self._call("POST", "/v1/models", files={"file": (model.name, file)}).get("id")
+        """The id of an uploaded model, its SHA-256; the same bytes are stored once.
+
+        Files beside an ONNX model that hold its weights go with it; OSError where one is not there. The id of several
+        files is the SHA-256 of their sorted lines `<sha256>  <name>`.
+        """
+        with ExitStack() as stack:
+            paths = {model.name: model} | {name: model.parent / name for name in files_beside(model)}
+            files = {name: stack.enter_context(path.open("rb")) for name, path in paths.items()}
+            digest = _identity(files)
+            parts = [("file", (name, file)) for name, file in files.items()]
+            told = self._call("POST", "/v1/models", files=parts).get("id")
         if told != digest:
             raise Unexpected(f"The service took another file: {told}, sent was {digest}.")
         return digest
@@ -186,3 +197,13 @@ class Client:
         if answer.is_error or not isinstance(body, dict):
             raise Refused(answer.status_code, body if isinstance(body, dict) else {})
         return body
+
+
+def _identity(files: Mapping[str, BufferedReader]) -> str:
+    """What names a model of these files, each read and put back to its start."""
+    members = []
+    for name, file in files.items():
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        members.append(Member(name, digest, file.tell()))
+        file.seek(0)
+    return identity(members) if len(members) > 1 else members[0].sha256

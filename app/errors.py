@@ -7,8 +7,10 @@ is the status that the same refusal would have as an answer.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
+from app.lipschitz.errors import LipschitzError
 from app.printable import printable
 
 TYPE_PREFIX = "urn:lipserve:problem:"
@@ -193,7 +195,7 @@ class TooLarge(Problem):
 
 
 class NotAModel(Problem):
-    """The bytes are neither ONNX, nor TorchScript, nor a torch.export archive."""
+    """The bytes are neither ONNX, nor TorchScript, nor a torch.export archive; the detail says how to export one."""
 
     status, slug, title = 415, "not-a-model", "The file is not a model of a supported format"
 
@@ -241,6 +243,18 @@ class InvalidModel(Problem):
     """The file claims a supported format and cannot be used; the detail says why."""
 
     status, slug, title = 422, "invalid-model", "The model cannot be used"
+
+
+class MissingData(Problem):
+    """The model's weights lie in files that were not sent with it; the detail names them."""
+
+    status, slug, title = 422, "missing-data", "Files that hold the model's weights are missing"
+
+
+class SurplusData(Problem):
+    """Files were sent with a model that does not name them; the detail does."""
+
+    status, slug, title = 422, "surplus-data", "Files were sent that the model does not name"
 
 
 class InvalidDataset(Problem):
@@ -441,3 +455,12 @@ BY_SLUG: dict[str, type[Problem]] = {kind.slug: kind for kind in problem_types()
 def from_slug(slug: str, detail: str) -> Problem:
     """The problem that a child process reported; an unknown slug is an analysis failure."""
     return BY_SLUG.get(slug, AnalysisFailed)(detail)
+
+
+@contextmanager
+def as_problems() -> Iterator[None]:
+    """Turns refusals of the library into the problems of the same slugs."""
+    try:
+        yield
+    except LipschitzError as refusal:
+        raise from_slug(refusal.slug, refusal.detail) from refusal

@@ -26,7 +26,7 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     data_dir: Path = Field(default=Path("var"), description="Directory of the database and the uploaded files.")
     database_url: str = Field(default="", description="SQLAlchemy URL; empty: SQLite inside the data directory.")
-    max_upload_bytes: int = Field(default=2 * GIB, ge=1, description="Largest model file accepted.")
+    max_upload_bytes: int = Field(default=4 * GIB, ge=1, description="Largest model accepted, all its files together.")
     max_unpacked_bytes: int = Field(default=8 * GIB, ge=1, description="Largest sum of uncompressed sizes in a zip.")
     max_dataset_bytes: int = Field(
         default=GIB, ge=1, description="Largest data set accepted, as a file and with its inputs as float64."

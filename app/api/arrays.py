@@ -10,9 +10,9 @@ import zlib
 from pathlib import Path
 from typing import IO, Any
 
-from app.api.formats import open_zip
-from app.errors import InvalidDataset, NotADataset, TooLarge
+from app.errors import InvalidDataset, NotADataset, TooLarge, as_problems
 from app.jobs.datasets import ArrayInfo
+from app.lipschitz.formats import open_zip
 
 NPY_MAGIC = b"\x93NUMPY"
 ZIP_MAGIC = b"PK\x03\x04"
@@ -43,7 +43,8 @@ def described(path: Path, max_bytes: int) -> tuple[ArrayInfo, ArrayInfo | None]:
 
 
 def _archive(file: IO[bytes], max_bytes: int) -> tuple[ArrayInfo, ArrayInfo | None]:
-    archive = open_zip(file, max_bytes, InvalidDataset)
+    with as_problems():
+        archive = open_zip(file, max_bytes, InvalidDataset)
     names = archive.namelist()
     if "inputs.npy" not in names:
         raise InvalidDataset("The archive holds no array `inputs`.")

@@ -12,7 +12,7 @@ from app.api.house import House, InHouse, TakingWork
 from app.api.idempotency import InKey, once
 from app.api.models import CREATION_PROBLEMS, Digest
 from app.api.paging import InPages
-from app.api.uploads import Upload, received
+from app.api.uploads import Form, Upload, received
 from app.api.views import DatasetPage, DatasetView, created
 from app.errors import (
     DatasetInUse,
@@ -35,7 +35,7 @@ UPLOAD_PROBLEMS = (MalformedRequest, TooLarge, NotADataset, InvalidDataset, Stor
     "",
     response_model=DatasetView,
     dependencies=[TakingWork],
-    openapi_extra=file_body(),
+    openapi_extra=file_body(is_model=False),
     responses=answers(*UPLOAD_PROBLEMS, *CREATION_PROBLEMS, also={201: {"model": DatasetView}}),
 )
 async def upload_dataset(request: Request, house: InHouse, caller: InCaller, key: InKey = None) -> Response:
@@ -43,7 +43,7 @@ async def upload_dataset(request: Request, house: InHouse, caller: InCaller, key
 
     201 when it is new, 200 when the same bytes are known. Pickled objects are never loaded.
     """
-    async with received(request, house.dataset_blobs, missing=NotADataset) as upload:
+    async with received(request, house.dataset_blobs, Form(missing=NotADataset)) as upload:
         return await once(request, house, caller, key, upload.summary(), lambda: _admitted(house, caller, upload))
 
 

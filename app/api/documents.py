@@ -48,9 +48,14 @@ def answers(*kinds: type[Problem], also: Responses | None = None) -> Responses:
     return responses
 
 
-def file_body(*, with_request: bool = False, source: str | None = None) -> dict[str, Any]:
-    """The body of an upload: a form with part `file`, or the file itself, or JSON of the schema `source`."""
-    parts: dict[str, Any] = {"file": {"type": "string", "format": "binary"}}
+def file_body(*, with_request: bool = False, source: str | None = None, is_model: bool = True) -> dict[str, Any]:
+    """The body of an upload: a form with part `file`, or the file itself, or JSON of the schema `source`.
+
+    A model may take several parts `file`.
+    """
+    one = {"type": "string", "format": "binary"}
+    many = "A model, and the files beside it that hold its weights; or a .zip or .tar of their folder."
+    parts: dict[str, Any] = {"file": {"type": "array", "items": one, "description": many} if is_model else one}
     if with_request:
         parts["request"] = {"$ref": "#/components/schemas/AnalysisFields"}
     form = {"type": "object", "required": ["file"], "properties": parts}

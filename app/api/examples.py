@@ -12,6 +12,7 @@ MODEL: dict[str, Any] = {
     "name": "m.onnx",
     "format": "onnx",
     "size_bytes": 159_443,
+    "files": [{"name": "m.onnx", "sha256": SHA256, "size_bytes": 159_443}],
     "created_at": "2026-01-02T03:04:05Z",
     "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 784]}],
     "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 10]}],

@@ -7,11 +7,10 @@ import json
 import time
 from typing import Any
 
-from app.api import formats
 from app.api.requests import AnalysisFields, parse_fields
 from app.api.submission import time_limit
 from app.errors import IdempotencyMismatch
-from app.jobs.admission import ModelService
+from app.jobs.admission import ModelService, check_format
 from app.jobs.record import JobRecord
 from app.jobs.service import JobService, Submission
 from app.registries.sources import Shape
@@ -40,7 +39,7 @@ class Intake:
 
     def admit(self, tenant: str, staged: Staged, name: str) -> None:
         """Have a child read the file, and keep it; raises the refusal."""
-        formats.detect(staged.path, self._settings.max_unpacked_bytes)
+        check_format(staged, self._settings.max_unpacked_bytes)
         if self.known(tenant, staged.sha256):
             return
         inspection = self._models.submit_inspection(tenant, staged)

@@ -23,7 +23,7 @@ from app.api.problems import parse_json
 from app.api.queries import fields_of
 from app.api.requests import MAX_REQUEST_BYTES, AnalysisFields, JobRequest, parse_fields
 from app.api.submission import resumed, submitted, view_of
-from app.api.uploads import received
+from app.api.uploads import received_model
 from app.api.views import EventPage, EventView, JobPage, JobSummary, JobView, bracket_of, time_of
 from app.api.waiting import until_over
 from app.errors import (
@@ -63,7 +63,7 @@ MAX_EVENTS = 1000
 async def analyze(request: Request, house: InHouse, caller: InCaller, key: InKey = None) -> Response:
     """Upload a model and analyze it: one request, one answer with `Prefer: wait=N`."""
     asked = parse_fields(AnalysisFields, fields_of(request.query_params), is_text=True)
-    async with received(request, house.blobs, parts=("request",)) as upload:
+    async with received_model(request, house.blobs, house.settings.max_unpacked_bytes, ("request",)) as upload:
 
         async def act() -> Response:
             body = parse_json(upload.fields.get("request", b"{}"))

@@ -7,7 +7,6 @@ from typing import Annotated
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from app.api import formats
 from app.api.callers import Caller, InCaller, allowed
 from app.api.documents import answers, file_body
 from app.api.house import House, InHouse, TakingWork
@@ -16,7 +15,7 @@ from app.api.paging import InPages
 from app.api.queries import fields_of
 from app.api.requests import SHAPES, GraphRequest, parse_fields
 from app.api.sources import SourceRequest, fetched, names_source, source_request
-from app.api.uploads import Upload, received
+from app.api.uploads import Upload, received_model
 from app.api.views import GraphView, ModelPage, ModelView, created
 from app.api.waiting import until_over
 from app.errors import (
@@ -34,6 +33,7 @@ from app.errors import (
     InvalidRequest,
     MalformedJson,
     MalformedRequest,
+    MissingData,
     ModelInUse,
     NotAModel,
     OutOfMemory,
@@ -45,6 +45,7 @@ from app.errors import (
     StatefulModel,
     StorageFull,
     StorageUnavailable,
+    SurplusData,
     TimeLimit,
     TooLarge,
     TorchscriptRefused,
@@ -54,14 +55,15 @@ from app.errors import (
     WorkerLost,
     WorkerProtocol,
 )
-from app.jobs.admission import ModelRecord
+from app.jobs.admission import ModelRecord, check_format
 
 router = APIRouter(prefix="/v1/models", tags=["Models"], dependencies=[Depends(allowed)])
 
 Digest = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="SHA-256 of the file.")]
 
 UPLOAD_PROBLEMS = (
-    MalformedRequest, TooLarge, NotAModel, InvalidModel, TorchscriptRefused, Busy, StorageUnavailable, StorageFull,
+    MalformedRequest, TooLarge, NotAModel, InvalidModel, MissingData, SurplusData,
+    TorchscriptRefused, Busy, StorageUnavailable, StorageFull,
 )  # fmt: skip
 SOURCE_PROBLEMS = (DigestMismatch, MalformedJson, InvalidRequest, SourceRefused, SourceUnreachable)
 CREATION_PROBLEMS = (IdempotencyConflict, IdempotencyMismatch, Draining)
@@ -77,7 +79,7 @@ CAPTURE_PROBLEMS = (
 async def admitted(house: House, caller: Caller, upload: Upload) -> tuple[ModelRecord, bool]:
     """The model that an uploaded file is, and whether it is new; a child reads new files first."""
     models, staged = house.models, upload.staged
-    await to_thread.run_sync(formats.detect, staged.path, house.settings.max_unpacked_bytes)
+    await to_thread.run_sync(check_format, staged, house.settings.max_unpacked_bytes)
     known = await to_thread.run_sync(models.known, caller.tenant, staged.sha256)
     if known is not None:
         return known, False
@@ -98,7 +100,7 @@ async def upload_model(request: Request, house: InHouse, caller: InCaller, key: 
     if names_source(request):
         asked = await source_request(request)
         return await once(request, house, caller, key, asked.model_dump(), lambda: _from_source(house, caller, asked))
-    async with received(request, house.blobs) as upload:
+    async with received_model(request, house.blobs, house.settings.max_unpacked_bytes) as upload:
         return await once(request, house, caller, key, upload.summary(), lambda: _answer(house, caller, upload))
 
 
@@ -111,7 +113,7 @@ async def upload_model(request: Request, house: InHouse, caller: InCaller, key: 
 )
 async def put_model(model_id: Digest, request: Request, house: InHouse, caller: InCaller) -> Response:
     """Upload a model whose SHA-256 is known beforehand."""
-    async with received(request, house.blobs) as upload:
+    async with received_model(request, house.blobs, house.settings.max_unpacked_bytes) as upload:
         if upload.staged.sha256 != model_id:
             raise DigestMismatch(f"The bytes received have the SHA-256 {upload.staged.sha256}.")
         return await _answer(house, caller, upload)

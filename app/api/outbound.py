@@ -19,7 +19,7 @@ from app.registries.huggingface import Hub
 from app.registries.mlflow import Server
 from app.registries.rounds import Rounds
 from app.registries.signing import tenant_secret
-from app.registries.sources import Source
+from app.registries.sources import Source, whole
 from app.registries.webhooks import Sender
 from app.settings import Settings
 from app.store.blobs import Blobs
@@ -118,6 +118,7 @@ def open_outbound(settings: Settings, database: Database, blobs: Blobs, intake: 
     )
     working = hooks.Terms(tuple(settings.hook_pauses_s), settings.poll_s, settings.retention_s)
     render: Callable[[RowMapping], bytes] = message_of(settings.public_url)
+    fetch = partial(whole, stage=blobs.stage, max_unpacked=settings.max_unpacked_bytes)
     return Outbound(
         settings,
         guard,
@@ -128,6 +129,6 @@ def open_outbound(settings: Settings, database: Database, blobs: Blobs, intake: 
         hub,
         Hub.of(endpoint, "", guard, limit_s),
         Sender(deliveries, guard, sending, secret_of, render),
-        HookWorker(received, registries, intake, blobs.stage, working),
+        HookWorker(received, registries, intake, fetch, working),
         [],
     )

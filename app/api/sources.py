@@ -94,11 +94,11 @@ async def fetched(house: House, caller: Caller, asked: SourceRequest) -> AsyncIt
     if known is not None:
         yield known.id
         return
-    staged = await to_thread.run_sync(_read, house, source, found, limiter=FETCHES)
+    staged, name = await to_thread.run_sync(_read, house, source, found, limiter=FETCHES)
     try:
         if asked.sha256 not in (None, staged.sha256):
             raise DigestMismatch(f"The bytes fetched have the SHA-256 {staged.sha256}.")
-        yield Upload(staged, clean_name(asked.name or found.name))
+        yield Upload(staged, clean_name(asked.name or name))
     finally:
         await to_thread.run_sync(staged.close)
 
@@ -123,6 +123,6 @@ def _source(house: House, tenant: str, place: SourceFields) -> Source:
     return outbound.hub_for(tenant).snapshot(place.hf.repo, place.hf.revision, patterns)
 
 
-def _read(house: House, source: Source, found: Found) -> Staged:
+def _read(house: House, source: Source, found: Found) -> tuple[Staged, str]:
     with told():
-        return whole(found, source, house.blobs.stage)
+        return whole(found, source, house.blobs.stage, house.settings.max_unpacked_bytes)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
@@ -16,7 +17,10 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect
 
-from app.errors import MalformedRequest, NotAModel, Problem, TooLarge
+from app.errors import MalformedRequest, NotAModel, Problem, TooLarge, as_problems
+from app.jobs.folders import joined
+from app.lipschitz import foreign
+from app.lipschitz.bundle import MAX_FILES, path_of
 from app.store.blobs import Blobs, Staged
 
 if TYPE_CHECKING:
@@ -44,22 +48,54 @@ class Upload:
         return [self.staged.sha256, self.name, fields]
 
 
-@asynccontextmanager
-async def received(
-    request: Request, blobs: Blobs, parts: tuple[str, ...] = (), missing: type[Problem] = NotAModel
-) -> AsyncIterator[Upload]:
-    """The request's file: part `file` of a form that may also hold `parts`, or else the whole body.
+@dataclass(frozen=True)
+class Form:
+    """What a form may hold beside its file, or its `max_files` files, which are looked at on the way by `check`."""
 
-    Raises `missing` where there is none. Leaves nothing on the disk unless the file is kept inside the block, also
-    when the client goes away.
+    parts: tuple[str, ...] = ()
+    missing: type[Problem] = NotAModel
+    max_files: int = 1
+    check: Callable[[bytes, int], None] = lambda _head, _size: None
+
+
+def refuse_foreign(head: bytes, size: int) -> None:
+    """Raise NotAModel for a file whose first bytes say that it is another kind; `size` is what has come of it."""
+    if sentence := foreign.known(head, size):
+        raise NotAModel(sentence)
+
+
+MODEL = Form(max_files=MAX_FILES, check=refuse_foreign)
+
+
+@asynccontextmanager
+async def received_model(
+    request: Request, blobs: Blobs, max_unpacked: int, parts: tuple[str, ...] = ()
+) -> AsyncIterator[Upload]:
+    """The request's model: a file, several in one form, or an archive of their folder; as `received`."""
+    async with received(request, blobs, replace(MODEL, parts=parts)) as upload:
+        staged = upload.staged
+        upload.staged, upload.name = await to_thread.run_sync(joined, staged, upload.name, blobs.stage, max_unpacked)
+        try:
+            yield upload
+        finally:
+            if upload.staged is not staged:
+                await to_thread.run_sync(upload.staged.close)
+
+
+@asynccontextmanager
+async def received(request: Request, blobs: Blobs, form: Form) -> AsyncIterator[Upload]:
+    """The request's file: part `file` of a form that may also hold other parts, or else the whole body.
+
+    Raises what the form has for `missing` where there is none. Leaves nothing on the disk unless the file is kept
+    inside the block, also when the client goes away.
     """
     staged = await to_thread.run_sync(blobs.stage)
     try:
         upload, body = Upload(staged, _named(request)), _Body(request)
         try:
-            await _fill(upload, request, body, blobs.max_bytes, parts)
-            if upload.staged.size == 0:
-                raise missing("The request holds no file: send it as the body, or as part `file` of a form.")
+            await _fill(upload, request, body, blobs.max_bytes, form)
+            if staged.size == 0:
+                raise form.missing("The request holds no file: send it as the body, or as part `file` of a form.")
         except Problem:
             await body.drain()
             raise
@@ -100,34 +136,55 @@ class _Body:
         return chunk
 
 
-async def _fill(upload: Upload, request: Request, body: _Body, max_bytes: int, parts: tuple[str, ...]) -> None:
+async def _fill(upload: Upload, request: Request, body: _Body, max_bytes: int, form: Form) -> None:
     length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > max_bytes + (len(parts) + 1) * MAX_FIELD_BYTES:
+    if length.isdecimal() and int(length) > max_bytes + (len(form.parts) + 1) * MAX_FIELD_BYTES:
         raise TooLarge(f"The file is larger than {max_bytes} bytes.")
     media_type, options = parse_options_header(request.headers.get("content-type"))
     if media_type == b"multipart/form-data":
-        chunks = _file_chunks(upload, body, options.get(b"boundary", b""), parts)
+        chunks = _file_chunks(upload, body, options.get(b"boundary", b""), form)
     else:
         chunks = body.chunks()
+    staged = upload.staged
     async for block in _blocks(chunks):
-        await to_thread.run_sync(upload.staged.write, block)
+        if isinstance(block, _End):
+            staged.end_file(block.name)
+            continue
+        if staged.size == 0:
+            form.check(block, int(length) if length.isdecimal() else sys.maxsize)
+        await to_thread.run_sync(staged.write, block)
 
 
-async def _blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+@dataclass(frozen=True)
+class _End:
+    """What came before is a file of that name, one of several."""
+
+    name: str
+
+
+Piece = bytes | _End
+
+
+async def _blocks(chunks: AsyncIterator[Piece]) -> AsyncIterator[Piece]:
     """The same bytes in pieces worth a trip to another thread."""
     buffer = bytearray()
     async for chunk in chunks:
-        buffer += chunk
-        if len(buffer) >= FLUSH_BYTES:
+        if isinstance(chunk, bytes):
+            buffer += chunk
+        if buffer and (isinstance(chunk, _End) or len(buffer) >= FLUSH_BYTES):
             yield bytes(buffer)
             buffer.clear()
+        if isinstance(chunk, _End):
+            yield chunk
     if buffer:
         yield bytes(buffer)
 
 
-async def _file_chunks(upload: Upload, body: _Body, boundary: bytes, parts: tuple[str, ...]) -> AsyncIterator[bytes]:
-    """The bytes of part `file`; the other parts are gathered in `upload.fields` on the way."""
-    form = _Form(upload, parts)
+async def _file_chunks(upload: Upload, body: _Body, boundary: bytes, kind: Form) -> AsyncIterator[Piece]:
+    """The bytes of parts `file`, each followed by its end where there are several; the other parts are gathered in
+    `upload.fields` on the way.
+    """
+    form = _Form(upload, kind)
     try:
         parser = MultipartParser(boundary, form.callbacks())
         async for chunk in body.chunks():
@@ -139,21 +196,24 @@ async def _file_chunks(upload: Upload, body: _Body, boundary: bytes, parts: tupl
         raise MalformedRequest(f"The form is broken: {error}.") from error
     if not form.is_complete:
         raise MalformedRequest("The form ends before its closing boundary.")
+    for end in form.last():
+        yield end
 
 
 class _Form:
     """The parser's callbacks: which part the bytes belong to."""
 
-    def __init__(self, upload: Upload, parts: tuple[str, ...]) -> None:
+    def __init__(self, upload: Upload, kind: Form) -> None:
         self.is_complete = False
         self._upload = upload
-        self._parts = parts
+        self._kind = kind
         self._part = ""
         self._header = b""
         self._value = b""
         self._header_bytes = 0
-        self._pieces: list[bytes] = []
-        self._has_file = False
+        self._pieces: list[Piece] = []
+        self._name = ""
+        self._names: list[str] = []
 
     def callbacks(self) -> MultipartCallbacks:
         """The parser's hooks."""
@@ -167,10 +227,15 @@ class _Form:
             "on_end": self._on_end,
         }
 
-    def taken(self) -> Iterator[bytes]:
-        """The file's bytes since the last call."""
+    def taken(self) -> Iterator[Piece]:
+        """The files' bytes since the last call."""
         pieces, self._pieces = self._pieces, []
         yield from pieces
+
+    def last(self) -> Iterator[Piece]:
+        """The end of the last file, where there are several."""
+        if len(self._names) > 1:
+            yield _End(self._names[-1])
 
     def _on_part_begin(self) -> None:
         self._part = ""
@@ -194,20 +259,34 @@ class _Form:
         if self._header.lower() == b"content-disposition":
             _, options = parse_options_header(self._value)
             self._part = options.get(b"name", b"").decode("utf-8", "replace")
-            if self._part == "file" and options.get(b"filename"):
-                self._upload.name = clean_name(options[b"filename"].decode("utf-8", "replace"))
+            self._name = options.get(b"filename", b"").decode("utf-8", "replace")
         self._header = self._value = b""
 
     def _on_headers_finished(self) -> None:
-        if self._part not in ("file", *self._parts):
-            known = ", ".join(("file", *self._parts))
+        if self._part not in ("file", *self._kind.parts):
+            known = ", ".join(("file", *self._kind.parts))
             raise MalformedRequest(f"The form has a part named {self._part!r}; its parts are {known}.")
-        if (self._part == "file" and self._has_file) or self._part in self._upload.fields:
+        if self._part in self._upload.fields or (self._names and self._part == "file" and self._kind.max_files == 1):
             raise MalformedRequest(f"The form has two parts named {self._part!r}.")
         if self._part == "file":
-            self._has_file = True
+            self._begin_file()
         else:
             self._upload.fields[self._part] = b""
+
+    def _begin_file(self) -> None:
+        """One more file: the names of several are paths beside one another, of one it is a label."""
+        if len(self._names) >= self._kind.max_files:
+            raise MalformedRequest(f"The form has more than {self._kind.max_files} files.")
+        if not self._names:
+            self._upload.name = clean_name(self._name) if self._name else self._upload.name
+            self._names.append(self._name)
+            return
+        with as_problems():
+            name, self._names[0] = path_of(self._name), path_of(self._names[0])
+        if name in self._names:
+            raise MalformedRequest(f"The form has two files named {name!r}.")
+        self._pieces.append(_End(self._names[-1]))
+        self._names.append(name)
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._part == "file":

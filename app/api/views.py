@@ -17,15 +17,24 @@ from app.jobs.record import JobRecord
 from app.jobs.states import Status
 
 
+class FileView(BaseModel):
+    """A file that a model consists of."""
+
+    name: str = Field(description="Its path beside the model.")
+    sha256: str
+    size_bytes: int
+
+
 class ModelView(BaseModel):
     """An uploaded model."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [examples.MODEL]})
 
-    id: str = Field(description="SHA-256 of the file.")
+    id: str = Field(description="SHA-256 of the file; of several files, that of their sorted lines `<sha256>  <name>`.")
     name: str
     format: str
     size_bytes: int
+    files: list[FileView] = Field(description="One, or an ONNX model with the files that hold its weights.")
     created_at: datetime
     inputs: list[TensorView]
     outputs: list[TensorView]
@@ -37,13 +46,14 @@ class ModelView(BaseModel):
     @classmethod
     def of(cls, record: ModelRecord) -> ModelView:
         """The view of a record."""
+        whole = {"name": record.name, "sha256": record.id, "size_bytes": record.size_bytes}
         return cls(
             id=record.id,
             name=record.name,
             format=record.format,
             size_bytes=record.size_bytes,
             created_at=time_of(record.created_at),
-            **record.inspection,
+            **{"files": [whole]} | record.inspection,
         )
 
 

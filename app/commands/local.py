@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import math
+import shutil
 import sys
 import tempfile
 import time
@@ -23,6 +24,8 @@ from app.jobs.artifacts import max_bytes
 from app.jobs.child import ChildDied, Message, ProtocolBroken, Sink
 from app.jobs.devices import Device, slot_devices, spare_device
 from app.jobs.nursery import Nursery, StartFailed
+from app.lipschitz.bundle import Member, identity, trailer
+from app.lipschitz.external_data import files_beside
 from app.settings import Settings
 
 LISTEN_S = 0.2
@@ -134,13 +137,30 @@ def _children(trusts: bool, limit_s: float = math.inf) -> Iterator[tuple[_Child,
 def _captured(stack: ExitStack, child: _Child, path: Path, inputs: Any, progress: Progress) -> _Subject:
     """The model's captured graph; its child, which a program may have changed, is asked nothing else."""
     artifact: BinaryIO = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 (the stack closes it)
-    model = stack.enter_context(path.open("rb"))
-    sha256 = hashlib.file_digest(model, "sha256").hexdigest()
+    model, sha256 = _opened(stack, path)
     progress({"phase": "reading"})
-    sinks = {"artifact": Sink(artifact.write, max_bytes(path.stat().st_size))}
+    sinks = {"artifact": Sink(artifact.write, max_bytes(model.seek(0, 2)))}
     child.asked("capture", {"inputs": inputs}, {"model": model}, ("artifact", "error"), sinks, progress)
     child.kill()
     return _Subject(sha256, artifact)
+
+
+def _opened(stack: ExitStack, path: Path) -> tuple[BinaryIO, str]:
+    """The model, with the files of its weights where they lie beside it, and what names it."""
+    model = stack.enter_context(path.open("rb"))
+    names = files_beside(path)
+    if not names:
+        return model, hashlib.file_digest(model, "sha256").hexdigest()
+    whole: BinaryIO = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 (the stack closes it)
+    members = []
+    for name in (path.name, *names):
+        with (path.parent / name).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            members.append(Member(name, digest, file.tell()))
+            file.seek(0)
+            shutil.copyfileobj(file, whole)
+    whole.write(trailer(path.name, members))
+    return whole, identity(members)
 
 
 def _silent(_progress: Mapping[str, Any]) -> None:

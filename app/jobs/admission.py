@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import RowMapping
 
-from app.errors import Busy, InvalidModel, ModelInUse, Problem, UnknownModel, from_slug
+from app.errors import Busy, InvalidModel, ModelInUse, Problem, UnknownModel, as_problems, from_slug
 from app.jobs.artifacts import Artifacts
-from app.jobs.lanes import is_program, is_quick_reading, reading_limit
+from app.jobs.lanes import is_quick_reading, reading_limit
 from app.jobs.record import JobRecord
 from app.jobs.service import JobService
 from app.jobs.states import ACTIVE, Status
+from app.lipschitz.formats import detect, is_program
 from app.store.blobs import Blobs, Staged
 from app.store.uploads import UploadRepository
 
@@ -33,6 +34,12 @@ class ModelRecord:
     def of(cls, row: RowMapping) -> ModelRecord:
         """The record of a row of the models table."""
         return cls(**{str(name): value for name, value in row.items()})
+
+
+def check_format(staged: Staged, max_unpacked: int) -> None:
+    """Raise NotAModel, InvalidModel or TooLarge for a file whose content says that a child need not read it."""
+    with as_problems(), staged.path.open("rb") as file:
+        detect(file, max_unpacked)
 
 
 class ModelService:
@@ -77,7 +84,7 @@ class ModelService:
         """Have a child read the file."""
         staged.sync()
         limit_s = reading_limit(staged.size, self._inspect_timeout_s)
-        lane = {"quick": is_quick_reading(staged.size), "program": is_program(staged.path)}
+        lane = {"quick": is_quick_reading(staged.size), "program": _is_program(staged)}
         return self._jobs.submit_inspection(tenant, staged.sha256, staged.key, limit_s, **lane)
 
     def admit(self, tenant: str, staged: Staged, name: str, inspection: JobRecord) -> tuple[ModelRecord, bool]:
@@ -90,8 +97,8 @@ class ModelService:
             "id": staged.sha256,
             "name": name,
             "format": found.pop("format"),
-            "size_bytes": staged.size,
-            "inspection": found,
+            "size_bytes": staged.content_bytes,
+            "inspection": found | _files(staged),
         }
         is_new = self._repository.add(values, lambda: self._blobs.keep(staged))
         return self.get(tenant, staged.sha256), is_new
@@ -126,3 +133,13 @@ class ModelService:
     def _given_up(self, job: JobRecord) -> Busy:
         self._jobs.cancel(job.tenant, job.id)
         return Busy("No worker was free to read the file.", headers={"Retry-After": "10"})
+
+
+def _is_program(staged: Staged) -> bool:
+    with staged.path.open("rb") as file:
+        return is_program(file)
+
+
+def _files(staged: Staged) -> dict[str, Any]:
+    """The files of a bundle; what a model of one file consists of is said by the model itself."""
+    return {"files": [asdict(file) for file in staged.files]} if staged.files else {}

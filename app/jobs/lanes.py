@@ -1,12 +1,9 @@
-"""What is known of a job before it runs: whether it may start in the quick lane, and whether its file is a program."""
+"""What is known of a job before it runs: whether it may start in the quick lane, and how long it may read."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-ARCHIVE = b"PK\x03\x04"
-"""How every TorchScript and torch.export file begins; such a file is a program."""
 CHEAP = frozenset({"frobenius", "autolip", "autolip_power", "gradient"})
 """Methods whose time is one walk through the model, or a few."""
 SMALL_BYTES = 16 * 2**20
@@ -28,12 +25,6 @@ def is_quick_analysis(request: dict[str, Any], timeout_s: float, size_bytes: int
 def is_quick_reading(size_bytes: int) -> bool:
     """Whether a file is likely to be read in seconds."""
     return size_bytes <= SMALL_BYTES
-
-
-def is_program(path: Path) -> bool:
-    """Whether the file is one that is run to be read."""
-    with path.open("rb") as file:
-        return file.read(len(ARCHIVE)) == ARCHIVE
 
 
 def reading_limit(size_bytes: int, longest_s: float) -> float:

@@ -18,11 +18,11 @@ from app.jobs.answers import ANSWERS, Files
 from app.jobs.artifacts import Artifacts, max_bytes
 from app.jobs.child import Child, Message, ProtocolBroken, Sink
 from app.jobs.execution import Ending, Execution, Over, Question
-from app.jobs.lanes import ARCHIVE
 from app.jobs.nursery import Role
 from app.jobs.record import JobRecord, Kind
 from app.jobs.seat import ChildSeat
 from app.jobs.states import FAIL, SUCCEED, TIME_OUT
+from app.lipschitz.formats import is_program
 from app.store.artifacts import ArtifactKey
 from app.store.blobs import Blobs
 from app.store.staging import Staged
@@ -84,7 +84,7 @@ class Work:
         with ExitStack() as stack:
             model, staged = self._opened(stack)
             eager = _size(model) <= EAGER_BYTES
-            with self._child("capture", _is_program(model)) as child:
+            with self._child("capture", is_program(model)) as child:
                 question = Question("inspect", {"capture": eager}, {"model": model}, INSPECTING, _sink(staged, model))
                 message = self._execution.ask(child, question)
                 if message.kind == "artifact":
@@ -130,7 +130,7 @@ class Work:
     def _capture(self, stack: ExitStack, key: ArtifactKey) -> BinaryIO:
         """The captured graph, from the model's file."""
         model, staged = self._opened(stack)
-        with self._child("capture", _is_program(model)) as child:
+        with self._child("capture", is_program(model)) as child:
             request = {"inputs": self._job.request.get("inputs")}
             question = Question("capture", request, {"model": model}, CAPTURING, _sink(staged, model))
             message = self._execution.ask(child, question)
@@ -220,9 +220,3 @@ def _size(file: BinaryIO) -> int:
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     return size
-
-
-def _is_program(model: BinaryIO) -> bool:
-    beginning = model.read(len(ARCHIVE))
-    model.seek(0)
-    return beginning == ARCHIVE

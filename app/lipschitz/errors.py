@@ -16,9 +16,33 @@ class LipschitzError(Exception):
 
 
 class InvalidModel(LipschitzError):
-    """The bytes are not a model that can be run: truncated, inconsistent, external data, NaN weights."""
+    """The bytes are not a model that can be run: truncated, inconsistent, NaN weights."""
 
     slug = "invalid-model"
+
+
+class NotAModel(LipschitzError):
+    """The bytes are another kind of file; the detail says which, and the command that exports a model from it."""
+
+    slug = "not-a-model"
+
+
+class MissingData(LipschitzError):
+    """The model's weights lie in files that were not sent with it; the detail names them."""
+
+    slug = "missing-data"
+
+
+class SurplusData(LipschitzError):
+    """Files were sent with a model that does not name them; the detail does."""
+
+    slug = "surplus-data"
+
+
+class TooLarge(LipschitzError):
+    """An archive unpacks to more than is accepted."""
+
+    slug = "too-large"
 
 
 class InvalidInputs(LipschitzError):

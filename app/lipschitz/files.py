@@ -7,18 +7,31 @@ from __future__ import annotations
 
 import hashlib
 import time
+from pathlib import Path
 from typing import Any
 
-from app.lipschitz import analysis
+from app.lipschitz import analysis, bundle
 from app.lipschitz import graph as captured_graph
 from app.lipschitz.artifact.captured import InputShapes
 from app.lipschitz.certificate import verify as certificates
 from app.lipschitz.certificate.fields import InvalidCertificate
 from app.lipschitz.certificate.reading import read
 from app.lipschitz.errors import LipschitzError
+from app.lipschitz.external_data import files_beside
 from app.lipschitz.ingest import capture_artifact
 from app.lipschitz.problem import Progress
 from app.lipschitz.request import Request
+
+
+def read_model(path: Path) -> bytes:
+    """A model's file, as a bundle with the files of its weights, which lie beside it; OSError where one does not."""
+    data = path.read_bytes()
+    names = files_beside(path)
+    if not names:
+        return data
+    files = {path.name: data} | {name: (path.parent / name).read_bytes() for name in names}
+    members = [bundle.Member(name, hashlib.sha256(file).hexdigest(), len(file)) for name, file in files.items()]
+    return b"".join((*files.values(), bundle.trailer(path.name, members)))
 
 
 def analyze(
@@ -29,7 +42,7 @@ def analyze(
     progress({"phase": "reading"})
     artifact = capture_artifact(model, request.inputs)
     left = max(request.budget_s - (time.monotonic() - begun), 0.0)
-    return analysis.analyze(artifact, fields | {"budget_s": left}, progress, dataset, _digest(model))
+    return analysis.analyze(artifact, fields | {"budget_s": left}, progress, dataset, bundle.digest(model))
 
 
 def graph(model: bytes, shapes: InputShapes | None = None) -> dict[str, Any]:
@@ -39,7 +52,7 @@ def graph(model: bytes, shapes: InputShapes | None = None) -> dict[str, Any]:
 
 def verify(model: bytes, certificate: bytes) -> dict[str, Any]:
     """`certificate.verify.verify` of a model's file, which is captured only for a certificate that is about it."""
-    sha256, artifact = _digest(model), b""
+    sha256, artifact = bundle.digest(model), b""
     try:
         found = read(certificate)
         if found.sha256 == sha256:
@@ -51,7 +64,3 @@ def verify(model: bytes, certificate: bytes) -> dict[str, Any]:
     except Exception as error:
         return certificates.refused(certificate, f"the model cannot be captured: {certificates.cause(error)}")
     return certificates.verify(artifact, certificate, sha256)
-
-
-def _digest(model: bytes) -> str:
-    return hashlib.sha256(model).hexdigest()

@@ -18,6 +18,11 @@ ADVICE: dict[str, str] = {
     "job-expired": "Ask the same question again: the service keeps results for a limited time only.",
     "invalid-request": "Correct the field that is named and submit again.",
     "invalid-model": "Export the model again, and check that it loads in onnxruntime or torch on your side.",
+    "missing-data": "Send the files that are named with the model: several parts `file` in one form, or a .zip "
+    "of the folder.",
+    "surplus-data": "Send the model with the files that it names, and with no others.",
+    "not-a-model": "Export the model as ONNX, TorchScript or torch.export; the detail says with which command.",
+    "too-large": "Send a smaller file, or raise the service's limit.",
     "invalid-dataset": "Save the arrays `inputs` and, optionally, `labels` with numpy's `savez`, as plain numbers.",
     "invalid-inputs": 'Give every open input shape in the field `inputs`, e.g. {"x": [1, 784]}.',
     "unsupported-operator": "Replace the operator that is named, or leave the part of the network after it out. "

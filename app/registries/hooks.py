@@ -12,7 +12,7 @@ from sqlalchemy import RowMapping
 from app.errors import Busy, Problem, QueueFull, QuotaExceeded, SourceUnreachable, StorageFull, StorageUnavailable
 from app.jobs.record import JobRecord
 from app.registries.rounds import Rounds
-from app.registries.sources import Shape, Source, Stage, told, whole
+from app.registries.sources import Found, Shape, Source, told
 from app.registries.webhooks import pause
 from app.store.blobs import Staged
 from app.store.hooks import DONE, FAILED, RECEIVED, REPORTING, WAITING, HookKey, HookRepository
@@ -25,6 +25,10 @@ RENEW_S = 10.0
 FORGET_S = 600.0
 TRANSIENT = (SourceUnreachable, Busy, QueueFull, QuotaExceeded, StorageFull, StorageUnavailable)
 PREFIX = "lipschitz."
+
+
+Fetch = Callable[[Found, Source], tuple[Staged, str]]
+"""A model as one staged file, which the caller closes, and its name."""
 
 
 class Registry(Protocol):
@@ -72,13 +76,13 @@ class HookWorker:
         repository: HookRepository,
         registries: Mapping[str, Registry],
         intake: Intake,
-        stage: Stage,
+        fetch: Fetch,
         terms: Terms,
     ) -> None:
         self._repository = repository
         self._registries = registries
         self._intake = intake
-        self._stage = stage
+        self._fetch_model = fetch
         self._terms = terms
 
     def rounds(self) -> Rounds[HookKey]:
@@ -112,10 +116,10 @@ class HookWorker:
         found = source.find()
         sha256 = found.sha256
         if sha256 is None or not self._intake.known(row["tenant"], sha256):
-            staged = whole(found, source, self._stage)
+            staged, name = self._fetch_model(found, source)
             try:
                 sha256 = staged.sha256
-                self._intake.admit(row["tenant"], staged, found.name)
+                self._intake.admit(row["tenant"], staged, name)
             finally:
                 staged.close()
         metadata = {key.registry: row["event"] | {"delivery": key.delivery}}

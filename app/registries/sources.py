@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Protocol
 from urllib.parse import unquote
 
 import httpx
 
-from app.errors import DigestMismatch, InvalidModel, SourceRefused, SourceUnreachable
-from app.registries import fetch_external
+from app.errors import DigestMismatch, SourceRefused, SourceUnreachable
+from app.jobs.folders import Stage, joined
+from app.lipschitz.external_data import files_beside
 from app.registries.fetch import Fetcher
 from app.registries.guard import Refused, Unreachable
 from app.store.blobs import Staged
-
-MAX_SPLIT_BYTES = 256 * 2**20
-"""Largest file without its weights."""
-ZIP = b"PK\x03\x04"
-
-Stage = Callable[[], Staged]
 
 
 @dataclass(frozen=True)
@@ -71,19 +65,33 @@ class Url:
         self.fetcher.stream(self.url, write)
 
 
-def whole(found: Found, source: Source, stage: Stage) -> Staged:
-    """The model as one staged file, which the caller closes; weights that lie beside it are put in."""
+def whole(found: Found, source: Source, stage: Stage, max_unpacked: int) -> tuple[Staged, str]:
+    """The model as one staged file, which the caller closes, and its name; files that lie beside it come with it."""
     staged = stage()
     try:
         source.read(found.path, staged.write)
         if found.sha256 is not None and staged.sha256 != found.sha256:
             raise DigestMismatch(f"The bytes fetched have the SHA-256 {staged.sha256} instead of {found.sha256}.")
-        if not isinstance(source, Url) and (names := _beside(staged)):  # a URL names one file, with none beside it
-            return _joined(staged, names, found, source, stage)
+        if not isinstance(source, Url):  # a URL names one file, with none beside it
+            _fetch_beside(staged, found, source)
+        model, name = joined(staged, found.name, stage, max_unpacked)
+        if model is not staged:
+            staged.close()
+        return model, found.name if model is staged else name
     except BaseException:
         staged.close()
         raise
-    return staged
+
+
+def _fetch_beside(staged: Staged, found: Found, source: Source) -> None:
+    """Append the files with weights that an ONNX file names."""
+    path = PurePosixPath(found.path)
+    names = files_beside(staged.path)
+    if names:
+        staged.end_file(path.name)
+    for name in names:
+        source.read(str(path.parent / name), staged.write)
+        staged.end_file(name)
 
 
 @contextmanager
@@ -95,43 +103,3 @@ def told() -> Iterator[None]:
         raise SourceRefused(str(error)) from error
     except Unreachable as error:
         raise SourceUnreachable(str(error)) from error
-
-
-def _beside(staged: Staged) -> list[str]:
-    """Files with weights that an ONNX file names."""
-    if not 0 < staged.size <= MAX_SPLIT_BYTES:
-        return []
-    with _mapped(staged) as model:
-        if model[: len(ZIP)] == ZIP:
-            return []
-        try:
-            return fetch_external.external_files(model)
-        except InvalidModel:
-            return []
-
-
-@contextmanager
-def _mapped(staged: Staged) -> Iterator[mmap.mmap]:
-    with staged.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as model:
-        yield model
-
-
-def _joined(staged: Staged, names: list[str], found: Found, source: Source, stage: Stage) -> Staged:
-    with ExitStack() as stack:
-        stack.callback(staged.close)
-        files: dict[str, Path] = {}
-        left = staged.max_bytes
-        for name in names:
-            part = stage()
-            stack.callback(part.close)
-            source.read(str(PurePosixPath(found.path).parent / name), part.capped(left))
-            left -= part.size
-            files[name] = part.path
-        joined = stage()
-        try:
-            with _mapped(staged) as model:
-                fetch_external.embed(model, files, joined.write)
-        except BaseException:
-            joined.close()
-            raise
-        return joined

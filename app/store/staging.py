@@ -1,4 +1,4 @@
-"""A file on its way in: on the local disk, hashed and capped, whatever store it will be kept in."""
+"""A model on its way in: on the local disk, hashed and capped, whatever store it will be kept in."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app.errors import StorageFull, TooLarge
+from app.lipschitz.bundle import Member, identity, trailer
 
 STAGING = "staging"
 
 
 class Staged:
-    """Hashed and counted as it is written, locked so that a sweep leaves it."""
+    """Hashed and counted as it is written, locked so that a sweep leaves it.
+
+    Several files are written one after the other, each with `end_file` after it; `seal` makes a bundle of them.
+    """
 
     def __init__(
         self,
@@ -29,19 +33,26 @@ class Staged:
         self.path = path
         self.key = f"{STAGING}/{path.name}"
         self.size = 0
+        self.files: list[Member] = []
         self.max_bytes, self._reserve_bytes = caps
         self._on_sync = on_sync
         self._on_close = on_close
         self._is_lasting = is_lasting
         self._is_shown = False
         self._hash = hashlib.sha256()
+        self._identity = ""
         self._file = path.open("xb", buffering=0)
         fcntl.flock(self._file, fcntl.LOCK_EX)
 
     @property
     def sha256(self) -> str:
-        """Digest of what was written so far, in hexadecimal."""
-        return self._hash.hexdigest()
+        """What names it, in hexadecimal: of a bundle its identity, else the digest of what was written so far."""
+        return self._identity or self._hash.hexdigest()
+
+    @property
+    def content_bytes(self) -> int:
+        """The size of its files."""
+        return sum(file.size_bytes for file in self.files) or self.size
 
     def write(self, chunk: bytes) -> None:
         """Append; TooLarge beyond the cap, StorageFull where the disk has no room."""
@@ -58,10 +69,17 @@ class Staged:
                 raise StorageFull("The disk that holds the uploads is full.") from error
             raise
 
-    def capped(self, max_bytes: int) -> Callable[[bytes], None]:
-        """`write` with a cap that is smaller than the file's own."""
-        self.max_bytes = min(self.max_bytes, max_bytes)
-        return self.write
+    def end_file(self, name: str) -> None:
+        """What was written since the last end is a file of that name."""
+        before = sum(file.size_bytes for file in self.files)
+        self.files.append(Member(name, self._hash.hexdigest(), self.size - before))
+        self._hash = hashlib.sha256()
+
+    def seal(self, model: str, files: list[Member]) -> None:
+        """Make a bundle of what was written, with `files` for the names it was written under; `model` is one."""
+        self.files = files
+        _write_all(self._file.fileno(), trailer(model, files))
+        self._identity = identity(files)
 
     def sync(self) -> None:
         """Bring the bytes to where they last, if they are to, and where every worker can read them under `key`."""

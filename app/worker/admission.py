@@ -5,8 +5,10 @@ A TorchScript archive is a program; a torch.export archive may be one, as torch 
 
 from __future__ import annotations
 
+import io
+
 from app.lipschitz.errors import LipschitzError
-from app.lipschitz.ingest.sniff import detect
+from app.lipschitz.formats import detect
 from app.worker.confinement import Achieved, Policy
 
 NAMES = {"torchscript": "TorchScript", "torch_export": "torch.export"}
@@ -19,8 +21,8 @@ class ProgramRefused(LipschitzError):
 
 
 def admit(data: bytes, policy: Policy, achieved: Achieved) -> None:
-    """Raise ProgramRefused for an archive that may not run here, InvalidModel for what is no model."""
-    name = NAMES.get(detect(data))
+    """Raise ProgramRefused for an archive that may not run here, NotAModel for what is no model."""
+    name = NAMES.get(detect(io.BytesIO(data)))
     if name is None or policy.untrusted_torchscript == "trust":
         return
     if policy.untrusted_torchscript == "refuse":

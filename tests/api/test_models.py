@@ -48,6 +48,7 @@ def test_a_form_makes_a_model_once(service: RunningService) -> None:
         "name": "net.onnx",
         "format": "onnx",
         "size_bytes": len(data),
+        "files": [{"name": "net.onnx", "sha256": sha256(data), "size_bytes": len(data)}],
         "inputs": [tensor],
         "outputs": [tensor],
         "parameters": 3,

@@ -44,6 +44,8 @@ STATUSES = {
     "invalid-request": 422,
     "invalid-model": 422,
     "invalid-artifact": 422,
+    "missing-data": 422,
+    "surplus-data": 422,
     "invalid-dataset": 422,
     "invalid-inputs": 422,
     "unsupported-operator": 422,

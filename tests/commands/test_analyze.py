@@ -14,8 +14,11 @@ import pytest
 
 from app.cli import main
 from app.commands.show import summary
+from app.lipschitz.artifact import digest
+from app.lipschitz.ingest import capture_artifact
 from tests.command_line import lipserve
 from tests.conftest import ROOT, RunningService
+from tests.lipschitz.bundles import network, split
 
 IRIS = ROOT / "examples" / "iris.onnx"
 QUICK = ("--methods", "autolip,gradient", "--budget", "3")
@@ -78,6 +81,19 @@ def test_what_goes_wrong_is_said(analyze: Run, arguments: tuple[str, ...], words
     assert done.returncode == 3
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@mostly_by_a_server
+def test_files_beside_the_model_go_with_it(analyze: Run, tmp_path: Path) -> None:
+    files = split({"w": "weights/first.bin"}, seed=11)
+    for name, data in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    done = analyze(str(tmp_path / "m.onnx"), "--methods", "autolip", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["graph"]["sha256"] == digest(capture_artifact(network(seed=11)))
+    (tmp_path / "m.onnx.data").unlink()
+    assert "m.onnx.data" in analyze(str(tmp_path / "m.onnx"), "--methods", "autolip").stderr
 
 
 def all_of(terminal: int) -> bytes:

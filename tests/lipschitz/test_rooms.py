@@ -12,7 +12,8 @@ from tests.conftest import ROOT
 LIBRARY = ROOT / "app" / "lipschitz"
 
 ROOMS = (
-    "errors", "failures", "pace", "deadline", "device", "catalog",
+    "errors", "bundle", "external_data", "foreign", "formats",
+    "failures", "pace", "deadline", "device", "catalog",
     "operators", "domain",
     "artifact", "ingest",
     "network", "digits", "agreement",

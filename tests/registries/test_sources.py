@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +17,7 @@ from app.registries.guard import Guard
 from app.registries.huggingface import Hub
 from tests.api.owners import new_key
 from tests.conftest import RunningService, eventually, fake_model, free_port
+from tests.lipschitz.bundles import identity_of, split
 from tests.registries.hub import StandInHub, stand_in_hub
 from tests.registries.local_server import Answer, Asked, LocalServer, local_server
 
@@ -171,6 +174,24 @@ def test_the_hub_gives_a_file_by_commit_and_large_ones_from_elsewhere(
     assert slug(post(fetching, {"hf": {"repo": "acme/net", "file": "none.onnx"}})) == "invalid-model"
     assert slug(post(fetching, {"hf": {"repo": "acme/net", "revision": "gone"}})) == "source-unreachable"
     assert slug(post(fetching, {"hf": {"repo": "../../etc"}})) == "source-refused"
+
+
+def test_a_model_comes_with_the_files_beside_it(fetching: RunningService, hub: StandInHub, files: LocalServer) -> None:
+    model = split({"w": "model.onnx_data", "v": "weights/v.bin"}, seed=3)
+    model = {name.replace("m.onnx", "model.onnx"): data for name, data in model.items()}
+    hub.commit({"README.md": b"x", "model.safetensors": b"y"} | {f"onnx/{name}": data for name, data in model.items()})
+    first, again = (post(fetching, {"hf": {"repo": "acme/net"}}) for _ in range(2))
+    assert (first.status_code, again.status_code) == (201, 200), first.text
+    assert (first.json()["id"], first.json()["name"]) == (identity_of(model), "acme-net-model.onnx")
+    assert {file["name"] for file in first.json()["files"]} == set(model)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, data in model.items():
+            archive.writestr(f"export/{name}", data)
+    files.answer = lambda _: Answer(body=packed.getvalue())
+    assert post(fetching, {"url": f"{files.url}/net.zip"}).json()["id"] == identity_of(model)
+    hub.commit({f"onnx/{name}": data for name, data in model.items() if name != "weights/v.bin"})
+    assert slug(post(fetching, {"hf": {"repo": "acme/net"}})) == "source-unreachable"
 
 
 def test_a_large_file_that_is_not_what_the_hub_says_is_refused(fetching: RunningService, hub: StandInHub) -> None:

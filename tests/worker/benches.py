@@ -15,9 +15,9 @@ from sqlalchemy.exc import OperationalError
 
 from app.jobs.artifacts import Artifacts
 from app.jobs.devices import Device, spare_device
-from app.jobs.lanes import ARCHIVE
 from app.jobs.slots import Surroundings, WorkerSlot
 from app.jobs.watch import Watch
+from app.lipschitz.formats import ARCHIVE
 from app.settings import Settings
 from app.store.artifacts import ArtifactRepository
 from app.store.blobs import Blobs

@@ -59,7 +59,7 @@ def hard_link(target: Path, link: Path) -> None:
     "place", sampled(["/etc/passwd", "../../../../etc/passwd", "etc/passwd", "/proc/self/environ"], every=2)
 )
 def test_external_data_by_path(warm: WarmChild, place: str) -> None:
-    assert "external data" in refused(warm, external(place))
+    assert refused(warm, external(place)).split(":")[0] in ("invalid-model", "missing-data")
 
 
 @pytest.mark.parametrize("make", [symlink, hard_link])
@@ -68,7 +68,7 @@ def test_external_data_by_link(warm: WarmChild, tmp_path: Path, make: Callable[[
     target.write_bytes(bytes(16))
     make(target, tmp_path / "link")
     for location in (str(tmp_path / "link"), "link"):
-        assert "external data" in refused(warm, external(location))
+        assert refused(warm, external(location)).split(":")[0] in ("invalid-model", "missing-data")
 
 
 @pytest.mark.parametrize("size", [-1, -(2**40), 2**40, 2**62])

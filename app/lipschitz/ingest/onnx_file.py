@@ -1,7 +1,7 @@
 """ONNX bytes to a checked ModelProto.
 
-Only bytes in memory are read: any reference to external data is refused before a tensor is touched. Every
-tensor's declared size is compared with the bytes that are there, so no allocation exceeds the file.
+Only bytes in memory are read: external data are those of the same bundle. Every tensor's declared size is compared
+with the bytes that are there, so no allocation exceeds the file.
 """
 
 from __future__ import annotations
@@ -14,29 +14,28 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
+from app.lipschitz import bundle
 from app.lipschitz.errors import InvalidModel, UnsupportedOperator
+from app.lipschitz.ingest import onnx_external
 from app.lipschitz.ingest.messages import first_line
-from app.lipschitz.ingest.onnx_tensors import to_array
+from app.lipschitz.ingest.onnx_tensors import stored_bytes, to_array
 
 MAX_DEPTH = 16
 """Nested subgraphs; exporters write two or three."""
-
-_HALF_BYTE = (TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1)
 
 _ACCEPT_INFINITY = frozenset({"Where", "Clip", "Pad", "Max", "Min", "Constant", "ConstantOfShape"})
 """Operators for which an infinite constant is a mask or an absent limit rather than a broken weight."""
 
 
 def parse(data: bytes) -> ModelProto:
-    """The model in `data`; raises InvalidModel unless it is well formed and complete in itself."""
-    try:
-        model = onnx.load_model_from_string(data)
-    except (DecodeError, ValueError, TypeError) as error:
-        raise InvalidModel(f"The file is not an ONNX protobuf: {error}.") from error
+    """The model in `data`, an ONNX file or a bundle; raises InvalidModel unless it is well formed and complete."""
+    parts = bundle.split(data)
+    model = _decode(parts.model)
     if not model.HasField("graph") or not (model.graph.node or model.graph.output):
         raise InvalidModel("The file is not an ONNX model: it holds no graph.")
     if not model.opset_import:
         raise InvalidModel("The ONNX file names no operator set (IR version 1 or 2): export it again.")
+    onnx_external.fill(tensors(model), parts.files)
     for tensor in tensors(model):
         _check_tensor(tensor)
     for graph in graphs(model.graph):
@@ -44,6 +43,20 @@ def parse(data: bytes) -> ModelProto:
     _check_finite(model)
     _check_schemas(model)
     return model
+
+
+def external_buffers(data: bytes) -> dict[str, memoryview]:
+    """The files beside the model in a bundle, by the names that the model itself writes."""
+    parts = bundle.split(data)
+    names = onnx_external.locations(tensors(_decode(parts.model))) if parts.files else {}
+    return {written: parts.files[name] for written, name in names.items()}
+
+
+def _decode(data: bytes) -> ModelProto:
+    try:
+        return onnx.load_model_from_string(data)
+    except (DecodeError, ValueError, TypeError) as error:
+        raise InvalidModel(f"The file is not an ONNX protobuf: {error}.") from error
 
 
 def graphs(graph: GraphProto, depth: int = 0) -> Iterator[GraphProto]:
@@ -81,8 +94,6 @@ def tensors(model: ModelProto) -> Iterator[TensorProto]:
 
 
 def _check_tensor(tensor: TensorProto) -> None:
-    if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
-        raise InvalidModel(f"Tensor '{tensor.name}' lies in external data; save the model as one file.")
     if any(size < 0 for size in tensor.dims):
         raise InvalidModel(f"Tensor '{tensor.name}' has a negative dimension: {list(tensor.dims)}.")
     if tensor.data_type == TensorProto.STRING:
@@ -90,19 +101,13 @@ def _check_tensor(tensor: TensorProto) -> None:
     if tensor.data_type not in TensorProto.DataType.values() or tensor.data_type == TensorProto.UNDEFINED:
         raise InvalidModel(f"Tensor '{tensor.name}' has an unknown element type {tensor.data_type}.")
     expected = math.prod(tensor.dims)
-    if tensor.HasField("raw_data") and _stored_bytes(tensor, expected) != len(tensor.raw_data):
+    if tensor.HasField("raw_data") and stored_bytes(tensor, expected) != len(tensor.raw_data):
         raise InvalidModel(
             f"Tensor '{tensor.name}' of shape {list(tensor.dims)} holds {len(tensor.raw_data)} bytes, "
-            f"not {_stored_bytes(tensor, expected)}."
+            f"not {stored_bytes(tensor, expected)}."
         )
     if not tensor.HasField("raw_data") and expected > 2 * tensor.ByteSize():
         raise InvalidModel(f"Tensor '{tensor.name}' of shape {list(tensor.dims)} is shorter than declared.")
-
-
-def _stored_bytes(tensor: TensorProto, count: int) -> int:
-    if tensor.data_type in _HALF_BYTE:
-        return (count + 1) // 2
-    return count * int(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
 
 
 def _check_graph(graph: GraphProto) -> None:

@@ -9,6 +9,7 @@ import onnx.version_converter
 import torch
 from torch import Tensor
 
+from app.lipschitz import bundle
 from app.lipschitz.artifact.captured import InputShapes
 from app.lipschitz.errors import UnsupportedOperator
 from app.lipschitz.ingest import inputs, onnx_declared, onnx_file
@@ -82,7 +83,11 @@ def _start(data: bytes) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = FATAL
     options.enable_cpu_mem_arena = False
-    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    beside = onnx_file.external_buffers(data)
+    files = list(beside.values())
+    options.add_external_initializers_from_files_in_memory(list(beside), files, [len(file) for file in files])
+    model = bundle.split(data).model
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def _not_runnable(error: Exception) -> UnsupportedOperator:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from onnx import TensorProto, numpy_helper
 from torch import Tensor
@@ -13,6 +14,18 @@ from app.lipschitz.errors import InvalidModel, UnsupportedOperator
 
 NIBBLES = (TensorProto.INT4, TensorProto.UINT4)
 """Four-bit integers, which numpy and torch hold as bytes."""
+
+_HALF_BYTE = (*NIBBLES, TensorProto.FLOAT4E2M1)
+
+
+def stored_bytes(tensor: TensorProto, count: int) -> int:
+    """What `count` entries of the tensor's type take in a file; raises InvalidModel for types that none has."""
+    if tensor.data_type in _HALF_BYTE:
+        return (count + 1) // 2
+    try:
+        return count * int(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
+    except KeyError as error:
+        raise InvalidModel(f"Tensor '{tensor.name}' has an unknown element type {tensor.data_type}.") from error
 
 
 def to_array(tensor: TensorProto) -> np.ndarray[Any, np.dtype[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -11,13 +12,13 @@ from app.lipschitz.artifact.captured import Captured, InputShapes, Inspection, T
 from app.lipschitz.artifact.writing import to_bytes
 from app.lipschitz.errors import InvalidInputs, InvalidModel, UnsupportedOperator
 from app.lipschitz.failures import failure
+from app.lipschitz.formats import detect
 from app.lipschitz.ingest import exported, inputs, onnx_declared, onnx_file, onnx_program, torchscript
 from app.lipschitz.ingest.agreement import run_both
 from app.lipschitz.ingest.dependence import refuse_dependence
 from app.lipschitz.ingest.labels import label
 from app.lipschitz.ingest.probes import probe
 from app.lipschitz.ingest.promote import promote
-from app.lipschitz.ingest.sniff import detect
 from app.lipschitz.ingest.trace import clean, pure, trace
 
 SAMPLES = 3
@@ -41,7 +42,7 @@ _LOAD = {"onnx": onnx_program.load, "torchscript": torchscript.load, "torch_expo
 def inspect(data: bytes) -> Inspection:
     """What the file declares, without running it. Raises InvalidModel for what is no model."""
     with _text_errors():
-        return _INSPECT[detect(data)](data)
+        return _INSPECT[detect(io.BytesIO(data))](data)
 
 
 def capture(data: bytes, shapes: InputShapes | None = None) -> Captured:
@@ -67,7 +68,7 @@ def _captured(data: bytes, shapes: InputShapes | None) -> tuple[Captured, list[R
 def _traced(data: bytes, shapes: InputShapes | None) -> tuple[Captured, list[Run]]:
     """The model's graph, and its runs beside the original."""
     with _text_errors():
-        program = _LOAD[detect(data)](data, shapes)
+        program = _LOAD[detect(io.BytesIO(data))](data, shapes)
     _require_entries(program.inputs, "Input")
     samples = list(inputs.samples(program.inputs, SEED, SAMPLES))
     traced = trace(program, [x.clone() for x in samples[0]])

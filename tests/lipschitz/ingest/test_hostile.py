@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.lipschitz.errors import InvalidModel, LipschitzError
+from app.lipschitz.errors import InvalidModel, LipschitzError, NotAModel, TooLarge
+from app.lipschitz.formats import detect
 from app.lipschitz.ingest import capture, inspect
-from app.lipschitz.ingest.sniff import detect
 from tests.effort import examples
 from tests.lipschitz.ingest.onnx_models import mlp
 
@@ -59,30 +59,30 @@ def test_noise(data: bytes) -> None:
 def test_foreign_files_are_told() -> None:
     array = io.BytesIO()
     np.save(array, np.zeros(3))
-    with pytest.raises(InvalidModel, match="NumPy"):
-        detect(array.getvalue())
-    with pytest.raises(InvalidModel, match="pickle"):
-        detect(pickle.dumps({"a": 1}))
-    with pytest.raises(InvalidModel, match="empty"):
-        detect(b"")
-    with pytest.raises(InvalidModel, match=r"torch\.save"):
-        detect(zipped(m__data__pkl=b"", **{"m/data.pkl": b"x"}))
-    with pytest.raises(InvalidModel, match="neither"):
-        detect(zipped(readme=b"hello"))
+    with pytest.raises(NotAModel, match="NumPy"):
+        detect(io.BytesIO(array.getvalue()))
+    with pytest.raises(NotAModel, match="pickle"):
+        detect(io.BytesIO(pickle.dumps({"a": 1})))
+    with pytest.raises(NotAModel, match="empty"):
+        detect(io.BytesIO(b""))
+    with pytest.raises(NotAModel, match=r"torch\.save"):
+        detect(io.BytesIO(zipped(m__data__pkl=b"", **{"m/data.pkl": b"x"})))
+    with pytest.raises(NotAModel, match="neither"):
+        detect(io.BytesIO(zipped(readme=b"hello")))
 
 
 def test_formats_by_content() -> None:
-    assert detect(MODEL) == "onnx"
-    assert detect(zipped(**{"m/constants.pkl": b"", "m/code/a.py": b""})) == "torchscript"
-    assert detect(zipped(**{"m/archive_format": b"pt2", "m/models/model.json": b"{}"})) == "torch_export"
-    assert detect(zipped(**{"serialized_exported_program.json": b"{}"})) == "torch_export"
+    assert detect(io.BytesIO(MODEL)) == "onnx"
+    assert detect(io.BytesIO(zipped(**{"m/constants.pkl": b"", "m/code/a.py": b""}))) == "torchscript"
+    assert detect(io.BytesIO(zipped(**{"m/archive_format": b"pt2", "m/models/model.json": b"{}"}))) == "torch_export"
+    assert detect(io.BytesIO(zipped(**{"serialized_exported_program.json": b"{}"}))) == "torch_export"
 
 
 def test_archives_that_unpack_to_too_much() -> None:
     bomb = zipped(**{"m/constants.pkl": bytes(100_000), "m/code/a.py": b""})
     assert len(bomb) < 1000
-    with pytest.raises(InvalidModel, match="unpacks to"):
-        detect(bomb, max_uncompressed=50_000)
+    with pytest.raises(TooLarge, match="unpacks to"):
+        detect(io.BytesIO(bomb), max_unpacked=50_000)
 
 
 def test_archives_that_only_look_right() -> None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.api.formats import MAX_DIRECTORY_BYTES, detect
-from app.errors import InvalidModel, NotAModel, TooLarge
+from app.lipschitz.errors import InvalidModel, NotAModel, TooLarge
+from app.lipschitz.formats import MAX_DIRECTORY_BYTES, detect
 from app.worker.warmup import tiny_model
 
 LIMIT = 2**30
@@ -27,7 +27,8 @@ def archive(*names: str, size: int = 1) -> bytes:
 def detected(tmp_path: Path, data: bytes, limit: int = LIMIT) -> str:
     path = tmp_path / "file"
     path.write_bytes(data)
-    return detect(path, limit)
+    with path.open("rb") as file:
+        return detect(file, limit)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +96,7 @@ def test_random_bytes_never_crash_the_check(tmp_path_factory: pytest.TempPathFac
     for content in (data, b"PK\3\4" + data, b"\x08\x08" + data, b"PK\3\4" + data + b"PK\5\6" + data[:18]):
         path.write_bytes(content)
         try:
-            detect(path, LIMIT)
+            with path.open("rb") as file:
+                detect(file, LIMIT)
         except (NotAModel, InvalidModel, TooLarge):
             continue

@@ -1,0 +1,130 @@
+"""What a zip or tar archive of a folder holds: names, sizes and bytes of plain files, and nothing else.
+
+Links, devices, sparse and encrypted entries are refused. Of a tar archive the headers are read one by one, and never
+more than `MAX_READ` bytes of one; files are read from where their headers say that they lie.
+"""
+
+from __future__ import annotations
+
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import IO, BinaryIO
+
+from app.lipschitz.bundle import MAX_FILES
+from app.lipschitz.errors import InvalidModel, TooLarge
+from app.lipschitz.formats import ARCHIVE, open_zip, program_format
+
+CHUNK = 2**20
+MAX_READ = 2**20
+TAR_MARK = b"ustar"
+TAR_MARK_AT = 257
+ENCRYPTED = 1
+DAMAGED = (zipfile.BadZipFile, zlib.error, tarfile.TarError, NotImplementedError, RuntimeError, ValueError, EOFError,
+           OverflowError, RecursionError)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file in an archive; `read` gives its bytes in pieces, InvalidModel where they are damaged."""
+
+    name: str
+    size: int
+    read: Callable[[], Iterator[bytes]]
+
+
+def entries(file: BinaryIO, max_unpacked: int) -> list[Entry] | None:
+    """The files of an archive of a folder, at most one more than a bundle may have; None where it is none.
+
+    Archives that are a model or another known kind of file themselves are none. InvalidModel or TooLarge.
+    """
+    file.seek(0)
+    head = file.read(TAR_MARK_AT + len(TAR_MARK))
+    if head.startswith(ARCHIVE):
+        return _of_zip(file, max_unpacked)
+    if head[TAR_MARK_AT:] == TAR_MARK:
+        return _of_tar(file, max_unpacked)
+    return None
+
+
+def _of_zip(file: IO[bytes], max_unpacked: int) -> list[Entry] | None:
+    archive = open_zip(file, max_unpacked, InvalidModel)
+    infos = [info for info in archive.infolist() if not info.is_dir()]
+    names = [info.filename for info in infos]
+    if program_format(names) or not any(name.endswith((".onnx", ".pt2", ".pt", ".pth", ".ts")) for name in names):
+        return None
+    for info in infos:
+        _check_zipped(info)
+    return [Entry(info.filename, info.file_size, partial(_unzipped, archive, info)) for info in infos]
+
+
+def _check_zipped(info: zipfile.ZipInfo) -> None:
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG):
+        raise InvalidModel(f"The entry {info.filename!r} of the archive is no plain file.")
+    if info.flag_bits & ENCRYPTED:
+        raise InvalidModel(f"The entry {info.filename!r} of the archive is encrypted.")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise InvalidModel(f"The entry {info.filename!r} of the archive is neither stored nor deflated.")
+
+
+def _unzipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    try:
+        with archive.open(info) as entry:
+            while chunk := entry.read(CHUNK):
+                yield chunk
+    except (*DAMAGED, OSError) as error:
+        raise InvalidModel(f"The entry {info.filename!r} of the archive is damaged: {error}") from error
+
+
+class _Headers:
+    """A tar archive's file, of which no header may ask for much at once."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.seek, self.tell, self._read = file.seek, file.tell, file.read
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= MAX_READ:
+            raise tarfile.ReadError(f"a header takes more than {MAX_READ} bytes")
+        return self._read(size)
+
+
+def _of_tar(file: BinaryIO, max_unpacked: int) -> list[Entry]:
+    whole = file.seek(0, 2)
+    file.seek(0)
+    found, left = list[Entry](), max_unpacked
+    for member in _members(file):
+        if member.isdir():
+            continue
+        if not member.isreg() or member.issparse():
+            raise InvalidModel(f"The entry {member.name!r} of the archive is no plain file.")
+        left -= member.size
+        if left < 0:
+            raise TooLarge(f"The archive unpacks to more than {max_unpacked} bytes.")
+        if member.size < 0 or member.offset_data + member.size > whole:
+            raise InvalidModel(f"The archive ends before its entry {member.name!r} does.")
+        found.append(Entry(member.name, member.size, partial(_part, file, member.offset_data, member.size)))
+        if len(found) > MAX_FILES:
+            break
+    return found
+
+
+def _members(file: IO[bytes]) -> Iterator[tarfile.TarInfo]:
+    try:
+        with tarfile.open(fileobj=_Headers(file), mode="r:") as archive:  # type: ignore[call-overload]
+            for count, member in enumerate(archive):
+                if count > 2 * MAX_FILES:
+                    raise InvalidModel(f"The archive holds more than {2 * MAX_FILES} entries.")
+                yield member
+    except (*DAMAGED, OSError) as error:
+        raise InvalidModel(f"The tar archive is damaged: {error}") from error
+
+
+def _part(file: IO[bytes], start: int, size: int) -> Iterator[bytes]:
+    for position in range(start, start + size, CHUNK):
+        file.seek(position)
+        yield file.read(min(CHUNK, start + size - position))

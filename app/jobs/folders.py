@@ -1,0 +1,132 @@
+"""Models that arrive as several files, in one form or in an archive of their folder: both become one bundle.
+
+Nothing of an archive reaches the disk under a name of its own, and every size is known before a byte is unpacked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+from app.errors import as_problems
+from app.jobs.archives import Entry, entries
+from app.lipschitz import foreign
+from app.lipschitz.bundle import MAX_FILES, ONNX, is_bundle, path_of
+from app.lipschitz.errors import InvalidModel, NotAModel, SurplusData
+from app.lipschitz.formats import is_onnx
+from app.store.staging import Staged
+
+Stage = Callable[[], Staged]
+
+PROGRAMS = (".pt2", ".pt", ".pth", ".ts", ".torchscript")
+DEFAULT = "model.onnx"
+"""Preferred where an archive holds several models: what the exporters of the hub call the plain one."""
+
+PASSED_OVER = re.compile(
+    r"(.*/)?(\.[^/]*|MLmodel|NOTICE|(licen[cs]e|readme)[^/]*|pytorch_model[^/]*\.bin|[^/]*\.(json|jsonl|txt|md|ya?ml|toml"
+    r"|csv|py|ipynb|html|pdf|png|jpe?g|gif|svg|jinja|model|npy|npz|safetensors|h5|msgpack))|__MACOSX/.*",
+    re.IGNORECASE,
+)
+"""What lies in folders of MLflow and of the hub beside a model, and is no part of it."""
+
+
+def joined(staged: Staged, name: str, stage: Stage, max_unpacked: int) -> tuple[Staged, str]:
+    """What arrived as one model, with the model's name; another staged file where it was unpacked.
+
+    The caller closes both. Refusals of `app.lipschitz.errors` as problems.
+    """
+    with as_problems(), staged.path.open("rb") as file:
+        if staged.files:
+            return staged, _seal(staged)
+        if is_bundle(file):
+            raise NotAModel("The file ends as the service's own bundles do: send the files themselves.")
+        found = entries(file, max_unpacked)
+        if found is None:
+            return staged, name
+        if len(found) > MAX_FILES:
+            raise InvalidModel(f"The archive holds more than {MAX_FILES} files.")
+        model, needed = _choose(found)
+        unpacked = stage()
+        try:
+            _unpack(unpacked, needed)
+            return unpacked, path_of(_seal(unpacked, model) if unpacked.files else PurePosixPath(model).name)
+        except BaseException:
+            unpacked.close()
+            raise
+
+
+def _unpack(staged: Staged, needed: list[Entry]) -> None:
+    for entry in needed:
+        size = staged.size
+        for chunk in entry.read():
+            staged.write(chunk)
+        if staged.size - size != entry.size:
+            raise InvalidModel(f"The archive says that {entry.name!r} has {entry.size} bytes, and that is not so.")
+        if len(needed) > 1:
+            staged.end_file(entry.name)
+
+
+def _seal(staged: Staged, model: str | None = None) -> str:
+    """Make the staged files one bundle; the model's name."""
+    model = model or _model_among(staged)
+    folder = PurePosixPath(model).parent
+    outside = [file.name for file in staged.files if not PurePosixPath(file.name).is_relative_to(folder)]
+    if outside:
+        raise SurplusData(f"The file {outside[0]!r} does not lie in the folder of the model {model!r}, nor below it.")
+    staged.seal(
+        PurePosixPath(model).name,
+        [replace(file, name=str(PurePosixPath(file.name).relative_to(folder))) for file in staged.files],
+    )
+    return PurePosixPath(model).name
+
+
+def _model_among(staged: Staged) -> str:
+    """The one of the staged files that is an ONNX model."""
+    with staged.path.open("rb") as file:
+        position, found = 0, []
+        for member in staged.files:
+            if is_onnx(file, position, position + member.size_bytes):
+                found.append(member.name)
+            position += member.size_bytes
+    named = [name for name in found if name.endswith(ONNX)] or found
+    if not named:
+        names = ", ".join(repr(member.name) for member in staged.files[:10])
+        raise NotAModel(f"None of the files is an ONNX model, and only those have files beside them: {names}.")
+    if len(named) > 1:
+        raise _several(named)
+    return named[0]
+
+
+def _choose(found: list[Entry]) -> tuple[str, list[Entry]]:
+    """The archive's model, and the entries that are sent with it; NotAModel where it holds none."""
+    found = [replace(entry, name=path_of(entry.name)) for entry in found]
+    names = [entry.name for entry in found]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise InvalidModel(f"The archive holds two files named {min(twice)!r}.")
+    model = _named_model(names)
+    others = [name for name in names if name.endswith(ONNX) and name != model]
+    return model, [entry for entry in found if entry.name == model or _may_belong(entry.name, model, others)]
+
+
+def _named_model(names: list[str]) -> str:
+    visible = [name for name in names if not PASSED_OVER.fullmatch(name)]
+    for suffixes in ((ONNX,), PROGRAMS):
+        models = [name for name in visible if name.endswith(suffixes)]
+        plain = [name for name in models if PurePosixPath(name).name == DEFAULT]
+        if len(models) == 1 or len(plain) == 1:
+            return (plain or models)[0]
+        if models:
+            raise _several(models)
+    raise NotAModel(foreign.of_entries(names))
+
+
+def _may_belong(name: str, model: str, others: Iterable[str]) -> bool:
+    """Whether a file is handed on with the model: it lies beside or below it, and nothing says what else it is."""
+    is_beside = PurePosixPath(name).is_relative_to(PurePosixPath(model).parent)
+    return is_beside and not PASSED_OVER.fullmatch(name) and not name.startswith((*others,))
+
+
+def _several(names: list[str]) -> InvalidModel:
+    return InvalidModel(f"There are several models: {', '.join(map(repr, sorted(names)[:10]))}. Send one of them.")
