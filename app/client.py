@@ -2,7 +2,7 @@
 
 with Client("http://localhost:8000") as lipserve:
     job = lipserve.analyze(Path("model.onnx"), {"gate": {"max_upper": 100}})
-    print(job.result["upper"]["value"], job.verdict)
+    print(job.result.upper.value, job.verdict)
 """
 
 from __future__ import annotations
@@ -12,14 +12,20 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from datetime import datetime
 from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from app.contract.job import QueueView, Urls
+from app.contract.problem import ProblemView
+from app.contract.progress import Progress
+from app.contract.question import Document
+from app.contract.result import ResultView, Verdict
 from app.lipschitz.bundle import Member, identity
 from app.lipschitz.external_data import files_beside
 
@@ -27,19 +33,17 @@ WAIT_S = 10.0
 """How long one request waits for a job's end."""
 PATIENCE_S = 60.0
 """How long the service may take to answer beyond that."""
-NEEDED = {"id", "model", "status", "finished_at", "error", "progress"}
-"""Members that every job has."""
 FOLLOW_S = 0.5
 """How often progress is asked for by those who want to see it."""
 
-Progress = Callable[[dict[str, Any]], None]
+OnProgress = Callable[[Progress], None]
 
 
 class Refused(Exception):
     """The service answered with a problem (RFC 9457)."""
 
-    def __init__(self, status: int, problem: dict[str, Any]) -> None:
-        super().__init__(f"{problem.get('title', status)}: {problem.get('detail', '')}")
+    def __init__(self, status: int, problem: ProblemView) -> None:
+        super().__init__(f"{problem.title or status}: {problem.detail}")
         self.status = status
         self.problem = problem
 
@@ -48,60 +52,48 @@ class Unexpected(Exception):
     """The service answered with something else than was asked for: no job, or another one."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """A job of the contract; `fields` holds all of it."""
+class Job(BaseModel):
+    """A job of the contract, as far as a client looks into it; what else the service told is kept."""
 
-    fields: dict[str, Any]
+    model_config = ConfigDict(extra="allow", frozen=True)
 
-    def __post_init__(self) -> None:
-        missing = NEEDED - self.fields.keys()
-        if missing:
-            raise Unexpected(f"The answer is no job: it has no {', '.join(sorted(missing))}.")
+    id: str
+    model: str
+    status: str
+    """queued, running, canceling, succeeded, failed, canceled or timed_out."""
+    finished_at: datetime | None
+    error: ProblemView | None
+    """Why the job failed."""
+    progress: Progress | None
+    queue: QueueView | None = None
+    result: ResultView | None = None
+    """The bracket and what belongs to it, None unless the job succeeded."""
+    urls: Urls | None = None
 
-    @property
-    def id(self) -> str:
-        """The job's id."""
-        return str(self.fields["id"])
-
-    @property
-    def model(self) -> str:
-        """The model's id."""
-        return str(self.fields["model"])
-
-    @property
-    def status(self) -> str:
-        """queued, running, canceling, succeeded, failed, canceled or timed_out."""
-        return str(self.fields["status"])
+    @classmethod
+    def of(cls, answer: Document) -> Job:
+        """The job that the service answered with; Unexpected where the answer is none."""
+        try:
+            return cls.model_validate(answer)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+            place = ".".join(map(str, first["loc"]))
+            raise Unexpected(f"The answer is no job: {place}: {first['msg']}.") from error
 
     @property
     def place(self) -> str:
         """The status, with how many jobs are ahead while it waits: `queued, 3 ahead`."""
-        queue = self.fields.get("queue")
-        return f"{self.status}, {queue['ahead']} ahead" if queue else self.status
+        return f"{self.status}, {self.queue.ahead} ahead" if self.queue else self.status
 
     @property
     def is_over(self) -> bool:
         """Whether the status is terminal."""
-        return self.fields["finished_at"] is not None
+        return self.finished_at is not None
 
     @property
-    def result(self) -> dict[str, Any] | None:
-        """The bracket and what belongs to it, None unless the job succeeded."""
-        result: dict[str, Any] | None = self.fields.get("result")
-        return result
-
-    @property
-    def error(self) -> dict[str, Any] | None:
-        """The problem document of a job that failed."""
-        error: dict[str, Any] | None = self.fields["error"]
-        return error
-
-    @property
-    def verdict(self) -> str | None:
+    def verdict(self) -> Verdict | None:
         """pass, fail or inconclusive where a gate was given."""
-        verdict: str | None = None if self.result is None else self.result.get("verdict")
-        return verdict
+        return None if self.result is None else self.result.verdict
 
 
 class Client:
@@ -142,30 +134,30 @@ class Client:
         with points.open("rb") as file:
             return str(self._call("POST", "/v1/datasets", files={"file": (points.name, file)})["id"])
 
-    def submit(self, model: str, request: dict[str, Any], idempotency_key: str | None = None) -> Job:
+    def submit(self, model: str, request: Mapping[str, Any], idempotency_key: str | None = None) -> Job:
         """Queue an analysis of an uploaded model; the same key never makes a second job."""
         headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
-        job = Job(self._call("POST", "/v1/jobs", json=request | {"model": model}, headers=headers))
+        job = Job.of(self._call("POST", "/v1/jobs", json={**request, "model": model}, headers=headers))
         if job.model != model:
             raise Unexpected(f"The service works on the model {job.model}, asked was {model}.")
         return job
 
     def job(self, job_id: str, wait_s: float = 0) -> Job:
         """The job as it is, at once or when it is over, at the latest after `wait_s` seconds."""
-        job = Job(self._call("GET", f"/v1/jobs/{job_id}", params={"wait": wait_s}))
+        job = Job.of(self._call("GET", f"/v1/jobs/{job_id}", params={"wait": wait_s}))
         if job.id != job_id:
             raise Unexpected(f"The service answered about the job {job.id}, asked was {job_id}.")
         return job
 
     def cancel(self, job_id: str) -> Job:
         """Ask for the job's end."""
-        return Job(self._call("POST", f"/v1/jobs/{job_id}/cancel"))
+        return Job.of(self._call("POST", f"/v1/jobs/{job_id}/cancel"))
 
-    def certificate(self, job_id: str) -> dict[str, Any]:
+    def certificate(self, job_id: str) -> Document:
         """What proves the job's upper bound; Refused where there is none."""
         return self._call("GET", f"/v1/jobs/{job_id}/certificate")
 
-    def analyze(self, model: Path, request: dict[str, Any], on_progress: Progress | None = None) -> Job:
+    def analyze(self, model: Path, request: Mapping[str, Any], on_progress: OnProgress | None = None) -> Job:
         """Upload, submit, and wait for the end; an interrupt (KeyboardInterrupt) cancels the job."""
         job = self.submit(self.upload(model), request)
         try:
@@ -174,28 +166,28 @@ class Client:
             self.cancel(job.id)
             raise
 
-    def finished(self, job_id: str, on_progress: Progress | None = None, model: str | None = None) -> Job:
+    def finished(self, job_id: str, on_progress: OnProgress | None = None, model: str | None = None) -> Job:
         """The job when it is over, which has to be about `model`; `on_progress` is called with its `progress`."""
         job = self.job(job_id)
         while not job.is_over:
             if on_progress is None:
                 job = self.job(job_id, WAIT_S)
                 continue
-            on_progress(job.fields["progress"] or {"phase": job.place})
+            on_progress(job.progress or Progress(phase=job.place))
             time.sleep(FOLLOW_S)
             job = self.job(job_id)
         if model not in (None, job.model):
             raise Unexpected(f"The service answered about the model {job.model}, asked was {model}.")
         return job
 
-    def _call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+    def _call(self, method: str, path: str, **options: Any) -> Document:
         answer = self._http.request(method, path, **options)
         try:
-            body = answer.json()
+            body: Document = answer.json()
         except json.JSONDecodeError:
             body = {"title": "The answer is not JSON", "detail": answer.text[:200]}
         if answer.is_error or not isinstance(body, dict):
-            raise Refused(answer.status_code, body if isinstance(body, dict) else {})
+            raise Refused(answer.status_code, _problem(body))
         return body
 
 
@@ -207,3 +199,10 @@ def _identity(files: Mapping[str, BufferedReader]) -> str:
         members.append(Member(name, digest, file.tell()))
         file.seek(0)
     return identity(members) if len(members) > 1 else members[0].sha256
+
+
+def _problem(body: object) -> ProblemView:
+    try:
+        return ProblemView.model_validate(body)
+    except ValidationError:
+        return ProblemView(detail=str(body)[:200])

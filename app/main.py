@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 import app
 from app import observability
-from app.api import datasets, documents, hooks, jobs, models, problems, requests, session, sources, system, webhooks
+from app.api import datasets, documents, hooks, jobs, models, problems, session, sources, system, webhooks
 from app.api.cross_site import CrossSiteProtection
 from app.api.drain import Drain
 from app.api.hosts import Hosts
@@ -23,6 +23,8 @@ from app.api.job_metrics import EndingMetrics, JobMetrics
 from app.api.metrics import HttpMetrics
 from app.api.middleware import Envelope
 from app.api.outbound import open_outbound
+from app.contract.problem import ProblemView
+from app.contract.request import AnalysisFields, JobRequest
 from app.errors import Forbidden, InvalidRequest, Unauthorized
 from app.jobs.admission import ModelService
 from app.jobs.datasets import DatasetService
@@ -38,11 +40,11 @@ from app.store.workers import WorkerRepository
 
 THREADS = 64
 READ_BY_HAND = (
-    requests.AnalysisFields,
-    requests.JobRequest,
+    AnalysisFields,
+    JobRequest,
     sources.SourceRequest,
     session.SignIn,
-    documents.ProblemView,
+    ProblemView,
 )
 """Schemas that the framework does not see."""
 
@@ -135,13 +137,7 @@ class Service(FastAPI):
         if self.openapi_schema is None:
             document = super().openapi()
             schemas = document["components"]["schemas"]
-            for schema in (
-                requests.AnalysisFields,
-                requests.JobRequest,
-                sources.SourceRequest,
-                session.SignIn,
-                documents.ProblemView,
-            ):
+            for schema in READ_BY_HAND:
                 own = schema.model_json_schema(ref_template="#/components/schemas/{model}")
                 schemas |= own.pop("$defs", {}) | {schema.__name__: own}
             schemas.pop("HTTPValidationError", None)

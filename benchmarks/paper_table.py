@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from app.lipschitz.catalog import method_named
+from app.contract.methods import method_named
 from app.lipschitz.files import analyze
 from app.lipschitz.methods import IMPLEMENTATIONS
 from benchmarks.paper_networks import Case

@@ -12,11 +12,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import httpx
 
 from app.client import Client, Job, Refused, Unexpected
+from app.contract.progress import Progress
+from app.contract.result import Bound, ResultView
 
 STATUS = {"pass": 0, "fail": 1, "inconclusive": 2}
 ERROR = 3
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return ERROR
     if job.result is None:
-        print(f"error: the job {job.status}: {(job.error or {}).get('detail', '')}", file=sys.stderr)
+        print(f"error: the job {job.status}: {job.error.detail if job.error else ''}", file=sys.stderr)
         return ERROR
     print(bracket(job.result))
     print(f"gate: {job.verdict}")
@@ -53,20 +54,23 @@ def analyzed(service: str, model: Path, max_upper: float, budget_s: float) -> Jo
         return client.finished(job.id, on_progress=show, model=model_id)
 
 
-def show(progress: dict[str, Any]) -> None:
+def show(progress: Progress) -> None:
     """One line for every report of progress: where the job is, and the bracket so far."""
-    place = " ".join(str(progress[name]) for name in ("method", "phase") if progress.get(name))
-    ends = [f"{name} {progress[name]:.6g}" for name in ("lower", "upper") if progress.get(name) is not None]
+    place = " ".join(part for part in (progress.method, progress.phase) if part)
+    ends = [f"{name} {end:.6g}" for name, end in (("lower", progress.lower), ("upper", progress.upper)) if end]
     print("  " + ", ".join([place, *ends]))
 
 
-def bracket(result: dict[str, Any]) -> str:
+def bracket(result: ResultView) -> str:
     """The two ends with the methods that gave them; an end may be missing."""
-    ends = {
-        name: f"{end['value']:.10g} ({end['method']}, {end['guarantee']})" if (end := result[name]) else "unknown"
-        for name in ("lower", "upper")
-    }
-    return f"{ends['lower']} <= Lipschitz constant <= {ends['upper']}"
+    return f"{shown(result.lower)} <= Lipschitz constant <= {shown(result.upper)}"
+
+
+def shown(end: Bound | None) -> str:
+    """One end of the bracket, with the method that gave it."""
+    if end is None or end.value is None:
+        return "unknown"
+    return f"{end.value:.6g} ({end.method}, {end.guarantee})"
 
 
 if __name__ == "__main__":

@@ -19,9 +19,10 @@ from pydantic_core import PydanticUndefined
 from app.api.job_metrics import EndingMetrics, JobMetrics
 from app.api.metrics import HttpMetrics
 from app.cli import COMMANDS, parser_of
+from app.contract.methods import METHODS
+from app.contract.options import OptionInfo
 from app.errors import Problem, problem_types
 from app.jobs.states import Status
-from app.lipschitz.catalog import METHODS, OptionInfo
 from app.main import create_app
 from app.settings import ClientSettings, Settings
 from app.store.database import Database

@@ -11,8 +11,9 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 
 from app.api.house import House, InHouse
 from app.api.session import session_key
+from app.contract.request import MAX_PRIORITY
 from app.errors import Forbidden, Unauthorized
-from app.store.keys import MAX_PRIORITY, Scope
+from app.store.keys import Scope
 
 BEARER = HTTPBearer(scheme_name="Bearer", description="`Authorization: Bearer lip_...`", auto_error=False)
 HEADER = APIKeyHeader(name="X-API-Key", scheme_name="X-API-Key", description="`X-API-Key: lip_...`", auto_error=False)

@@ -13,7 +13,8 @@ from app.api.idempotency import InKey, once
 from app.api.models import CREATION_PROBLEMS, Digest
 from app.api.paging import InPages
 from app.api.uploads import Form, Upload, received
-from app.api.views import DatasetPage, DatasetView, created
+from app.api.views import created, dataset_view
+from app.contract.uploads import DatasetPage, DatasetView
 from app.errors import (
     DatasetInUse,
     InvalidDataset,
@@ -52,13 +53,13 @@ def list_datasets(house: InHouse, caller: InCaller, page: InPages) -> DatasetPag
     """Data sets, newest first."""
     records = house.datasets.page(caller.tenant, page.limit, page.after)
     shown, token = page.cut(records, lambda record: (record.created_at, record.id))
-    return DatasetPage(datasets=[DatasetView.of(record) for record in shown], next_page_token=token)
+    return DatasetPage(datasets=[dataset_view(record) for record in shown], next_page_token=token)
 
 
 @router.get("/{dataset_id}", responses=answers(UnknownDataset))
 def get_dataset(dataset_id: Digest, house: InHouse, caller: InCaller) -> DatasetView:
     """One data set."""
-    return DatasetView.of(house.datasets.get(caller.tenant, dataset_id))
+    return dataset_view(house.datasets.get(caller.tenant, dataset_id))
 
 
 @router.head("/{dataset_id}", response_class=Response, responses=answers(UnknownDataset))
@@ -77,4 +78,4 @@ def delete_dataset(dataset_id: Digest, house: InHouse, caller: InCaller) -> None
 async def _admitted(house: House, caller: Caller, upload: Upload) -> Response:
     found = await to_thread.run_sync(arrays.described, upload.staged.path, house.settings.max_dataset_bytes)
     dataset, is_new = await to_thread.run_sync(house.datasets.admit, caller.tenant, upload.staged, upload.name, *found)
-    return created(DatasetView.of(dataset), f"/v1/datasets/{dataset.id}", is_new)
+    return created(dataset_view(dataset), f"/v1/datasets/{dataset.id}", is_new)

@@ -4,31 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, Field
-
 from app.api.problems import MEDIA_TYPE
-from app.api.requests import AnalysisFields
+from app.contract.request import AnalysisFields
 from app.errors import Problem
 
 Responses = dict[int | str, dict[str, Any]]
-
-
-class Fault(BaseModel):
-    """One field at fault."""
-
-    detail: str
-    pointer: str = Field(description="JSON pointer into the request.")
-
-
-class ProblemView(BaseModel):
-    """RFC 9457 problem document."""
-
-    type: str = Field(description="Stable URI of the kind of problem.")
-    title: str
-    status: int
-    detail: str
-    instance: str | None = None
-    errors: list[Fault] | None = None
 
 
 def answers(*kinds: type[Problem], also: Responses | None = None) -> Responses:

@@ -30,9 +30,9 @@ BODY = {"requestBody": {"required": True, "content": {"application/json": {"sche
 class Taken(BaseModel):
     """What becomes of a delivery."""
 
-    delivery: str
+    delivery: str = Field(description="The registry's id of its message.")
     state: str = Field(description="ignored; or received, waiting (for the job), reporting, done or failed.")
-    job: str | None = None
+    job: str | None = Field(default=None, description="The job that came of it; null before.")
 
 
 @router.post("/mlflow", status_code=202, openapi_extra=BODY, responses=answers(*PROBLEMS))

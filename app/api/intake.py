@@ -7,8 +7,9 @@ import json
 import time
 from typing import Any
 
-from app.api.requests import AnalysisFields, parse_fields
+from app.api.requests import parse_fields
 from app.api.submission import time_limit
+from app.contract.request import AnalysisFields
 from app.errors import IdempotencyMismatch
 from app.jobs.admission import ModelService, check_format
 from app.jobs.record import JobRecord

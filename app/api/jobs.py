@@ -21,11 +21,13 @@ from app.api.models import CREATION_PROBLEMS, UPLOAD_PROBLEMS, admitted
 from app.api.paging import InPages
 from app.api.problems import parse_json
 from app.api.queries import fields_of
-from app.api.requests import MAX_REQUEST_BYTES, AnalysisFields, JobRequest, parse_fields
+from app.api.requests import MAX_REQUEST_BYTES, parse_fields
 from app.api.submission import resumed, submitted, view_of
 from app.api.uploads import received_model
-from app.api.views import EventPage, EventView, JobPage, JobSummary, JobView, bracket_of, time_of
+from app.api.views import bracket_of, job_summary, time_of
 from app.api.waiting import until_over
+from app.contract.job import EventPage, EventView, JobPage, JobView
+from app.contract.request import AnalysisFields, JobRequest
 from app.errors import (
     InvalidRequest,
     JobActive,
@@ -112,11 +114,11 @@ def list_jobs(
     records = house.jobs.page(caller.tenant, wanted, page.limit, page.after)
     shown, token = page.cut(records, lambda job: (job.created_at, job.id))
     ahead, brackets = house.jobs.ahead(shown), house.jobs.brackets(shown)
-    views = [JobSummary.of(job, ahead.get(job.id), bracket_of(brackets.get(job.id))) for job in shown]
+    views = [job_summary(job, ahead.get(job.id), bracket_of(brackets.get(job.id))) for job in shown]
     return JobPage(jobs=views, next_page_token=token)
 
 
-@router.get("/jobs/{job_id}", responses=answers(*NO_JOB))
+@router.get("/jobs/{job_id}", response_model_exclude_unset=True, responses=answers(*NO_JOB))
 async def get_job(
     job_id: JobId,
     house: InHouse,
@@ -134,6 +136,7 @@ async def get_job(
 @router.post(
     "/jobs/{job_id}/cancel",
     status_code=202,
+    response_model_exclude_unset=True,
     responses=answers(*NO_JOB, also={200: {"model": JobView, "description": "The job was already over."}}),
 )
 def cancel_job(job_id: JobId, response: Response, house: InHouse, caller: InCaller) -> JobView:

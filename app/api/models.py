@@ -13,11 +13,14 @@ from app.api.house import House, InHouse, TakingWork
 from app.api.idempotency import InKey, once
 from app.api.paging import InPages
 from app.api.queries import fields_of
-from app.api.requests import SHAPES, GraphRequest, parse_fields
+from app.api.requests import parse_fields
 from app.api.sources import SourceRequest, fetched, names_source, source_request
 from app.api.uploads import Upload, received_model
-from app.api.views import GraphView, ModelPage, ModelView, created
+from app.api.views import created, model_view
 from app.api.waiting import until_over
+from app.contract.question import SHAPES
+from app.contract.request import GraphRequest
+from app.contract.uploads import GraphView, ModelPage, ModelView
 from app.errors import (
     AnalysisFailed,
     Busy,
@@ -124,13 +127,13 @@ def list_models(house: InHouse, caller: InCaller, page: InPages) -> ModelPage:
     """Models, newest first."""
     records = house.models.page(caller.tenant, page.limit, page.after)
     shown, token = page.cut(records, lambda record: (record.created_at, record.id))
-    return ModelPage(models=[ModelView.of(record) for record in shown], next_page_token=token)
+    return ModelPage(models=[model_view(record) for record in shown], next_page_token=token)
 
 
 @router.get("/{model_id}", responses=answers(UnknownModel))
 def get_model(model_id: Digest, house: InHouse, caller: InCaller) -> ModelView:
     """One model."""
-    return ModelView.of(house.models.get(caller.tenant, model_id))
+    return model_view(house.models.get(caller.tenant, model_id))
 
 
 @router.get(
@@ -168,9 +171,9 @@ async def _from_source(house: House, caller: Caller, asked: SourceRequest) -> Re
         if isinstance(found, Upload):
             return await _answer(house, caller, found)
         model = await to_thread.run_sync(house.models.get, caller.tenant, found)
-        return created(ModelView.of(model), f"/v1/models/{model.id}", is_new=False)
+        return created(model_view(model), f"/v1/models/{model.id}", is_new=False)
 
 
 async def _answer(house: House, caller: Caller, upload: Upload) -> Response:
     model, is_new = await admitted(house, caller, upload)
-    return created(ModelView.of(model), f"/v1/models/{model.id}", is_new)
+    return created(model_view(model), f"/v1/models/{model.id}", is_new)

@@ -14,8 +14,8 @@ from app.api.bodies import small_body
 from app.api.callers import Caller
 from app.api.house import House
 from app.api.problems import invalid, parse_json
-from app.api.requests import Digest, Strict
 from app.api.uploads import Upload, clean_name
+from app.contract.question import Digest, Strict
 from app.errors import DigestMismatch
 from app.registries.sources import Found, Source, Url, told, whole
 from app.store.blobs import Staged
@@ -30,9 +30,9 @@ Name = Annotated[str, Field(min_length=1, max_length=255)]
 class MlflowSource(Strict):
     """A version of a registered model: by number, or by alias."""
 
-    name: Name
-    version: Annotated[str, Field(pattern="^[0-9]{1,9}$")] | None = None
-    alias: Name | None = None
+    name: Name = Field(description="The registered model's name.")
+    version: Annotated[str, Field(pattern="^[0-9]{1,9}$")] | None = Field(default=None, description="Its number ...")
+    alias: Name | None = Field(default=None, description="... or an alias of it.")
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -44,7 +44,7 @@ class MlflowSource(Strict):
 class HubSource(Strict):
     """A file of a repository on the Hugging Face hub."""
 
-    repo: Name
+    repo: Name = Field(description="Owner and name, with a slash between.")
     revision: Name = Field(default="main", description="A commit, branch or tag.")
     file: Name | None = Field(default=None, description="Its path; null: the first that the service's patterns fit.")
 
@@ -53,8 +53,8 @@ class SourceFields(Strict):
     """Where the model is: one of the three."""
 
     url: str | None = Field(default=None, description="http or https; redirects are not followed.")
-    mlflow: MlflowSource | None = None
-    hf: HubSource | None = None
+    mlflow: MlflowSource | None = Field(default=None, description="A version in the MLflow registry.")
+    hf: HubSource | None = Field(default=None, description="A file on the Hugging Face hub.")
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -66,7 +66,7 @@ class SourceFields(Strict):
 class SourceRequest(Strict):
     """The JSON body of `POST /v1/models`."""
 
-    source: SourceFields
+    source: SourceFields = Field(description="Where the model is.")
     sha256: Digest | None = Field(default=None, description="What the bytes must hash to.")
     name: Name | None = Field(default=None, description="The model's name; null: that of the file.")
 

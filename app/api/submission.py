@@ -8,9 +8,10 @@ from fastapi.responses import JSONResponse, Response
 
 from app.api.callers import Caller, require_allowed
 from app.api.house import House
-from app.api.requests import AnalysisFields
-from app.api.views import JobView
+from app.api.views import job_view
 from app.api.waiting import preferred_wait, until_over
+from app.contract.job import JobView
+from app.contract.request import AnalysisFields
 from app.errors import InvalidRequest
 from app.jobs.record import JobRecord
 from app.jobs.service import Submission
@@ -62,12 +63,12 @@ async def _answer(request: Request, house: House, caller: Caller, job: JobRecord
         headers["Retry-After"] = str(RETRY_AFTER_S)
     status = 200 if wait_s is not None and job.is_over else 202
     view = await to_thread.run_sync(view_of, house, job)
-    return Response(view.model_dump_json(), status, headers, JSONResponse.media_type)
+    return Response(view.model_dump_json(exclude_unset=True), status, headers, JSONResponse.media_type)
 
 
 def view_of(house: House, job: JobRecord) -> JobView:
     """The job with its result, or its place in the queue."""
-    return JobView.finished(job, house.jobs.result(job), house.jobs.ahead([job]).get(job.id))
+    return job_view(job, house.jobs.result(job), house.jobs.ahead([job]).get(job.id))
 
 
 def _checked_url(url: str | None, guard: Guard) -> str | None:

@@ -6,12 +6,10 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
-from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 
 import app
@@ -19,10 +17,23 @@ from app.api.callers import Caller, InCaller, administering, allowed
 from app.api.documents import answers
 from app.api.house import House, InHouse
 from app.api.problems import MEDIA_TYPE
+from app.contract.methods import AUTO, METHODS, MethodInfo
+from app.contract.service import (
+    Health,
+    Methods,
+    MethodView,
+    Operators,
+    OperatorView,
+    OptionView,
+    Readiness,
+    SlotView,
+    Version,
+    Workers,
+)
 from app.errors import NotReady, UnknownJob
 from app.jobs.record import Kind
 from app.jobs.slots import WorkerView, is_ready
-from app.lipschitz import catalog
+from app.lipschitz.catalog import OPERATORS
 from app.settings import Settings
 
 open_router = APIRouter(tags=["System"])
@@ -31,45 +42,6 @@ router = APIRouter(tags=["System"], dependencies=[Depends(allowed)])
 admin_router = APIRouter(tags=["System"], dependencies=[Depends(administering)])
 
 COMPONENTS = ("torch", "onnx", "onnx2torch", "onnxruntime")
-
-
-class Health(BaseModel):
-    """A sign of life."""
-
-    status: str
-
-
-class Readiness(BaseModel):
-    """What the service needs, each `ok` or what is wrong."""
-
-    status: str
-    checks: dict[str, str]
-
-
-class Version(BaseModel):
-    """The service's version and those of what it computes with."""
-
-    version: str
-    components: dict[str, str]
-
-
-class Methods(BaseModel):
-    """Every method."""
-
-    methods: list[dict[str, Any]]
-    auto: list[str]
-
-
-class Operators(BaseModel):
-    """Every graph operator with a rule."""
-
-    operators: list[dict[str, Any]]
-
-
-class Workers(BaseModel):
-    """Every worker."""
-
-    workers: list[dict[str, Any]]
 
 
 @open_router.get("/livez")
@@ -115,19 +87,25 @@ def get_version() -> Version:
 @router.get("/v1/methods")
 def list_methods() -> Methods:
     """Every method: kind, guarantee, norms, domains, options with defaults, what it needs."""
-    return Methods(methods=[asdict(method) for method in catalog.METHODS], auto=list(catalog.AUTO))
+    return Methods(methods=list(map(_method_view, METHODS)), auto=list(AUTO))
 
 
 @router.get("/v1/operators")
 def list_operators() -> Operators:
     """Every graph operator that has a rule, and the rule."""
-    return Operators(operators=[asdict(operator) for operator in catalog.OPERATORS])
+    return Operators(operators=[OperatorView(**asdict(operator)) for operator in OPERATORS])
 
 
 @router.get("/v1/workers")
 def list_workers(house: InHouse, caller: InCaller) -> Workers:
     """Every worker of every host: device, state, current job, confinement. Jobs of others are not shown."""
-    return Workers(workers=[asdict(view) | {"job": _shown(house, caller, view)} for view in house.live_workers()])
+    views = house.live_workers()
+    return Workers(workers=[SlotView(**asdict(view) | {"job": _shown(house, caller, view)}) for view in views])
+
+
+def _method_view(method: MethodInfo) -> MethodView:
+    options = {name: OptionView(**asdict(option)) for name, option in method.options.items()}
+    return MethodView(**asdict(method) | {"options": options})
 
 
 def _check(probe: Callable[[], None]) -> str:

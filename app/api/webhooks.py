@@ -32,24 +32,24 @@ class SecretView(BaseModel):
 class AttemptView(BaseModel):
     """One try."""
 
-    at: datetime
+    at: datetime = Field(description="When it was made.")
     status: int | None = Field(description="The receiver's HTTP status; null where it gave none.")
     error: str | None = Field(description="Why the try failed; null for one that did not.")
-    seconds: float
+    seconds: float = Field(description="Time that it took.")
 
 
 class DeliveryView(BaseModel):
     """One message to one receiver."""
 
     id: str = Field(description="The header `webhook-id`, the same in every try.")
-    job: str
-    url: str
+    job: str = Field(description="The job that it is about.")
+    url: str = Field(description="The receiver.")
     type: str = Field(description="job.succeeded, job.failed, job.canceled or job.timed_out.")
     state: str = Field(description="pending, delivered or failed.")
-    created_at: datetime
-    delivered_at: datetime | None
+    created_at: datetime = Field(description="When the job was over.")
+    delivered_at: datetime | None = Field(description="When the receiver took it; null until then.")
     next_at: datetime | None = Field(description="When it is tried next; null once it is settled.")
-    attempts: list[AttemptView]
+    attempts: list[AttemptView] = Field(description="Every try, oldest first.")
 
     @classmethod
     def of(cls, row: RowMapping, attempts: list[RowMapping]) -> DeliveryView:
@@ -70,21 +70,21 @@ class DeliveryView(BaseModel):
 class DeliveryPage(BaseModel):
     """Messages, newest first."""
 
-    deliveries: list[DeliveryView]
-    next_page_token: str | None
+    deliveries: list[DeliveryView] = Field(description="This page of them.")
+    next_page_token: str | None = Field(description="For the query parameter `page_token`; null on the last page.")
 
 
 class ReceivedView(BaseModel):
     """What a registry told the service, and how far the service is with it."""
 
-    registry: str
-    delivery: str
+    registry: str = Field(description="mlflow or huggingface.")
+    delivery: str = Field(description="The registry's id of its message.")
     state: str = Field(description="received, waiting (for the job), reporting, done or failed.")
-    event: dict[str, str]
-    job: str | None
-    error: str | None
+    event: dict[str, str] = Field(description="What the message is about.")
+    job: str | None = Field(description="The job that came of it; null before.")
+    error: str | None = Field(description="What went wrong; null where nothing did.")
     tags: dict[str, str] | None = Field(description="What was written back, or will be.")
-    created_at: datetime
+    created_at: datetime = Field(description="When it came.")
 
     @classmethod
     def of(cls, row: RowMapping) -> ReceivedView:
@@ -96,8 +96,8 @@ class ReceivedView(BaseModel):
 class ReceivedPage(BaseModel):
     """Deliveries of registries, newest first."""
 
-    received: list[ReceivedView]
-    next_page_token: str | None
+    received: list[ReceivedView] = Field(description="This page of them.")
+    next_page_token: str | None = Field(description="For the query parameter `page_token`; null on the last page.")
 
 
 @router.get("/secret")

@@ -6,14 +6,15 @@ import argparse
 import json
 import sys
 import traceback
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 
-from app.client import Client, Refused, Unexpected
+from app.client import Client, OnProgress, Refused, Unexpected
 from app.commands.show import Display, summary
+from app.contract.question import Document
+from app.contract.result import ResultView, Verdict
 from app.errors import Problem
 from app.printable import printable, printable_json
 from app.settings import ClientSettings
@@ -21,9 +22,9 @@ from app.settings import ClientSettings
 PASS, FAIL, INCONCLUSIVE, ERROR = 0, 1, 2, 3
 """Exit statuses."""
 INTERRUPTED = 130
-OF_VERDICT = {"pass": PASS, "fail": FAIL, "inconclusive": INCONCLUSIVE, None: PASS}
-
-Progress = Callable[[dict[str, Any]], None]
+Fields = dict[str, object]
+"""A request that nobody has checked yet."""
+OF_VERDICT: dict[Verdict | None, int] = {"pass": PASS, "fail": FAIL, "inconclusive": INCONCLUSIVE, None: PASS}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -68,26 +69,26 @@ def _run(options: argparse.Namespace) -> int:
     with display:
         request = request_of(options)
         found = _there(server, options, request, display) if server else _here(options, request, display)
-    result = found["result"]
+    result = found.result
     status = _status(result, is_gated=request.get("gate") is not None)
-    sys.stdout.write((printable_json(result) if options.json else summary(options.model.name, result)) + "\n")
+    plain = result.model_dump(mode="json", exclude_unset=True)
+    sys.stdout.write((printable_json(plain) if options.json else summary(options.model.name, result)) + "\n")
     if options.certificate is not None:
-        _write_certificate(options.certificate, found["certificate"])
+        _write_certificate(options.certificate, found.certificate)
     return status
 
 
-def _status(result: dict[str, Any], *, is_gated: bool) -> int:
-    """The verdict as exit status; ValueError where a gate has none, or one that nobody knows."""
-    verdict = result.get("verdict")
-    if verdict not in OF_VERDICT or (is_gated and verdict is None):
-        raise ValueError(f"the answer to the gate is {verdict!r}, which is no verdict")
-    return OF_VERDICT[verdict]
+def _status(result: ResultView, *, is_gated: bool) -> int:
+    """The verdict as exit status; ValueError where a gate has none."""
+    if is_gated and result.verdict is None:
+        raise ValueError("the answer to the gate is no verdict")
+    return OF_VERDICT[result.verdict]
 
 
-def request_of(options: argparse.Namespace) -> dict[str, Any]:
+def request_of(options: argparse.Namespace) -> Fields:
     """The request's fields that the options stand for; ValueError where they are no request."""
     fields = _given(options.request)
-    plain = {"norm": options.norm, "budget_s": options.budget, "certify": options.certify or None}
+    plain: Fields = {"norm": options.norm, "budget_s": options.budget, "certify": options.certify or None}
     if options.methods is not None:
         plain["methods"] = "auto" if options.methods == "auto" else options.methods.split(",")
     if options.shape:
@@ -100,11 +101,12 @@ def request_of(options: argparse.Namespace) -> dict[str, Any]:
     }
     limits = {name: limit for name, limit in gate.items() if limit is not None}
     if limits:
-        plain["gate"] = (fields.get("gate") or {}) | limits
+        gate_given = fields.get("gate")
+        plain["gate"] = {**(gate_given if isinstance(gate_given, dict) else {}), **limits}
     return fields | {name: value for name, value in plain.items() if value is not None}
 
 
-def _given(text: str | None) -> dict[str, Any]:
+def _given(text: str | None) -> Fields:
     if text is None:
         return {}
     fields = json.loads(Path(text[1:]).read_text() if text.startswith("@") else text)
@@ -120,25 +122,31 @@ def _shape(text: str) -> tuple[str, list[int]]:
     return name, [int(size) for size in sizes.split(",")]
 
 
-def _here(options: argparse.Namespace, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Found:
+    result: ResultView
+    certificate: Document | None
+
+
+def _here(options: argparse.Namespace, request: Fields, progress: OnProgress) -> _Found:
     from app.commands.local import analyze_here  # half of the service, which those who ask one do not need
 
     answer = analyze_here(options.model, options.dataset, request, progress, options.trust)
-    return {"result": answer.result, "certificate": answer.certificate}
+    return _Found(ResultView.model_validate(answer.result), answer.certificate)
 
 
-def _there(url: str, options: argparse.Namespace, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+def _there(url: str, options: argparse.Namespace, request: Fields, progress: OnProgress) -> _Found:
     with Client(url, ClientSettings().key) as client:
         if options.dataset is not None:
             request = request | {"dataset": client.upload_dataset(options.dataset)}
         job = client.analyze(options.model, request, progress)
         if job.result is None:
-            raise ValueError((job.error or {}).get("detail") or f"the job was {job.status}")
-        has_certificate = options.certificate is not None and job.fields["urls"]["certificate"] is not None
-        return {"result": job.result, "certificate": client.certificate(job.id) if has_certificate else None}
+            raise ValueError((job.error and job.error.detail) or f"the job was {job.status}")
+        has_certificate = options.certificate is not None and job.urls is not None and job.urls.certificate is not None
+        return _Found(job.result, client.certificate(job.id) if has_certificate else None)
 
 
-def _write_certificate(path: Path, certificate: dict[str, Any] | None) -> None:
+def _write_certificate(path: Path, certificate: Document | None) -> None:
     if certificate is None:
         sys.stderr.write("lipserve analyze: none of the methods made a certificate\n")
         return

@@ -16,8 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from app.api.requests import AnalysisFields, parse_fields
-from app.client import Progress
+from app.api.requests import parse_fields
+from app.client import OnProgress
+from app.contract.progress import Progress
+from app.contract.question import Document
+from app.contract.request import AnalysisFields
 from app.errors import Problem, TimeLimit, TorchscriptRefused, WorkerCrashed, from_slug
 from app.jobs.answers import ANSWERS, Answer, Files
 from app.jobs.artifacts import max_bytes
@@ -39,30 +42,30 @@ REFUSAL = 422
 
 
 def analyze_here(
-    model: Path, dataset: Path | None, request: dict[str, Any], progress: Progress, trusts: bool = False
+    model: Path, dataset: Path | None, request: object, progress: OnProgress, trusts: bool = False
 ) -> Answer:
     """The model's result; Problem where there is none, OSError without the file.
 
     `trusts`: a program runs also where this machine cannot confine it.
     """
     fields = parse_fields(AnalysisFields, request).canonical()
-    progress({"phase": "starting"})
+    progress(Progress(phase="starting"))
     with _children(trusts) as (capturing, bounding), ExitStack() as stack:
         subject = _captured(stack, capturing, model, fields["inputs"], progress)
         files: dict[str, BinaryIO] = {"artifact": subject.artifact}
         if dataset is not None:
             files["dataset"] = stack.enter_context(dataset.open("rb"))
-        request, kept = {"request": fields, "model": subject.sha256}, Files()
-        message = bounding.asked("analyze", request, files, ANSWERS, kept.sinks(sys.maxsize), progress)
+        asked, kept = {"request": fields, "model": subject.sha256}, Files()
+        message = bounding.asked("analyze", asked, files, ANSWERS, kept.sinks(sys.maxsize), progress)
         return kept.answer(message)
 
 
-def verify_here(model: Path, certificate: Path, trusts: bool = False, limit_s: float = math.inf) -> dict[str, Any]:
+def verify_here(model: Path, certificate: Path, trusts: bool = False, limit_s: float = math.inf) -> Document:
     """What `certificate.verify` says of the certificate; OSError without the files.
 
     Problem where a child fails, or checks for more than `limit_s` seconds: a certificate may be made to cost years.
     """
-    proof, question = certificate.read_bytes(), dict[str, Any](reason=None)
+    proof, question = certificate.read_bytes(), Document(reason=None)
     files: dict[str, BinaryIO] = {"certificate": io.BytesIO(proof)}
     with _children(trusts, limit_s) as (capturing, bounding), ExitStack() as stack:
         try:
@@ -97,7 +100,7 @@ class _Child:
         files: Mapping[str, BinaryIO],
         answers: Collection[str],
         sinks: Mapping[str, Sink],
-        progress: Progress,
+        progress: OnProgress,
     ) -> Message:
         """Its answer; Problem where that is a refusal, or none comes in time."""
         child = self._nursery.finish(self._child, self._device, lambda: False).child
@@ -110,7 +113,7 @@ class _Child:
             if message is not None and message.kind != "progress":
                 return message
             if message is not None:
-                progress(message.body)
+                progress(Progress.model_validate(message.body))
         raise TimeLimit(f"{UNDONE[kind]} within {self._limit_s:g} s.")
 
     def kill(self) -> None:
@@ -134,11 +137,11 @@ def _children(trusts: bool, limit_s: float = math.inf) -> Iterator[tuple[_Child,
             raise WorkerCrashed(f"The process that ran the analysis was stopped: {error}.") from error
 
 
-def _captured(stack: ExitStack, child: _Child, path: Path, inputs: Any, progress: Progress) -> _Subject:
+def _captured(stack: ExitStack, child: _Child, path: Path, inputs: Any, progress: OnProgress) -> _Subject:
     """The model's captured graph; its child, which a program may have changed, is asked nothing else."""
     artifact: BinaryIO = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 (the stack closes it)
     model, sha256 = _opened(stack, path)
-    progress({"phase": "reading"})
+    progress(Progress(phase="reading"))
     sinks = {"artifact": Sink(artifact.write, max_bytes(model.seek(0, 2)))}
     child.asked("capture", {"inputs": inputs}, {"model": model}, ("artifact", "error"), sinks, progress)
     child.kill()
@@ -163,7 +166,7 @@ def _opened(stack: ExitStack, path: Path) -> tuple[BinaryIO, str]:
     return whole, identity(members)
 
 
-def _silent(_progress: Mapping[str, Any]) -> None:
+def _silent(_progress: Progress) -> None:
     """Nobody watches."""
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
 from rich.table import Table
 
+from app.contract.progress import Progress
+from app.contract.result import EstimateView, LayerView, ResultView
 from app.printable import printable
 
 WIDTH = 100
@@ -20,7 +23,7 @@ class Display:
 
     def __init__(self, *, is_live: bool) -> None:
         columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-        self._progress = Progress(*columns, console=Console(stderr=True), transient=True, disable=not is_live)
+        self._progress = Bar(*columns, console=Console(stderr=True), transient=True, disable=not is_live)
         self._task = self._progress.add_task("starting", total=None)
 
     def __enter__(self) -> Self:
@@ -32,59 +35,60 @@ class Display:
     ) -> None:
         self._progress.stop()
 
-    def __call__(self, told: dict[str, Any]) -> None:
+    def __call__(self, progress: Progress) -> None:
         """Show where the analysis is."""
-        place = " ".join(printable(told[name]) for name in ("method", "phase") if told.get(name))
-        bracket = [f"{name} {told[name]:.6g}" for name in ("lower", "upper") if told.get(name) is not None]
+        place = " ".join(printable(part) for part in (progress.method, progress.phase) if part)
+        ends = (("lower", progress.lower), ("upper", progress.upper))
+        bracket = [f"{name} {value:.6g}" for name, value in ends if value is not None]
         self._progress.update(
             self._task,
             description=", ".join([place, *bracket]),
-            completed=told.get("done") or 0,
-            total=told.get("total"),
+            completed=progress.done or 0,
+            total=progress.total,
         )
 
 
-def summary(name: str, result: dict[str, Any]) -> str:
+def summary(name: str, result: ResultView) -> str:
     """The bracket, the methods and the layers as text."""
     console = Console(width=WIDTH, no_color=True, highlight=False, markup=False)
     with console.capture() as captured:
         console.print(_headline(name, result))
-        console.print(_methods(result["estimates"]))
-        console.print(_layers(result["layers"]))
-        for warning in result["warnings"]:
+        console.print(_methods(result.estimates))
+        console.print(_layers(result.layers))
+        for warning in result.warnings:
             console.print(f"warning: {printable(warning)}")
     return captured.get().rstrip()
 
 
-def _headline(name: str, result: dict[str, Any]) -> str:
-    lower, upper = (_number(end and end["value"], digits=10) for end in (result["lower"], result["upper"]))
-    lines = [f"{printable(name)}: {lower} <= Lipschitz constant ({result['norm']}-norm) <= {upper}"]
-    if result["ratio"] is not None:
-        lines.append(f"ratio {result['ratio']:.6g}")
-    if result["certificates"]:
-        radii = sorted(row["radius"] for row in result["certificates"] if row["radius"] is not None)
+def _headline(name: str, result: ResultView) -> str:
+    lower, upper = (_number(end, digits=10) for end in result.ends)
+    lines = [f"{printable(name)}: {lower} <= Lipschitz constant ({result.norm}-norm) <= {upper}"]
+    if result.ratio is not None:
+        lines.append(f"ratio {result.ratio:.6g}")
+    if result.certificates:
+        radii = sorted(row.radius for row in result.certificates if row.radius is not None)
         lines.append(f"{len(radii)} radii, median {_number(radii[len(radii) // 2] if radii else None)}")
-    if result["verdict"] is not None:
-        lines.append(f"gate: {result['verdict']}")
+    if result.verdict is not None:
+        lines.append(f"gate: {result.verdict}")
     return "\n".join(lines)
 
 
-def _methods(estimates: list[dict[str, Any]]) -> Table:
+def _methods(estimates: list[EstimateView]) -> Table:
     table = _table("method", "kind", "value", "seconds", "")
     for one in estimates:
-        kind = f"{one['kind']}, {one['guarantee']}" if one["guarantee"] != one["kind"] else one["kind"]
-        remark = "" if one["status"] == "ok" else f"{one['status']}: {one['reason']}"
-        cells = one["method"], kind, _number(one["value"]), f"{one['seconds']:.2f}", remark
+        kind = f"{one.kind}, {one.guarantee}" if one.guarantee != one.kind else one.kind
+        remark = "" if one.status == "ok" else f"{one.status}: {one.reason}"
+        cells = one.method, kind, _number(one.value), f"{one.seconds:.2f}", remark
         table.add_row(*map(printable, cells))
     return table
 
 
-def _layers(layers: list[dict[str, Any]]) -> Table:
+def _layers(layers: list[LayerView]) -> Table:
     table = _table("layer", "operator", "norm", "cumulative", "factor", "share")
     for layer in layers:
-        share = NONE if layer["share"] is None else f"{layer['share']:.1%}"
-        ends = (_number(layer["lipschitz"]), _number(layer["cumulative"]), _number(layer.get("factor"), digits=4))
-        table.add_row(*map(printable, (layer["name"], layer["op"], *ends, share)))
+        share = NONE if layer.share is None else f"{layer.share:.1%}"
+        ends = (_number(layer.lipschitz), _number(layer.cumulative), _number(layer.factor, digits=4))
+        table.add_row(*map(printable, (layer.name, layer.op, *ends, share)))
     return table
 
 

@@ -10,21 +10,21 @@ from pydantic import BaseModel, Field
 class TensorView(BaseModel):
     """One input or output; -1 stands for a size that the file leaves open."""
 
-    name: str
-    datatype: str
-    shape: list[int]
+    name: str = Field(description="Its name in the file.")
+    datatype: str = Field(description="Type of an entry: FP32, INT64, ...")
+    shape: list[int] = Field(description="Sizes of its axes; -1 where the file leaves one open.")
 
 
 class ModelFacts(BaseModel):
     """What a look into the file tells."""
 
-    format: Literal["onnx", "torchscript", "torch_export"]
-    inputs: list[TensorView]
-    outputs: list[TensorView]
-    parameters: int
+    format: Literal["onnx", "torchscript", "torch_export"] = Field(description="The file's format.")
+    inputs: list[TensorView] = Field(description="Inputs as the file declares them.")
+    outputs: list[TensorView] = Field(description="Outputs as the file declares them.")
+    parameters: int = Field(description="Numbers that the file stores.")
     operators: dict[str, int] = Field(description="Operators of the file's graph, with their number.")
     unsupported: list[str] = Field(description="Operators without a rule.")
-    warnings: list[str]
+    warnings: list[str] = Field(description="What a user of the model should know.")
 
 
 class OriginView(BaseModel):
@@ -37,15 +37,15 @@ class OriginView(BaseModel):
 class NodeView(BaseModel):
     """One node of a captured graph."""
 
-    index: int
-    name: str
+    index: int = Field(description="Its place in the graph, from 0.")
+    name: str = Field(description="Its name in the captured graph.")
     op: str = Field(description="An ATen operator, `getitem` for one of its results, `input` or `stored`.")
     inputs: list[int] = Field(description="Indices of the nodes that it reads, all of them smaller.")
     shape: list[int] | None = Field(description="Null where there are several results.")
     datatype: str | None = Field(description="In the file; the analysis computes in FP64.")
     parameters: int = Field(description="Numbers that a stored tensor holds.")
     rule: str | None = Field(description="The rule of `GET /v1/operators`; null without one of its own.")
-    origin: OriginView | None
+    origin: OriginView | None = Field(description="Where in the file it comes from.")
     constant: bool = Field(description="Whether it does not depend on the inputs, and needs no rule.")
 
 
@@ -58,15 +58,15 @@ class GraphEnd(TensorView):
 class GraphDigest(BaseModel):
     """Which captured graph it is."""
 
-    sha256: str
+    sha256: str = Field(description="SHA-256 of the captured graph.")
 
 
 class GraphFacts(BaseModel):
     """A captured graph, each node after those that it reads."""
 
-    graph: GraphDigest
-    nodes: list[NodeView]
+    graph: GraphDigest = Field(description="Which graph it is.")
+    nodes: list[NodeView] = Field(description="Its nodes, each after those that it reads.")
     inputs: list[GraphEnd] = Field(description="With the shapes that were used.")
-    outputs: list[GraphEnd]
-    node_count: int
+    outputs: list[GraphEnd] = Field(description="With the shapes that came out.")
+    node_count: int = Field(description="How many nodes there are, shown or not.")
     truncated: bool = Field(description="Whether only the first nodes are shown.")

@@ -7,19 +7,17 @@ A child may be under the control of the program that it ran, so nothing that it 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from app.contract import plain
 from app.contract.graph import GraphFacts, ModelFacts
+from app.contract.progress import Name, Progress
+from app.contract.question import Document
 from app.contract.result import CertificateView, ResultView, VerdictView
 
 KIB, MIB = 2**10, 2**20
-
-Name = Annotated[str, Field(max_length=256)]
-Count = Annotated[int, Field(ge=0)]
-Scalar = str | int | float | bool | None
 
 
 class NoMessage(ValueError):
@@ -32,21 +30,7 @@ class Ready(BaseModel):
     device: Literal["cpu", "cuda"]
     confinement: Literal["full", "partial", "none"]
     torch: Name
-    details: dict[str, JsonValue]
-
-
-class Progress(BaseModel):
-    """How far an analysis has come."""
-
-    model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, Scalar]
-
-    method: Name | None = None
-    phase: Name | None = None
-    done: Count | None = None
-    total: Count | None = None
-    upper: float | None = None
-    lower: float | None = None
+    details: Document
 
 
 class Failure(BaseModel):
@@ -85,21 +69,21 @@ def max_bytes(kind: str) -> int:
     return TYPES[kind][1]
 
 
-def read(kind: str, body: bytes) -> dict[str, Any]:
+def read(kind: str, body: bytes) -> Document:
     """The message as plain JSON that has its kind's type; NoMessage where it has not."""
     if len(body) > max_bytes(kind):
         raise NoMessage(f"a message of kind {kind!r} takes {len(body)} bytes")
     return _typed(TYPES[kind][0], body, f"a message of kind {kind!r}")
 
 
-def read_certificate(file: bytes) -> dict[str, Any]:
+def read_certificate(file: bytes) -> Document:
     """A certificate as plain JSON; what it proves is for `verify` to say. NoMessage where it is none."""
     return _typed(CertificateView, file, "the certificate", MAX_CERTIFICATE_VALUES)
 
 
-def _typed(kind: type[BaseModel], data: bytes, what: str, max_values: int = plain.MAX_VALUES) -> dict[str, Any]:
+def _typed(kind: type[BaseModel], data: bytes, what: str, max_values: int = plain.MAX_VALUES) -> Document:
     try:
-        document: dict[str, Any] = plain.parse(data, max_values)
+        document: Document = plain.parse(data, max_values)
         kind.model_validate(document, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]

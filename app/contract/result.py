@@ -1,16 +1,19 @@
-"""The result of a job. Fields that only some results have are optional; more of them may come than are named here."""
+"""The result of a job. Fields that only some results have are optional; more of them may come than are named here.
+
+Every number is finite: a bound that is beyond float64, or that does not exist, is null.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from app.contract.graph import GraphDigest
+from app.contract.graph import GraphDigest, TensorView
+from app.contract.methods import Guarantee, Kind
+from app.contract.question import All, Document, Domain, Target
 
-Guarantee = Literal["certified", "witnessed", "estimate"]
 Verdict = Literal["pass", "fail", "inconclusive"]
-Document = dict[str, JsonValue]
 
 
 class Part(BaseModel):
@@ -20,71 +23,111 @@ class Part(BaseModel):
 
 
 class Bound(Part):
-    """An end of the bracket; `value` is null where it is beyond float64."""
+    """An end of the bracket."""
 
-    value: float | None
-    method: str
-    guarantee: Guarantee
+    value: float | None = Field(description="The bound; null where it is beyond float64.")
+    method: str = Field(description="The method that found it.")
+    guarantee: Guarantee = Field(description="`certified` for the upper end, `witnessed` for the lower.")
 
 
 class NormView(Part):
-    """The certified and the witnessed norm of a linear map."""
+    """The operator norm of a linear map, between two bounds."""
 
-    upper: float | None
-    lower: float | None
-    method: str
+    upper: float | None = Field(description="Certified upper bound; null where it is beyond float64.")
+    lower: float | None = Field(description="Witnessed lower bound; null where there is none.")
+    method: str = Field(description="How the upper bound was found: gram, fourier, hoelder, ...")
 
 
 class LayerView(Part):
-    """A row of AutoLip's walk."""
+    """A step of AutoLip's walk through the network."""
 
-    index: int
-    name: str
-    op: str
-    kind: str
-    input_shape: list[int]
-    output_shape: list[int]
-    parameters: int
-    norm: NormView | None
-    branches: list[NormView] = []
-    slope: list[float] | None
-    lipschitz: float | None
-    cumulative: float | None
-    factor: float | None = None
-    share: float | None
-    sources: list[int] = []
+    index: int = Field(description="Its place in the walk, from 0.")
+    name: str = Field(description="The layers of the file that it stands for, joined by `+`.")
+    op: str = Field(description="Their operators in the file, joined by `+`.")
+    kind: str = Field(description="affine, activation, pooling, normalization, merge or structural.")
+    input_shape: list[int] = Field(description="Shape of what it reads, of the first where it reads several.")
+    output_shape: list[int] = Field(description="Shape of what it gives.")
+    parameters: int = Field(description="Numbers that it stores.")
+    norm: NormView | None = Field(description="Norm of its linear map; null without one, or with several.")
+    branches: list[NormView] = Field(default=[], description="Norms of its linear maps where it adds several.")
+    slope: list[float] | None = Field(description="Least and largest slope of an activation on the domain, else null.")
+    lipschitz: float | None = Field(description="Its own constant, by which AutoLip multiplies.")
+    cumulative: float | None = Field(description="The constant from the network's input to its output.")
+    factor: float | None = Field(
+        default=None, description="Its part of the bound: the factors of all layers multiply to it."
+    )
+    share: float | None = Field(description="Its part of the sum of all |log factor|, from 0 to 1.")
+    sources: list[int] = Field(
+        default=[], description="Indices of the layers that it reads; -1 is the network's input."
+    )
+
+
+def _sources_come_first(layers: list[LayerView]) -> list[LayerView]:
+    for position, layer in enumerate(layers):
+        if not all(-1 <= source < position for source in layer.sources):
+            raise ValueError(f"layer {position} reads one that does not come before it")
+    return layers
+
+
+def _as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Times = Annotated[tuple[float, float | None, float | None], BeforeValidator(_as_tuple)]
 
 
 class Details(Part):
-    """What a method tells of its work; `trail` lists seconds, upper and lower bound."""
+    """What a method tells of its work; what else there is depends on the method (docs/methods.md)."""
 
-    trail: list[Annotated[list[float | None], Field(min_length=3, max_length=3)]] = []
+    trail: list[Times] = Field(default=[], description="Bounds over time: seconds, upper bound, lower bound.")
 
 
 class EstimateView(Part):
     """One method's answer."""
 
-    method: str
-    kind: Literal["upper", "lower", "estimate"]
-    guarantee: Guarantee
-    status: Literal["ok", "skipped", "failed"]
-    reason: str | None
-    value: float | None
-    seconds: float
-    details: Details
-    layers: list[Document]
+    method: str = Field(description="Its name, as in `GET /v1/methods`.")
+    kind: Kind = Field(description="What it bounds.")
+    guarantee: Guarantee = Field(description="What its number is worth; an estimate is no bound.")
+    status: Literal["ok", "skipped", "failed"] = Field(description="Whether it answered.")
+    reason: str | None = Field(description="Why it was skipped, failed, or has no finite value.")
+    value: float | None = Field(description="Its bound or estimate; null where it has none.")
+    seconds: float = Field(description="Time that it took.")
+    details: Details = Field(description="What it tells of its work.")
+    layers: list[Document] = Field(description="Its own table of layers or pieces; members depend on the method.")
 
 
 class SampleView(Part):
     """One row's certificate of robustness."""
 
-    index: int
-    label: int | None
-    prediction: int
-    radius: float | None
-    reason: str | None = None
-    against: int | None
-    method: str
+    index: int = Field(description="The row of the data set, from 0.")
+    label: int | None = Field(description="The row's label; null where the data set has none.")
+    prediction: int = Field(description="The class that the network predicts.")
+    radius: float | None = Field(
+        description="No input within this distance, in the request's norm and domain, changes the prediction; "
+        "null where none does at any distance."
+    )
+    reason: str | None = Field(default=None, description="Why the radius is null.")
+    against: int | None = Field(description="The class that limits the radius.")
+    method: str = Field(description="`global` from constants of the whole network, `local` from those of a ball.")
+
+
+class AnalysedModel(Part):
+    """What was analysed: the captured model, with the shapes that were used."""
+
+    format: str | None = Field(default=None, description="onnx, torchscript or torch_export.")
+    inputs: list[TensorView] = Field(default=[], description="Inputs as they were captured.")
+    outputs: list[TensorView] = Field(default=[], description="Outputs as they were captured.")
+    parameters: int | None = Field(default=None, description="Numbers that the file stores.")
+    operators: dict[str, int] = Field(default={}, description="Operators of the file's graph, with their number.")
+
+
+class EngineView(Part):
+    """What computed the result."""
+
+    version: str | None = Field(default=None, description="Lipserve's version.")
+    device: str | None = Field(default=None, description="cpu or cuda:0.")
+    dtype: str | None = Field(default=None, description="The numbers that it computed with.")
+    torch: str | None = Field(default=None, description="The version of torch.")
 
 
 class CertificateView(Part):
@@ -98,34 +141,34 @@ class CertificateView(Part):
 class VerdictView(Part):
     """What became of a certificate that was checked again."""
 
-    valid: bool
-    reasons: list[str]
-    pieces: list[Document]
-    check: str | None
-    seconds: float
+    valid: bool = Field(description="Whether the bound is proved.")
+    reasons: list[str] = Field(description="Why it is not.")
+    pieces: list[Document] = Field(description="What was checked, from the input to the output.")
+    check: str | None = Field(description="How much of it was computed anew.")
+    seconds: float = Field(description="Time that the check took.")
 
 
 class ResultView(Part):
-    """All that a job found."""
+    """A bracket on the Lipschitz constant, and what it rests on."""
 
-    norm: str | Document
-    domain: Document
-    target: Document
-    upper: Bound | None
-    lower: Bound | None
-    ratio: float | None
-    verdict: Verdict | None
-    estimates: list[EstimateView]
-    layers: list[LayerView]
-    certificates: list[SampleView]
-    model: Document
-    graph: GraphDigest | None = None
-    engine: Document
-    warnings: list[str]
+    norm: str | Document = Field(description="The norm of both spaces: 1, 2 or inf.")
+    domain: Domain = Field(default=All(), description="Where the constant is bounded.")
+    target: Target = Field(default=All(), description="Which output coordinates count.")
+    upper: Bound | None = Field(description="The least certified upper bound; null where there is none.")
+    lower: Bound | None = Field(description="The largest slope that a pair of points attains; null without one.")
+    ratio: float | None = Field(description="Upper end over lower end; null where either is missing or zero.")
+    verdict: Verdict | None = Field(description="Of the request's gate; null without one.")
+    estimates: list[EstimateView] = Field(description="Every method's answer, in the order in which they ran.")
+    layers: Annotated[list[LayerView], AfterValidator(_sources_come_first)] = Field(
+        description="AutoLip's walk; empty where a layer has no finite constant."
+    )
+    certificates: list[SampleView] = Field(description="Radii of the data set's rows, where they were asked for.")
+    model: AnalysedModel = Field(default=AnalysedModel(), description="What was analysed.")
+    graph: GraphDigest | None = Field(default=None, description="The captured graph that the bounds speak about.")
+    engine: EngineView = Field(default=EngineView(), description="What computed it.")
+    warnings: list[str] = Field(description="What a reader of the bracket should know.")
 
-    @model_validator(mode="after")
-    def _check_sources(self) -> ResultView:
-        for position, layer in enumerate(self.layers):
-            if not all(-1 <= source < position for source in layer.sources):
-                raise ValueError(f"layer {position} reads one that does not come before it")
-        return self
+    @property
+    def ends(self) -> tuple[float | None, float | None]:
+        """The lower and the upper bound, None where there is none."""
+        return (None if self.lower is None else self.lower.value), (None if self.upper is None else self.upper.value)

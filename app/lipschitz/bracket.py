@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from app.lipschitz.catalog import MethodInfo, method_named
+from app.contract.methods import MethodInfo, method_named
 from app.lipschitz.errors import BracketViolation
 from app.lipschitz.problem import Estimate
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from app.lipschitz.exact.exact import exact
 from app.lipschitz.lipsdp.lipsdp import lipsdp
 from app.lipschitz.lipsdp.margins import lipsdp_margins
@@ -12,15 +9,12 @@ from app.lipschitz.lower.annealing import annealing
 from app.lipschitz.lower.dataset import dataset as at_dataset
 from app.lipschitz.lower.gradient import gradient
 from app.lipschitz.lower.grid import grid
-from app.lipschitz.problem import Estimate, Problem
 from app.lipschitz.seqlip.greedy_seqlip import greedy_seqlip
 from app.lipschitz.seqlip.seqlip import seqlip
 from app.lipschitz.walk.autolip import autolip
 from app.lipschitz.walk.autolip_power import autolip_power
 from app.lipschitz.walk.frobenius import frobenius
-from app.lipschitz.walk.margins import autolip_margins, no_margins, of_steepest_pairs
-
-Method = Callable[[Problem, dict[str, Any]], Estimate]
+from app.lipschitz.walk.margins import Method, autolip_margins, no_margins, of_steepest_pairs
 
 IMPLEMENTATIONS: dict[str, Method] = {
     "frobenius": frobenius,

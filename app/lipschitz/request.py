@@ -5,16 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.lipschitz.catalog import AUTO, METHODS, MethodInfo, OptionInfo, method_named
+from app.contract.methods import AUTO, METHODS, MethodInfo, method_named
+from app.contract.options import Options
 from app.lipschitz.errors import InvalidRequest
 
 NORMS = ("1", "2", "inf")
-JSON_TYPES: dict[str, tuple[type, ...]] = {
-    "integer": (int,),
-    "number": (int, float),
-    "string": (str,),
-    "boolean": (bool,),
-}
 
 
 @dataclass(frozen=True)
@@ -29,7 +24,7 @@ class Request:
     output: str | None = None
     domain: dict[str, Any] = field(default_factory=lambda: {"kind": "all"})
     target: dict[str, Any] = field(default_factory=lambda: {"kind": "all"})
-    options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    options: dict[str, Options] = field(default_factory=dict)
     certify: bool = False
     gate: dict[str, float] = field(default_factory=dict)
     budget_s: float = 60.0
@@ -52,7 +47,7 @@ class Request:
         options = fields.get("options") or {}
         for name in options:
             _known(name)
-        chosen = {name: checked_options(_known(name), options.get(name, {})) for name in methods}
+        chosen = {name: _checked(_known(name), options.get(name, {})) for name in methods}
         is_auto = (fields.get("methods") or "auto") in ("auto", ["auto"])
         return cls(methods, is_auto, norm, options=chosen, **given)
 
@@ -71,28 +66,8 @@ def _known(name: str) -> MethodInfo:
     return found
 
 
-def checked_options(method: MethodInfo, given: dict[str, Any]) -> dict[str, Any]:
-    """A method's options with defaults; InvalidRequest names an unknown option or a value out of range."""
-    unknown = sorted(set(given) - set(method.options))
-    if unknown:
-        known = ", ".join(sorted(method.options)) or "none"
-        raise InvalidRequest(f"{method.name} has no option {unknown[0]!r}: its options are {known}")
-    for key, value in given.items():
-        _check(method.name, key, value, method.options[key])
-    return {key: given.get(key, option.default) for key, option in method.options.items()}
-
-
-def _check(method: str, key: str, value: Any, option: OptionInfo) -> None:
-    if not _has_type(value, option):
-        raise InvalidRequest(f"{method}.{key} must be of type {option.type}, not {value!r}")
-    if option.choices and value not in option.choices:
-        raise InvalidRequest(f"{method}.{key} must be one of {', '.join(option.choices)}, not {value!r}")
-    below = option.minimum is not None and value < option.minimum
-    above = option.maximum is not None and value > option.maximum
-    if below or above:
-        raise InvalidRequest(f"{method}.{key} = {value!r} is outside [{option.minimum}, {option.maximum}]")
-
-
-def _has_type(value: Any, option: OptionInfo) -> bool:
-    accepted = JSON_TYPES[option.type]
-    return isinstance(value, accepted) and (bool in accepted or not isinstance(value, bool))
+def _checked(method: MethodInfo, given: dict[str, Any]) -> Options:
+    try:
+        return method.checked(given)
+    except ValueError as error:
+        raise InvalidRequest(str(error)) from error

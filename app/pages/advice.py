@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from app.errors import TYPE_PREFIX
 
 GENERAL = "Look at the service's log for the time of the failure; the request id or the job id leads to the lines."
@@ -48,6 +46,6 @@ ADVICE: dict[str, str] = {
 """By the problem's slug."""
 
 
-def advice(problem: dict[str, Any]) -> str:
-    """What to do about a problem document."""
-    return ADVICE.get(str(problem.get("type", "")).removeprefix(TYPE_PREFIX), GENERAL)
+def advice(kind: str) -> str:
+    """What to do about a problem of that type."""
+    return ADVICE.get(kind.removeprefix(TYPE_PREFIX), GENERAL)

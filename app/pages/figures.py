@@ -6,17 +6,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate
-from typing import Any
 
 from markupsafe import Markup
 
+from app.contract.progress import Progress
+from app.contract.question import Gate
+from app.contract.result import LayerView, ResultView, SampleView
 from app.pages import text, words
 from app.pages.charts.bracket import bracket_chart
 from app.pages.charts.convergence import Trail, convergence_chart
-from app.pages.charts.draw import Spec, drawn
+from app.pages.charts.draw import drawn
 from app.pages.charts.layers import factor_of, growth_chart, hot_spots, share_chart
 from app.pages.charts.radii import radius_chart
+from app.pages.charts.scales import Spec
 
+Events = list[tuple[datetime, Progress]]
+"""Reports of progress, oldest first."""
 WIDE, NARROW = 760, 290
 """Widths in pixels: for a page of reading width, and for a phone of 320 pixels."""
 
@@ -37,35 +42,32 @@ def figure(chart: Callable[[int], Spec | None], description: str) -> Figure | No
     return None if wide is None or narrow is None else Figure(wide, narrow, description)
 
 
-def bracket_figure(request: dict[str, Any], result: dict[str, Any]) -> Figure | None:
+def bracket_figure(gate: Gate | None, result: ResultView) -> Figure | None:
     """Every method's value."""
-    gate = (request.get("gate") or {}).get("max_upper")
+    limit = None if gate is None else gate.max_upper
     description = f"Bounds by method on a logarithmic axis: {words.interval(result) or 'no bracket'}."
-    return figure(lambda width: bracket_chart(result, gate, width), description)
+    return figure(lambda width: bracket_chart(result, limit, width), description)
 
 
-def share_figure(layers: list[dict[str, Any]]) -> Figure | None:
+def share_figure(layers: list[LayerView]) -> Figure | None:
     """The layers that count most."""
-    spots = "; ".join(
-        f"{text.plain(at['name'])} {factor_of(at)}, {text.percent(at['share'])}" for at in hot_spots(layers, 3)
-    )
+    spots = "; ".join(f"{text.plain(at.name)} {factor_of(at)}, {text.percent(at.share)}" for at in hot_spots(layers, 3))
     return figure(lambda width: share_chart(layers, width), f"Bars of the layers' shares, largest first: {spots}.")
 
 
-def growth_figure(layers: list[dict[str, Any]]) -> Figure | None:
+def growth_figure(layers: list[LayerView]) -> Figure | None:
     """The constant along the network."""
-    ends = " to ".join(text.upper(layers[at]["cumulative"], 3) for at in (0, -1)) if layers else ""
+    ends = " to ".join(text.upper(layers[at].cumulative, 3) for at in (0, -1)) if layers else ""
     description = f"The bound after each of {len(layers)} layers, from {ends}."
     return figure(lambda width: growth_chart(layers, width), description)
 
 
 def convergence_figures(
-    result: dict[str, Any] | None, events: list[tuple[datetime, dict[str, Any]]], started_at: datetime | None
+    result: ResultView | None, events: Events, started_at: datetime | None
 ) -> Iterator[tuple[str, Figure]]:
     """The methods' own records of their bounds over time, else what was reported while the job ran."""
-    kept = {
-        e["method"]: e["details"]["trail"] for e in (result or {}).get("estimates", []) if e["details"].get("trail")
-    }
+    estimates = [] if result is None else result.estimates
+    kept: dict[str, Trail] = {one.method: one.details.trail for one in estimates if one.details.trail}
     if not kept and started_at is not None:
         kept = {"all methods": reported(events, started_at)}
     for method, trail in kept.items():
@@ -74,19 +76,18 @@ def convergence_figures(
             yield method, drawing
 
 
-def reported(events: list[tuple[datetime, dict[str, Any]]], started_at: datetime) -> Trail:
+def reported(events: Events, started_at: datetime) -> Trail:
     """The best bounds known at each report of both; an upper bound alone may be that of a piece of the network."""
-    bounds = [(at, data["upper"], data["lower"]) for at, data in events if {"upper", "lower"} <= data.keys()]
+    bounds = [(at, one.upper, one.lower) for at, one in events if one.upper is not None and one.lower is not None]
     uppers = accumulate((upper for _, upper, _ in bounds), min)
     lowers = accumulate((lower for *_, lower in bounds), max)
     times = [(at - started_at).total_seconds() for at, *_ in bounds]
     return list(zip(times, uppers, lowers, strict=True))
 
 
-def radius_figure(request: dict[str, Any], samples: list[dict[str, Any]]) -> Figure | None:
+def radius_figure(gate: Gate | None, samples: list[SampleView]) -> Figure | None:
     """The share of samples certified up to each radius."""
-    gate = request.get("gate") or {}
-    share, radius = gate.get("min_certified_share"), gate.get("radius")
+    share, radius = (None, None) if gate is None else (gate.min_certified_share, gate.radius)
     asked = None if share is None or radius is None else (radius, share)
     reaches = [words.reach(one) for one in samples if words.is_right(one)]
     description = "The share of samples that are rightly predicted and certified, falling as the radius grows."

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from app.contract.result import LayerView
+
 INPUT = -1
 """The network's input as a source."""
 MOST_LANES = 10
@@ -22,14 +24,10 @@ class Rail:
     width: int
 
 
-def sources_of(layers: Sequence[dict[str, object]]) -> list[list[int]]:
-    """Where each layer reads: its `sources` where all are told and come earlier, else the layer before it."""
-    told = [layer.get("sources") for layer in layers]
-    found = [
-        sorted({s for s in sources if isinstance(s, int) and INPUT <= s < index}) if isinstance(sources, list) else []
-        for index, sources in enumerate(told)
-    ]
-    return found if all(found) else [[index - 1] for index in range(len(layers))]
+def sources_of(layers: Sequence[LayerView]) -> list[list[int]]:
+    """Where each layer reads: its `sources`; the layer before it where a result of before tells of none."""
+    told = [sorted(set(layer.sources)) for layer in layers]
+    return told if all(told) else [[index - 1] for index in range(len(layers))]
 
 
 def rails(sources: Sequence[Sequence[int]]) -> list[Rail]:

@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import app
+from app.contract.progress import Progress
 from app.pages import palette, text, words
 
 STATIC = Path(__file__).parent / "static"
@@ -95,6 +96,7 @@ def _environment() -> Environment:
         "infinity": math.inf,
         "STATUSES": words.STATUSES,
         "VERDICTS": words.VERDICTS,
+        "NO_PROGRESS": Progress(),
     }
     environment.filters |= FILTERS
     environment.tests["clearly_above"] = words.is_clearly_above

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from datetime import datetime
 from statistics import median
-from typing import Any
 
-from app.api.views import JobView, ModelView
+from app.contract.job import JobView
+from app.contract.question import Gate
+from app.contract.result import CertificateView, LayerView, ResultView, SampleView
+from app.contract.uploads import ModelView
 from app.pages import text, words
 from app.pages.advice import advice
-from app.pages.charts.draw import Spec
 from app.pages.charts.layers import shrinks
 from app.pages.charts.picture import picture
+from app.pages.charts.scales import Spec
 from app.pages.figures import (
+    Events,
     Figure,
     bracket_figure,
     convergence_figures,
@@ -28,17 +30,26 @@ FEW_LAYERS = 24
 """Longer tables of layers are folded."""
 MOST_SAMPLES = 500
 """Rows of the table of radii; the JSON holds all."""
+NOTHING = ResultView(
+    norm="2",
+    upper=None,
+    lower=None,
+    ratio=None,
+    verdict=None,
+    estimates=[],
+    layers=[],
+    certificates=[],
+    warnings=[],
+)
+"""What is known of a job without a result."""
 OVER = ("succeeded", "failed", "canceled", "timed_out")
-
-Events = list[tuple[datetime, dict[str, Any]]]
-"""Reports of progress, oldest first."""
 
 
 @dataclass(frozen=True)
 class Layer:
     """A row of the table of layers: the contract's row, its piece of the graph, and its heat from 0 to 1."""
 
-    row: dict[str, Any]
+    row: LayerView
     rail: Rail
     heat: float
     joins: int
@@ -48,7 +59,7 @@ class Layer:
 class Radii:
     """What the certificates of samples say together."""
 
-    rows: list[dict[str, Any]]
+    rows: list[SampleView]
     total: int
     right: int
     median: float | None
@@ -61,7 +72,7 @@ class Report:
 
     job: JobView
     model: ModelView | None
-    certificate: dict[str, Any] | None
+    certificate: CertificateView | None
     is_over: bool
     bracket: Figure | None
     convergence: list[tuple[str, Figure]]
@@ -89,24 +100,24 @@ class Report:
 
 
 def report_of(
-    job: JobView, model: ModelView | None, events: Events, certificate: dict[str, Any] | None = None
+    job: JobView, model: ModelView | None, events: Events, certificate: CertificateView | None = None
 ) -> Report:
     """The report of a job."""
-    result = job.result or {}
-    rows = parts_of(result.get("layers") or [])
+    result, gate = job.result or NOTHING, job.request.gate
+    rows = parts_of(result.layers)
     return Report(
         job=job,
         model=model,
         certificate=certificate,
         is_over=job.status in OVER,
-        bracket=bracket_figure(job.request, result),
+        bracket=bracket_figure(gate, result),
         convergence=list(convergence_figures(job.result, events, job.started_at)),
         shares=share_figure(rows),
         growth=growth_figure(rows),
         layers=_layers(rows),
-        radii=_radii(job.request, result.get("certificates") or []),
-        limits=words.limits(job.request, result) if job.result else [],
-        advice=advice(job.error) if job.error else "",
+        radii=_radii(gate, result.certificates),
+        limits=words.limits(gate, result) if job.result else [],
+        advice=advice(job.error.type) if job.error else "",
     )
 
 
@@ -118,37 +129,33 @@ def title_of(job: JobView, model: ModelView | None) -> str:
 def picture_of(job: JobView, model: ModelView | None) -> Spec:
     """The bracket as a picture of its own."""
     name, *lines = told_of(job, model)
-    return picture(name, lines, job.result, (job.request.get("gate") or {}).get("max_upper"))
+    return picture(name, lines, job.result, None if job.request.gate is None else job.request.gate.max_upper)
 
 
 def told_of(job: JobView, model: ModelView | None) -> list[str]:
     """A job in a few lines: its title, its bracket or status, its verdict or error."""
-    result = job.result or {}
+    result = job.result or NOTHING
     status = words.STATUSES[job.status][0].lower()
     lines = [f"{words.interval(result) or status}  ({words.question(job.request)})"]
-    if result.get("verdict"):
-        lines += [f"gate {result['verdict']}: {' '.join(limit.found for limit in words.limits(job.request, result))}"]
+    if result.verdict:
+        limits = words.limits(job.request.gate, result)
+        lines += [f"gate {result.verdict}: {' '.join(limit.found for limit in limits)}"]
     if job.error:
-        lines += [str(job.error.get("detail"))]
+        lines += [job.error.detail]
     return [title_of(job, model), *map(text.plain, lines)]
 
 
-def parts_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def parts_of(rows: list[LayerView]) -> list[LayerView]:
     """The layers of a result. Results of before have shares of log L, of either sign and any size, and no factors."""
-    if all("factor" in row for row in rows):
+    if all("factor" in row.model_fields_set for row in rows):
         return rows
-    sizes = [row.get("share") or 0.0 for row in rows]
-    total = sum(map(abs, sizes)) or 1.0
-    factors = [row.get("lipschitz") for row in rows]
-    return [
-        row | {"share": abs(size) / total, "factor": factor}
-        for row, size, factor in zip(rows, sizes, factors, strict=True)
-    ]
+    total = sum(abs(row.share or 0.0) for row in rows) or 1.0
+    return [row.model_copy(update={"share": abs(row.share or 0.0) / total, "factor": row.lipschitz}) for row in rows]
 
 
-def _layers(rows: list[dict[str, Any]]) -> list[Layer]:
+def _layers(rows: list[LayerView]) -> list[Layer]:
     sources = sources_of(rows)
-    heats = [0.0 if shrinks(row) else row.get("share") or 0.0 for row in rows]
+    heats = [0.0 if shrinks(row) else row.share or 0.0 for row in rows]
     most = max(heats, default=0.0) or 1.0
     return [
         Layer(row, rail, heat / most, len(of_row))
@@ -156,10 +163,10 @@ def _layers(rows: list[dict[str, Any]]) -> list[Layer]:
     ]
 
 
-def _radii(request: dict[str, Any], samples: list[dict[str, Any]]) -> Radii | None:
+def _radii(gate: Gate | None, samples: list[SampleView]) -> Radii | None:
     if not samples:
         return None
     right = [words.reach(one) for one in samples if words.is_right(one)]
     middle = median(right) if right else None
-    drawing = radius_figure(request, samples)
+    drawing = radius_figure(gate, samples)
     return Radii(samples[:MOST_SAMPLES], len(samples), len(right), middle, drawing)

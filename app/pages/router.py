@@ -15,14 +15,20 @@ from app.api.house import House, InHouse
 from app.api.jobs import MAX_EVENTS, NO_JOB, JobId
 from app.api.problems import answer
 from app.api.submission import view_of
-from app.api.views import JobView, ModelView, time_of
+from app.api.views import model_view, time_of
+from app.contract.job import JobView
+from app.contract.methods import AUTO, METHODS
+from app.contract.progress import Progress
+from app.contract.result import CertificateView
+from app.contract.stored import readable
+from app.contract.uploads import ModelView
 from app.errors import Forbidden, Problem, Unauthorized, UnknownModel
-from app.lipschitz.catalog import AUTO, METHODS
 from app.pages import render
 from app.pages.advice import advice
 from app.pages.charts.draw import drawn
+from app.pages.figures import Events
 from app.pages.reference import Reference
-from app.pages.report import Events, picture_of, report_of, told_of
+from app.pages.report import picture_of, report_of, told_of
 
 SVG, HTML = "image/svg+xml", "text/html"
 MOST_EVENTS = 20_000
@@ -79,7 +85,8 @@ def get_report(job_id: JobId, request: Request, house: InHouse, caller: InCaller
     job, model = _found(house, caller.tenant, job_id)
     if SVG in accept and HTML not in accept:
         return _picture(job, model)
-    certificate = house.jobs.certificate(caller.tenant, job_id) if job.urls.certificate else None
+    proof = house.jobs.certificate(caller.tenant, job_id) if job.urls.certificate else None
+    certificate = None if proof is None else readable(CertificateView, proof)
     report = report_of(job, model, _progress(house, job_id), certificate)
     return render.page("report.html", "report.js", report=report, base_url=_base_url(request))
 
@@ -104,7 +111,12 @@ def problem_page(problem: Problem, path: str) -> Response:
     document = problem.document(path)
     needs_key = isinstance(problem, Unauthorized | Forbidden)
     response = render.page(
-        "problem.html", None, problem.status, problem=document, advice=advice(document), needs_key=needs_key
+        "problem.html",
+        None,
+        problem.status,
+        problem=document,
+        advice=advice(problem.slug),
+        needs_key=needs_key,
     )
     response.headers.update(problem.headers)
     return response
@@ -123,7 +135,7 @@ def _found(house: House, tenant: str, job_id: str) -> tuple[JobView, ModelView |
     """The job, and its model unless that was deleted."""
     job = view_of(house, house.jobs.get(tenant, job_id))
     try:
-        return job, ModelView.of(house.models.get(tenant, job.model))
+        return job, model_view(house.models.get(tenant, job.model))
     except UnknownModel:
         return job, None
 
@@ -133,4 +145,4 @@ def _progress(house: House, job_id: str) -> Events:
     while rows and len(found) < MOST_EVENTS:
         found += rows
         rows = house.jobs.events(job_id, found[-1]["id"], MAX_EVENTS)
-    return [(time_of(row["at"]), row["data"]) for row in found if row["type"] == "progress"]
+    return [(time_of(row["at"]), readable(Progress, row["data"])) for row in found if row["type"] == "progress"]

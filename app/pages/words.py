@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from app.contract.question import Ball, Box, Domain, Gate, Logit, Margin, Margins, Question, Target
+from app.contract.result import ResultView, SampleView
 from app.pages import text
 
 STATUSES: dict[str, tuple[str, str, str]] = {
@@ -42,25 +43,18 @@ class Limit:
     found: str
 
 
-def question(request: dict[str, Any]) -> str:
+def question(request: Question) -> str:
     """What the bound is about."""
-    norm = NORMS.get(request.get("norm", ""), "norm")
-    return f"{_target(request.get('target') or {})}, {norm}, {_domain(request.get('domain') or {})}"
+    return f"{_target(request.target)}, {NORMS[request.norm]}, {_domain(request.domain)}"
 
 
-def interval(result: dict[str, Any]) -> str:
+def interval(result: ResultView | None) -> str:
     """The bracket as one inequality about L; empty without bounds."""
-    low, high = value_of(result, "lower"), value_of(result, "upper")
+    low, high = (None, None) if result is None else result.ends
     if low is None and high is None:
         return ""
     left = "" if low is None else f"{text.lower(low)} ≤ "
     return f"{left}L" + ("" if high is None else f" ≤ {text.upper(high)}")
-
-
-def value_of(result: dict[str, Any], end: str) -> float | None:
-    """The value of `upper` or `lower`, None where there is none."""
-    found = (result.get(end) or {}).get("value")
-    return None if found is None else float(found)
 
 
 def is_clearly_above(value: float, other: float) -> bool:
@@ -77,20 +71,19 @@ def distance(ratio: float | None) -> str:
     return f"× {text.upper(ratio, 3)}"
 
 
-def limits(request: dict[str, Any], result: dict[str, Any]) -> list[Limit]:
-    """The limits of the request's gate."""
-    gate = request.get("gate") or {}
-    found = []
-    if gate.get("max_upper") is not None:
-        found.append(_upper_limit(gate["max_upper"], result))
-    if gate.get("min_certified_share") is not None:
-        found.append(_share_limit(gate["min_certified_share"], gate["radius"], result.get("certificates") or []))
-    return found
+def limits(gate: Gate | None, result: ResultView) -> list[Limit]:
+    """The limits of a request's gate."""
+    if gate is None:
+        return []
+    limits = [] if gate.max_upper is None else [_upper_limit(gate.max_upper, result)]
+    if gate.min_certified_share is not None and gate.radius is not None:
+        limits.append(_share_limit(gate.min_certified_share, gate.radius, result.certificates))
+    return limits
 
 
-def _upper_limit(limit: float, result: dict[str, Any]) -> Limit:
+def _upper_limit(limit: float, result: ResultView) -> Limit:
     asked = f"The constant is at most {text.number(limit)}."
-    low, high = value_of(result, "lower"), value_of(result, "upper")
+    low, high = result.ends
     if high is not None and high <= limit:
         return Limit(asked, f"The certified upper bound is {text.upper(high)}.")
     if low is not None and low > limit:
@@ -98,7 +91,7 @@ def _upper_limit(limit: float, result: dict[str, Any]) -> Limit:
     return Limit(asked, f"All that is known: {interval(result) or 'nothing'}.")
 
 
-def _share_limit(share: float, radius: float, samples: list[dict[str, Any]]) -> Limit:
+def _share_limit(share: float, radius: float, samples: list[SampleView]) -> Limit:
     asked = f"{text.percent(share)} of the samples are rightly predicted and certified up to {text.number(radius)}."
     held = sum(is_right(one) and reach(one) >= radius for one in samples)
     right = sum(map(is_right, samples))
@@ -108,25 +101,24 @@ def _share_limit(share: float, radius: float, samples: list[dict[str, Any]]) -> 
     return Limit(asked, found)
 
 
-def is_right(sample: dict[str, Any]) -> bool:
+def is_right(sample: SampleView) -> bool:
     """Whether a sample's prediction is its label; a sample without label counts as right."""
-    return sample.get("label") in (None, sample.get("prediction"))
+    return sample.label in (None, sample.prediction)
 
 
-def reach(sample: dict[str, Any]) -> float:
+def reach(sample: SampleView) -> float:
     """A sample's radius, infinite where no perturbation changes the prediction."""
-    radius = sample.get("radius")
-    return float("inf") if radius is None else float(radius)
+    return float("inf") if sample.radius is None else sample.radius
 
 
-def _domain(domain: dict[str, Any]) -> str:
-    match domain.get("kind"):
-        case "box":
-            return f"on the box from {_numbers(domain.get('lower'))} to {_numbers(domain.get('upper'))}"
-        case "ball":
-            center = domain.get("center")
-            about = f"row {center.partition('#')[2]} of the data set" if isinstance(center, str) else _numbers(center)
-            return f"on the ball of radius {_numbers(domain.get('radius'))} about {about}"
+def _domain(domain: Domain) -> str:
+    match domain:
+        case Box():
+            return f"on the box from {_numbers(domain.lower)} to {_numbers(domain.upper)}"
+        case Ball(center=str() as row):
+            return f"on the ball of radius {_numbers(domain.radius)} about row {row.partition('#')[2]} of the data set"
+        case Ball():
+            return f"on the ball of radius {_numbers(domain.radius)} about {_numbers(domain.center)}"
     return "on the whole space"
 
 
@@ -136,12 +128,12 @@ def _numbers(value: object) -> str:
     return f"[{', '.join(map(_numbers, value))}]" if isinstance(value, list) and len(value) <= 4 else "an array"
 
 
-def _target(target: dict[str, Any]) -> str:
-    match target.get("kind"):
-        case "logit":
-            return f"output {target.get('index')}"
-        case "margin":
-            return f"output {target.get('i')} minus output {target.get('j')}"
-        case "margins":
+def _target(target: Target) -> str:
+    match target:
+        case Logit():
+            return f"output {target.index}"
+        case Margin():
+            return f"output {target.i} minus output {target.j}"
+        case Margins():
             return "all differences of two outputs"
     return "all outputs"

@@ -11,16 +11,13 @@ from enum import StrEnum
 
 from sqlalchemy import RowMapping, insert, select, update
 
+from app.contract.request import DEFAULT_PRIORITY
 from app.store.clock import now
 from app.store.database import Database
 from app.store.tables import keys
 
 SECRET_PREFIX = "lip_"  # noqa: S105 (how secrets begin, not one)
 SECRET_BYTES = 32
-MAX_PRIORITY = 9
-"""Of all jobs."""
-DEFAULT_PRIORITY = 5
-"""Of jobs that name none, and the most that a key allows unless it was given more."""
 
 
 class Scope(StrEnum):

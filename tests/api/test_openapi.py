@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from app.api import examples
-from app.api.requests import AnalysisFields, JobRequest
-from app.api.views import DatasetView, GraphView, JobView, ModelView
+from app.contract import examples
+from app.contract.job import JobView
+from app.contract.request import AnalysisFields, JobRequest
+from app.contract.uploads import DatasetView, GraphView, ModelView
 from app.errors import problem_types
 from app.main import create_app
 from app.settings import Settings

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from app.lipschitz.catalog import METHODS, OPERATORS
+from app.contract.methods import METHODS
+from app.lipschitz.catalog import OPERATORS
 from tests.conftest import ROOT, RunningService, eventually, fake_model
 
 HEAVY = ("torch", "onnx", "onnx2torch", "onnxruntime", "numpy")

@@ -14,11 +14,13 @@ import pytest
 
 from app.cli import main
 from app.commands.show import summary
+from app.contract.result import ResultView
 from app.lipschitz.artifact import digest
 from app.lipschitz.ingest import capture_artifact
 from tests.command_line import lipserve
 from tests.conftest import ROOT, RunningService
 from tests.lipschitz.bundles import network, split
+from tests.pages.results import layer, result
 
 IRIS = ROOT / "examples" / "iris.onnx"
 QUICK = ("--methods", "autolip,gradient", "--budget", "3")
@@ -136,10 +138,6 @@ def test_who_asks_a_service_does_not_import_it() -> None:
 
 
 def test_names_are_text_and_nothing_else() -> None:
-    layer = {"name": "[red]x[/red]\\[", "op": "Gemm", "lipschitz": None, "cumulative": None, "share": None}
-    result = {
-        "norm": "2", "lower": None, "upper": None, "ratio": None, "verdict": None, "certificates": [], "estimates": [],
-        "layers": [layer], "warnings": ["[bold]w"],
-    }  # fmt: skip
-    text = summary("[link]m", result)
+    told = result(layers=[layer(0, "[red]x[/red]\\[")], warnings=["[bold]w"])
+    text = summary("[link]m", ResultView.model_validate(told))
     assert all(name in text for name in ("[red]x[/red]\\[", "warning: [bold]w", "[link]m"))

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
+from app.contract.methods import AUTO, METHODS, MethodInfo
 from app.lipschitz import portfolio
-from app.lipschitz.catalog import AUTO, METHODS, MethodInfo
 from app.lipschitz.exact.phases import model
 from app.lipschitz.lipsdp import sizes
 from app.lipschitz.lower import annealing, dataset, gradient, grid

@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
+from app.contract.methods import METHODS
 from app.jobs.lanes import CHEAP, is_quick_analysis, reading_limit
-from app.lipschitz.catalog import METHODS
 from tests.api.owners import client_of, new_key
 from tests.conftest import RunningService, eventually, fake_model
 

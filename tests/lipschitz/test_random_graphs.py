@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from app.contract.options import GradientOptions
 from app.lipschitz.agreement import check_agreement
 from app.lipschitz.deadline import NEVER
 from app.lipschitz.domain import Ball, Box, Domain, WholeSpace
@@ -34,7 +35,7 @@ RADII = (0.01, 0.1, 1.0)
 ROUNDING = 1e-9
 """Relative and absolute: the Jacobians and pairs seen are rounded themselves."""
 
-ASCENT = {"restarts": 4, "steps": 5, "seconds": 10.0, "scale": 1.0}
+ASCENT = GradientOptions(restarts=4, steps=5, seconds=10.0, scouts=0)
 
 
 @dataclass(frozen=True, eq=False)

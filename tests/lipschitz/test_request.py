@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.lipschitz.catalog import AUTO
+from app.contract.methods import AUTO
 from app.lipschitz.errors import InvalidRequest
 from app.lipschitz.request import Request
 
@@ -18,7 +18,7 @@ def test_defaults() -> None:
         {"kind": "all"},
         60,
     )
-    assert request.options["gradient"]["restarts"] > 0
+    assert request.options["gradient"].restarts > 0
 
 
 def test_methods_are_run_once_and_in_order() -> None:
@@ -28,8 +28,8 @@ def test_methods_are_run_once_and_in_order() -> None:
 
 def test_options_keep_their_defaults() -> None:
     options = Request.parse({"methods": ["gradient"], "options": {"gradient": {"steps": 3}}}).options["gradient"]
-    assert options["steps"] == 3
-    assert options["restarts"] == Request.parse({}).options["gradient"]["restarts"]
+    assert options.steps == 3
+    assert options.restarts == Request.parse({}).options["gradient"].restarts
 
 
 @pytest.mark.parametrize(

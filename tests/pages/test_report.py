@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from app.contract.result import LayerView
 from app.pages.charts.scales import counts
 from app.pages.report import _layers, parts_of
 from app.pages.words import is_clearly_above
@@ -251,13 +252,14 @@ def test_drawing_keeps_the_numerical_libraries_out(pages: RunningService) -> Non
 
 
 def test_the_hot_spot_near_a_bound_of_one_is_the_layer_that_grows() -> None:
-    rows = [layer(i, f"fc{i}", share, factor=factor) for i, (share, factor) in enumerate([(0.5, 8.0), (0.5, 0.125)])]
+    factors = enumerate([8.0, 0.125])
+    rows = [LayerView.model_validate(layer(i, f"fc{i}", 0.5, factor=factor)) for i, factor in factors]
     assert [row.heat for row in _layers(rows)] == [1.0, 0.0]
 
 
 def test_results_of_before_have_shares_in_bounds() -> None:
-    rows = [layer(0, "a", -33.82), layer(1, "b", 34.82)]
-    assert [row["share"] for row in parts_of(rows)] == pytest.approx([33.82 / 68.64, 34.82 / 68.64])
+    rows = [LayerView.model_validate(row) for row in (layer(0, "a", -33.82), layer(1, "b", 34.82))]
+    assert [row.share for row in parts_of(rows)] == pytest.approx([33.82 / 68.64, 34.82 / 68.64])
 
 
 def test_two_roundings_of_a_bound_are_the_same() -> None:

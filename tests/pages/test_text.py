@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.contract.result import LayerView
 from app.errors import BY_SLUG
 from app.lipschitz import errors as of_library
 from app.pages import text
@@ -16,6 +17,7 @@ from app.pages.advice import ADVICE
 from app.pages.charts.radii import survival
 from app.pages.charts.scales import log_scale, ticks
 from app.pages.rails import LANE, rails, sources_of
+from tests.pages.results import layer
 
 POSITIVE = st.floats(min_value=1e-249, max_value=1e249)
 
@@ -83,10 +85,10 @@ def test_a_chain_is_one_lane() -> None:
     assert not drawn[2].path.endswith("V40")
 
 
-def test_sources_that_make_no_graph_are_not_believed() -> None:
-    assert sources_of([{"sources": [-1]}, {"sources": [0, 7]}]) == [[-1], [0]]
-    assert sources_of([{"sources": [-1]}, {"sources": [7]}, {}]) == [[-1], [0], [1]]
-    assert sources_of([{"sources": "all"}, {"sources": None}]) == [[-1], [0]]
+def test_layers_of_a_result_without_sources_follow_one_another() -> None:
+    rows = [layer(index, "fc", sources=sources) for index, sources in enumerate([[-1], [0, -1], [0, 0]])]
+    assert sources_of([LayerView.model_validate(row) for row in rows]) == [[-1], [-1, 0], [0]]
+    assert sources_of([LayerView.model_validate(layer(index, "fc")) for index in range(3)]) == [[-1], [0], [1]]
 
 
 @given(st.lists(st.floats(0, 1e6) | st.just(math.inf), min_size=1, max_size=900))

@@ -7,7 +7,7 @@ import re
 from dataclasses import fields
 from typing import Any
 
-from app.lipschitz.catalog import METHODS
+from app.contract.methods import METHODS
 from app.lipschitz.certificate.fields import (
     InvalidCertificate,
     choice,

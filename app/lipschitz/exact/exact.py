@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
+from app.contract.options import ExactOptions
 from app.lipschitz.claims import Claim
 from app.lipschitz.deadline import Deadline, Laps
 from app.lipschitz.device import on_cpu
@@ -44,16 +44,16 @@ TREE_S = 1.0
 """Seconds that the certificate's tree may take beyond what the search took: the constant is known by then."""
 
 
-def exact(problem: Problem, options: dict[str, Any]) -> Estimate:
+def exact(problem: Problem, options: ExactOptions) -> Estimate:
     """Search until the bracket's relative gap is `gap` or `seconds` are over.
 
     MethodSkipped names the node that is not piecewise linear, or whose weights were folded in floating point.
     """
     trail = Trail(problem.progress)
-    deadline = problem.deadline.within(float(options["seconds"])).share(1.0 - RESERVE)
+    deadline = problem.deadline.within(options.seconds).share(1.0 - RESERVE)
     begun = deadline.clock()
     _require_interior(problem.domain)
-    incumbent, upper, gap = Incumbent(problem), math.inf, float(options["gap"])
+    incumbent, upper, gap = Incumbent(problem), math.inf, options.gap
     with on_cpu(), np.errstate(all="ignore"):
         model = stacked(problem.network)
         if not model.layers:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from app.contract.options import LipsdpOptions
 from app.lipschitz.certificate.work import ATTEMPTS, PROOF
 from app.lipschitz.claims import Claim
 from app.lipschitz.deadline import Deadline
@@ -46,11 +47,11 @@ class Factor:
     found: Bound | FourierBound | None = None
 
 
-def lipsdp(problem: Problem, options: dict[str, Any]) -> Estimate:
+def lipsdp(problem: Problem, options: LipsdpOptions) -> Estimate:
     """The certified bound of the form and splitting asked for; never above the product of AutoLip's factors."""
     check(problem, options)
-    deadline = problem.deadline.within(float(options["seconds"]))
-    pieces = planned(cuts(problem.network), int(options["split_size"]), partial(_is_curved, problem))
+    deadline = problem.deadline.within(options.seconds)
+    pieces = planned(cuts(problem.network), options.split_size, partial(_is_curved, problem))
     if not any(_is_worthwhile(piece) for piece in pieces):
         raise MethodSkipped("no elementwise activation stands between two affine layers: autolip says all there is")
     deadline = deadline.before(_for_certificate(pieces, deadline))
@@ -73,11 +74,11 @@ def _is_curved(problem: Problem, node: Activation) -> bool:
     return bool((lower * upper).any())
 
 
-def check(problem: Problem, options: dict[str, Any]) -> None:
+def check(problem: Problem, options: LipsdpOptions) -> None:
     """MethodSkipped where LipSDP cannot serve the norm or the form."""
     if problem.p != "2":
         raise MethodSkipped(f"LipSDP bounds the 2-norm, not the {problem.p}-norm: ask for autolip or exact")
-    if options["form"] == "network":
+    if options.form == "network":
         raise MethodSkipped(
             "the form 'network' of LipSDP (multipliers that couple neurons) is not a bound: Pauli et al., Training "
             "robust neural networks using Lipschitz bounds, IEEE L-CSS 2022, give a counterexample; ask for 'neuron'"
@@ -139,12 +140,12 @@ def _is_worthwhile(piece: Piece) -> bool:
     return piece.is_elementwise and bool(piece.activations) and _is_affine(piece)
 
 
-def _factor(problem: Problem, piece: Piece, options: dict[str, Any], deadline: Deadline) -> Factor:
+def _factor(problem: Problem, piece: Piece, options: LipsdpOptions, deadline: Deadline) -> Factor:
     constants = constants_within(problem, piece)
     autolip = constants[piece.end]
     if not _is_worthwhile(piece) or autolip == 0.0 or not all(_is_moderate(one) for one in constants.values()):
         return Factor(piece, autolip, autolip)
-    by_layer, gap = options["form"] == "layer", float(options["gap"])
+    by_layer, gap = options.form == "layer", options.gap
     found: Bound | FourierBound | None = None
     with suppress(NotPositive):
         found = fourier_bound(problem, piece, by_layer, gap, deadline) if is_large(piece) else None
@@ -165,10 +166,10 @@ def _claim(problem: Problem, factor: Factor) -> Claim:
     return walk_claim(problem, factor.piece.start, factor.piece.nodes)
 
 
-def _details(factors: Sequence[Factor], options: dict[str, Any]) -> dict[str, Any]:
+def _details(factors: Sequence[Factor], options: LipsdpOptions) -> dict[str, Any]:
     solved = [factor.found for factor in factors if factor.found is not None]
     return {
-        "form": options["form"],
+        "form": options.form,
         "whole": all(factor.found is not None or not _is_worthwhile(factor.piece) for factor in factors),
         "pieces": len(solved),
         "neurons": sum(found.neurons for found in solved),

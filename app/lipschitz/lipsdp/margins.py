@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from app.contract.options import LipsdpOptions
 from app.lipschitz.deadline import Deadline, Laps
 from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.lipsdp.dense.interior import Iterate, NotPositive, Watch, minimise
@@ -47,11 +47,11 @@ OUTWARD = 1.0 + 2.0**-48
 """Covers a square root and a product."""
 
 
-def lipsdp_margins(problem: Problem, options: dict[str, Any]) -> Estimate:
+def lipsdp_margins(problem: Problem, options: LipsdpOptions) -> Estimate:
     """The largest of the pairs' certified constants; options as for `lipsdp`."""
     check(problem, options)
-    deadline = problem.deadline.within(float(options["seconds"]))
-    last = last_piece(problem, int(options["split_size"]))
+    deadline = problem.deadline.within(options.seconds)
+    last = last_piece(problem, options.split_size)
     of_whole = _of_whole(problem, options, deadline) if side(last) > SMALL_SIDE else uniform(last.end.size, math.inf)
     constants = constants_within(problem, last)
     found = after_last(problem, last.end, constants)
@@ -60,14 +60,14 @@ def lipsdp_margins(problem: Problem, options: dict[str, Any]) -> Estimate:
     elif last.start is problem.network.input and not last.activations:
         raise MethodSkipped("no elementwise activation stands between two affine layers: autolip says all there is")
     factor = _before(problem, last.start, options, deadline)
-    details = {"form": options["form"], "whole": last.start is problem.network.input}
+    details = {"form": options.form, "whole": last.start is problem.network.input}
     found = torch.minimum(times(found, factor), of_whole)
     return estimate("lipsdp", found, details)
 
 
-def _of_whole(problem: Problem, options: dict[str, Any], deadline: Deadline) -> Tensor:
+def _of_whole(problem: Problem, options: LipsdpOptions, deadline: Deadline) -> Tensor:
     """sqrt(2) times the constant of all outputs together: one problem in place of many, `(m, m)`."""
-    found = lipsdp(problem, options | {"seconds": deadline.left / 2.0}).value
+    found = lipsdp(problem, options.model_copy(update={"seconds": deadline.left / 2.0})).value
     return uniform(problem.network.output.size, math.inf if found is None else up_mul(PAIR_LENGTH["2"], found))
 
 
@@ -85,16 +85,16 @@ def is_semidefinite(piece: Piece) -> bool:
     return piece.is_elementwise and bool(piece.activations) and side(piece) <= LARGEST_SIDE
 
 
-def _before(problem: Problem, start: Node, options: dict[str, Any], deadline: Deadline) -> float:
+def _before(problem: Problem, start: Node, options: LipsdpOptions, deadline: Deadline) -> float:
     """The constant of everything before the last piece."""
     nodes = problem.network.nodes
     head = replace(problem, network=Network(nodes[: nodes.index(start) + 1]), progress=lambda _: None)
     if start is head.network.input:
         return 1.0
     try:
-        found = lipsdp(head, options | {"seconds": deadline.left})
+        found = lipsdp(head, options.model_copy(update={"seconds": deadline.left}))
     except MethodSkipped:
-        found = autolip(head, {})
+        found = autolip(head)
     return math.inf if found.value is None else found.value
 
 
@@ -103,12 +103,12 @@ def _solved(
     piece: Piece,
     constants: Mapping[Node, float],
     known: Tensor,
-    options: dict[str, Any],
+    options: LipsdpOptions,
     deadline: Deadline,
 ) -> Tensor:
     """The pairs' constants from the piece's start, `(m, m)`; infinite for those without time."""
     slopes = {node: problem.local.slopes(node) for node in piece.activations}
-    by_layer = options["form"] == "layer"
+    by_layer = options.form == "layer"
     region = region_of(piece.start, piece.end, piece.nodes, slopes, constants, by_layer=by_layer)
     if not isinstance(region, Region):
         return row_differences(problem, region)
@@ -119,7 +119,7 @@ def _solved(
         if not deadline.fits(FIRST_ITERATION * len(part) * region.system.size**3):
             break
         i, j = first[part], second[part]
-        found[i, j] = found[j, i] = _of_pairs(problem, region, i, j, float(options["gap"]), deadline)
+        found[i, j] = found[j, i] = _of_pairs(problem, region, i, j, options.gap, deadline)
     return found
 
 

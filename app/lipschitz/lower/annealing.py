@@ -7,11 +7,11 @@ fall geometrically, so the chains roam at first and climb in the end.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Generator
 
+from app.contract.options import AnnealingOptions
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.lower.pairs import SEARCHING, TINY, Best
 from app.lipschitz.lower.search import (
@@ -35,13 +35,13 @@ START_SHARE = 0.1
 """There are as many chains as can be started in this part of the time."""
 
 
-def annealing(problem: Problem, options: dict[str, Any]) -> Estimate:
+def annealing(problem: Problem, options: AnnealingOptions) -> Estimate:
     """The best pair around the points of largest norm that any of `chains` chains met, within `seconds`."""
-    deadline = problem.deadline.share(SEARCHING).within(float(options["seconds"]))
-    scale, random = float(options["scale"]), generator(problem)
-    points = spread_points(problem, int(options["chains"]), scale, random)
+    deadline = problem.deadline.share(SEARCHING).within(options.seconds)
+    scale, random = options.scale, generator(problem)
+    points = spread_points(problem, options.chains, scale, random)
     state, chains = scouted(problem, points, deadline.share(START_SHARE), len(points))
-    found, done = _annealed(problem, state, int(options["steps"]), deadline, scale, random)
+    found, done = _annealed(problem, state, options.steps, deadline, scale, random)
     best = Best(problem, "annealing")
     offer_best(problem, best, found, scale, deadline)
     witness = best.witness()

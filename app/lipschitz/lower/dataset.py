@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from app.contract.options import DatasetOptions
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.lower.jacobian import batches
@@ -24,10 +23,10 @@ KEPT = 64
 """Points of largest norm that pairs are tried around."""
 
 
-def dataset(problem: Problem, options: dict[str, Any]) -> Estimate:
+def dataset(problem: Problem, options: DatasetOptions) -> Estimate:
     """The best pair of data points, or around one, among the points that lie in the domain."""
     points, outside = _inside(problem)
-    deadline = problem.deadline.share(SEARCHING).within(float(options["seconds"]))
+    deadline = problem.deadline.share(SEARCHING).within(options.seconds)
     best = Best(problem, "dataset")
     found, done = scouted(problem, points, deadline, KEPT)
     offer_best(problem, best, found, 1.0, deadline, KEPT)

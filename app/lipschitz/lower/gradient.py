@@ -16,11 +16,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
+from app.contract.options import GradientOptions
 from app.lipschitz.deadline import SPENT, Deadline
 from app.lipschitz.domain import vector_norm
 from app.lipschitz.lower.climb import climbed
@@ -68,19 +68,19 @@ SCOUTING_SHARE = 0.2
 """Part of the time that scouting may take."""
 
 
-def gradient(problem: Problem, options: dict[str, Any]) -> Estimate:
+def gradient(problem: Problem, options: GradientOptions) -> Estimate:
     """The best pair over ascents from up to `restarts` points, `steps` steps each, within `seconds`.
 
-    `scouts` points are scattered before, and `climbers` move on afterwards; none where those options are left out.
+    `scouts` points are scattered before, and `climbers` move on afterwards.
     """
-    deadline = problem.deadline.share(SEARCHING).within(float(options["seconds"]))
-    scouting, scale, random = deadline.share(SCOUTING_SHARE), float(options["scale"]), generator(problem)
-    best, restarts, steps = Best(problem, "gradient"), int(options["restarts"]), int(options["steps"])
+    deadline = problem.deadline.share(SEARCHING).within(options.seconds)
+    scouting, scale, random = deadline.share(SCOUTING_SHARE), options.scale, generator(problem)
+    best, restarts, steps = Best(problem, "gradient"), options.restarts, options.steps
     if not deadline.fits(STEP_WORK * forward_work(problem.network)):
         return _single_pair(problem, best, scale, random)
     step_s = _step_seconds(problem, spread_points(problem, 1, scale, random))
     scouts: Population | None = None
-    count = int(options.get("scouts", 0))
+    count = options.scouts
     if count and _pays(problem, count, step_s, scouting):
         points = spread_points(problem, count, scale, random)
         scouts, _ = scouted(problem, points, scouting, _climbers(problem, options))
@@ -114,9 +114,9 @@ def _single_pair(problem: Problem, best: Best, scale: float, random: Generator) 
     return Estimate("gradient", witness.value, details={"restarts": 0, "steps": 0}, witness=witness)
 
 
-def _climbers(problem: Problem, options: dict[str, Any]) -> int:
+def _climbers(problem: Problem, options: GradientOptions) -> int:
     """How many points go on by random moves: fewer where points are costly."""
-    return max(1, min(int(options.get("climbers", 0)), batch_size(problem.network) // 8))
+    return max(1, min(options.climbers, batch_size(problem.network) // 8))
 
 
 def _step_seconds(problem: Problem, point: Tensor) -> float:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from app.contract.options import GridOptions
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.lower.jacobian import batch_size
@@ -23,15 +23,15 @@ KEPT = 64
 """Grid points of largest norm that pairs are tried around."""
 
 
-def grid(problem: Problem, options: dict[str, Any]) -> Estimate:
+def grid(problem: Problem, options: GridOptions) -> Estimate:
     """The best pair around grid points on the domain, or on [-scale, scale]^n; at most `points` of them."""
-    scale = float(options["scale"])
+    scale = options.scale
     lower, upper = _cube(problem, scale)
     varying = torch.nonzero(lower < upper).flatten()
     if not 1 <= len(varying) <= DIMENSIONS:
         raise MethodSkipped(f"a grid serves 1 to {DIMENSIONS} input dimensions that vary, not {len(varying)}")
-    side = max(1, int(int(options["points"]) ** (1.0 / len(varying)) + 1e-9))
-    deadline = problem.deadline.share(SEARCHING).within(float(options["seconds"]))
+    side = max(1, int(options.points ** (1.0 / len(varying)) + 1e-9))
+    deadline = problem.deadline.share(SEARCHING).within(options.seconds)
     found, done = _searched(problem, lower, upper, varying, side, deadline)
     best = Best(problem, "grid")
     offer_best(problem, best, found, scale, deadline, KEPT)

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from app.lipschitz.catalog import MethodInfo, method_named
+from app.contract.methods import MethodInfo, method_named
+from app.contract.options import LipsdpOptions
 from app.lipschitz.dataset import Dataset
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.domain import Box
@@ -127,10 +128,9 @@ def _info(name: str) -> MethodInfo:
 
 
 def _by_lipsdp(problem: Problem) -> list[Tensor]:
-    options = {name: option.default for name, option in _info("lipsdp").options.items()}
-    limits = {"gap": GAP, "seconds": LIPSDP_SHARE * problem.deadline.left}
+    options = LipsdpOptions().model_copy(update={"gap": GAP, "seconds": LIPSDP_SHARE * problem.deadline.left})
     try:
-        return [_as_matrix(lipsdp_margins(problem, options | limits), problem.network.output.size)]
+        return [_as_matrix(lipsdp_margins(problem, options), problem.network.output.size)]
     except MethodSkipped:
         return []
 

@@ -5,10 +5,9 @@ Both find vertices, so they under-estimate the maximum: SeqLip's bound may be la
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
+from app.contract.options import GreedySeqlipOptions
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.problem import Estimate, Problem
 from app.lipschitz.seqlip.pairs.ascent import ascend, best, starts
@@ -18,12 +17,12 @@ from app.lipschitz.seqlip.pairs.solve import Enclosure
 from app.lipschitz.seqlip.seqlip import contracted_walk, pair_contractions
 
 
-def greedy_seqlip(problem: Problem, options: dict[str, Any]) -> Estimate:
+def greedy_seqlip(problem: Problem, options: GreedySeqlipOptions) -> Estimate:
     """The estimate by `search`: greedy flips, or sign ascents from `restarts` vertices.
 
     MethodSkipped for other norms than the 2-norm, and where no two layers make a pair.
     """
-    search, restarts = str(options["search"]), int(options["restarts"])
+    search, restarts = options.search, options.restarts
 
     def solve(pair: Pair, deadline: Deadline) -> Enclosure:
         if search == "ascent":
@@ -34,6 +33,6 @@ def greedy_seqlip(problem: Problem, options: dict[str, Any]) -> Estimate:
         value = float(pair.values(slopes[None])[0])
         return Enclosure(value, value, search)
 
-    found = pair_contractions(problem, solve, float(options["seconds"]))
+    found = pair_contractions(problem, solve, options.seconds)
     rows = [{**row, "certified": None} for contraction in found for row in contraction.rows]
     return Estimate("greedy_seqlip", contracted_walk(problem, found), details={"search": search}, layers=rows)

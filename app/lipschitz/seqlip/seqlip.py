@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any
 
+from app.contract.options import SeqlipOptions
 from app.lipschitz.claims import Claim
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.errors import MethodSkipped
@@ -28,18 +28,18 @@ _SHARE = 0.95
 """Of the time that is left: a certificate takes some."""
 
 
-def seqlip(problem: Problem, options: dict[str, Any]) -> Estimate:
+def seqlip(problem: Problem, options: SeqlipOptions) -> Estimate:
     """The certified upper bound, each pair enclosed to `gap` or until `seconds` are over.
 
     MethodSkipped for other norms than the 2-norm, and where no two layers make a pair.
     """
-    gap = float(options["gap"])
+    gap = options.gap
 
     def solve(pair: Pair, deadline: Deadline) -> Enclosure:
         problem.progress({"method": "seqlip", "phase": f"pair of width {pair.width}"})
         return enclose_maximum(pair, gap, deadline, problem.seed)
 
-    found = pair_contractions(problem, solve, float(options["seconds"]))
+    found = pair_contractions(problem, solve, options.seconds)
     rows = [row for contraction in found for row in contraction.rows]
     open_pairs = sum(row["certified"] > row["attained"] * (1.0 + gap) for row in rows)
     return Estimate(

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
+from app.contract.options import NO_OPTIONS, NoOptions
 from app.lipschitz.operators.base import LinearOperator
 from app.lipschitz.problem import Estimate, Problem
 from app.lipschitz.walk.claims import walk_claim
@@ -21,7 +21,7 @@ WALK_COST = 20.0
 """They come so rarely that the walks for them take no more than this part of the time."""
 
 
-def autolip(problem: Problem, options: dict[str, Any]) -> Estimate:
+def autolip(problem: Problem, options: NoOptions = NO_OPTIONS) -> Estimate:
     """The certified upper bound, the best that the deadline allows; takes no options."""
     prove_norms(problem)
     steps = walk(problem.network, problem.p, lambda operator: problem.norm_of(operator).upper, problem.local)

@@ -5,18 +5,17 @@ The power method approaches a norm from below, so the product is an estimate and
 
 from __future__ import annotations
 
-from typing import Any
-
+from app.contract.options import AutolipPowerOptions
 from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.operators.power import power_method
 from app.lipschitz.problem import Estimate, Problem
 from app.lipschitz.walk.walk import walk
 
 
-def autolip_power(problem: Problem, options: dict[str, Any]) -> Estimate:
+def autolip_power(problem: Problem, options: AutolipPowerOptions) -> Estimate:
     """The estimate after `iterations` power iterations per affine block."""
     if problem.p != "2":
         raise MethodSkipped(f"the power method estimates the 2-norm, not the {problem.p}-norm: ask for autolip")
-    iterations = int(options["iterations"])
+    iterations = options.iterations
     steps = walk(problem.network, problem.p, lambda operator: power_method(operator, iterations), problem.local)
     return Estimate("autolip_power", steps[-1].cumulative, details={"iterations": iterations})

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from app.contract.options import NO_OPTIONS, NoOptions
 from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.operators.frobenius import frobenius as frobenius_norm
 from app.lipschitz.problem import Estimate, Problem
 from app.lipschitz.walk.walk import walk
 
 
-def frobenius(problem: Problem, options: dict[str, Any]) -> Estimate:
+def frobenius(problem: Problem, options: NoOptions = NO_OPTIONS) -> Estimate:
     """The certified upper bound, for the 2-norm only; takes no options."""
     if problem.p != "2":
         raise MethodSkipped(f"the Frobenius norm bounds the 2-norm, not the {problem.p}-norm: ask for autolip")

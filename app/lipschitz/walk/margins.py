@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from app.contract.options import NO_OPTIONS, NoOptions, Options, Searching
 from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.network.nodes import Affine, Node
 from app.lipschitz.network.target import with_target
@@ -28,7 +29,8 @@ from app.lipschitz.operators.scaling import raised, times
 from app.lipschitz.problem import Estimate, Problem
 from app.lipschitz.walk.walk import walk
 
-Method = Callable[[Problem, dict[str, Any]], Estimate]
+Method = Callable[[Problem, Any], Estimate]
+"""A method, told by options of its own type."""
 
 PAIR_LENGTH: dict[Norm, float] = {"1": 1.0, "2": up_sqrt(2.0), "inf": 2.0}
 """||e_i - e_j||_q in the dual norm: how much larger than a vector the difference of two entries can be."""
@@ -90,7 +92,7 @@ def _lost(operator: LinearOperator, p: Norm) -> float:
     return up_mul(PAIR_LENGTH[p], up_add(operator.error, up_mul(products, max(operator.absolute_sums()))))
 
 
-def autolip_margins(problem: Problem, options: dict[str, Any]) -> Estimate:
+def autolip_margins(problem: Problem, options: NoOptions = NO_OPTIONS) -> Estimate:
     """The largest of the pairs' constants by the walk; takes no options."""
     return estimate("autolip", walked(problem), {})
 
@@ -109,17 +111,17 @@ def estimate(method: str, constants: Tensor, details: dict[str, Any]) -> Estimat
 def of_steepest_pairs(method: Method) -> Method:
     """A lower bound's method on the pairs that AutoLip bounds worst, one after another; the best witness counts."""
 
-    def run(problem: Problem, options: dict[str, Any]) -> Estimate:
+    def run(problem: Problem, options: Searching) -> Estimate:
         constants = walked(problem).triu()
         chosen = constants.flatten().topk(min(ATTACKED, len(constants) * (len(constants) - 1) // 2)).indices.tolist()
-        shared = options | {"seconds": float(options["seconds"]) / len(chosen)}
+        shared = options.model_copy(update={"seconds": options.seconds / len(chosen)})
         found = [_on_pair(problem, method, shared, *divmod(position, len(constants))) for position in chosen]
         return max(found, key=lambda one: one.value or 0.0)
 
     return run
 
 
-def _on_pair(problem: Problem, method: Method, options: dict[str, Any], i: int, j: int) -> Estimate:
+def _on_pair(problem: Problem, method: Method, options: Options, i: int, j: int) -> Estimate:
     target = {"kind": "margin", "i": i, "j": j}
     found = method(replace(problem, network=with_target(problem.network, target), target=target), options)
     return replace(found, details=found.details | {"pair": [i, j]})
@@ -128,7 +130,7 @@ def _on_pair(problem: Problem, method: Method, options: dict[str, Any], i: int, 
 def no_margins(name: str) -> Method:
     """What a method answers that cannot bound all pairs at once."""
 
-    def refuse(problem: Problem, options: dict[str, Any]) -> Estimate:
+    def refuse(problem: Problem, options: Options) -> Estimate:
         raise MethodSkipped(f"{name} does not bound all pairs at once: autolip and lipsdp do; or ask for one margin")
 
     return refuse

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
+from app.contract.result import ResultView
 from app.pages import text
-from app.pages.charts.draw import Spec
-from app.pages.charts.scales import NARROW, log_axis, log_scale, name_axis, name_length, on_axis
+from app.pages.charts.scales import NARROW, Spec, log_axis, log_scale, name_axis, name_length, on_axis
 from app.pages.palette import light
 
 UPPER, LOWER, ESTIMATE = "certified upper bound", "witnessed lower bound", "estimate, no bound"
@@ -16,13 +15,13 @@ SHAPES = {UPPER: "triangle-left", LOWER: "triangle-right", ESTIMATE: "circle"}
 ROW = 30
 
 
-def bracket_chart(result: dict[str, Any], gate: float | None, width: int, *, legend: bool = False) -> Spec | None:
+def bracket_chart(result: ResultView, gate: float | None, width: int, *, legend: bool = False) -> Spec | None:
     """The chart of a result in the contract's form, `width` pixels wide; None where no value can be shown."""
     points = bracket_points(result, name_length(width))
     if not points:
         return None
     limits = [gate] if gate is not None and on_axis(gate) else []
-    ends = [end["value"] for name in ("lower", "upper") if (end := result.get(name)) and on_axis(end["value"])]
+    ends = [end for end in result.ends if on_axis(end)]
     scale = log_scale([*(point["value"] for point in points), *limits, *ends])
     x = {"field": "value", "type": "quantitative", "scale": scale}
     x |= {"axis": log_axis(scale, 5 if width < NARROW else 9, title="Lipschitz constant (logarithmic)")}
@@ -30,40 +29,32 @@ def bracket_chart(result: dict[str, Any], gate: float | None, width: int, *, leg
     return {"width": width, "height": {"step": ROW}, "data": {"values": points}, "layer": layers}
 
 
-def bracket_points(result: dict[str, Any], length: int) -> list[dict[str, Any]]:
+def bracket_points(result: ResultView, length: int) -> list[Spec]:
     """Upper bounds from the loosest to the tightest, estimates, lower bounds; names of at most `length` characters."""
     kinds = list(MEANINGS)
-    found = [e for e in result.get("estimates", []) if e["status"] == "ok" and on_axis(e["value"])]
-    found.sort(key=lambda e: ((0, 2, 1)[kinds.index(e["kind"])], -e["value"]))
-    points = [_point(e["method"], e["kind"], e["value"], length) for e in found]
-    lower = result.get("lower")
-    if lower and on_axis(lower["value"]) and not any(_is(e, "lower", lower["method"]) for e in found):
-        points.append(_point(f"{lower['method']} witness", "lower", lower["value"], length))
+    values = ((e, e.value) for e in result.estimates if e.status == "ok")
+    shown = [(e, value) for e, value in values if on_axis(value)]
+    shown.sort(key=lambda one: ((0, 2, 1)[kinds.index(one[0].kind)], -one[1]))
+    points = [_point(e.method, e.kind, value, length) for e, value in shown]
+    lower = result.lower
+    if lower and on_axis(lower.value) and not any((e.kind, e.method) == ("lower", lower.method) for e, _ in shown):
+        points.append(_point(f"{lower.method} witness", "lower", lower.value, length))
     return points
 
 
-def _is(estimate: dict[str, Any], kind: str, method: str) -> bool:
-    return (estimate["kind"], estimate["method"]) == (kind, method)
-
-
-def _point(method: str, kind: str, value: float, length: int) -> dict[str, Any]:
+def _point(method: str, kind: str, value: float, length: int) -> Spec:
     label = text.bound(kind, value, 5)
     return {"method": text.shortened(method, length), "meaning": MEANINGS[kind], "value": value, "label": label}
 
 
-def _band(result: dict[str, Any], scale: dict[str, Any]) -> list[Spec]:
+def _band(result: ResultView, scale: Spec) -> list[Spec]:
     """Between the best lower and upper bound, or from the one that there is to the axis' end."""
-    ends = [result.get(end) for end in ("lower", "upper")]
-    low, high = ((end or {}).get("value") for end in ends)
+    low, high = result.ends
     if not (on_axis(low) or on_axis(high)):
         return []
     span = {"low": low if on_axis(low) else scale["domain"][0], "high": high if on_axis(high) else scale["domain"][1]}
     place = {"x": {"field": "low", "type": "quantitative", "scale": scale}, "x2": {"field": "high"}}
-    edges = [
-        _rule(end, light(color), [])
-        for end, color in ((low, "lower"), (high, "upper"))
-        if end is not None and on_axis(end)
-    ]
+    edges = [_rule(end, light(color), []) for end, color in ((low, "lower"), (high, "upper")) if on_axis(end)]
     return [{"data": {"values": [span]}, "mark": {"type": "rect", "color": light("band")}, "encoding": place}, *edges]
 
 
@@ -85,13 +76,13 @@ def _gate(limits: list[float]) -> list[Spec]:
     return [_rule(limits[0], light("bad"), [5, 3]), label]
 
 
-def _marks(points: list[dict[str, Any]], x: dict[str, Any], legend: bool) -> Spec:
+def _marks(points: list[Spec], x: Spec, legend: bool) -> Spec:
     names = list(SHAPES)
     strokes = [light("upper"), light("lower"), light("estimate")]
     fills = [light("upper"), light("lower"), light("panel")]
-    shown: dict[str, Any] = {"symbolSize": 110} if legend else {}
+    shown: Spec = {"symbolSize": 110} if legend else {}
 
-    def by(values: list[str]) -> dict[str, Any]:
+    def by(values: list[str]) -> Spec:
         scale = {"domain": names, "range": values}
         return {"field": "meaning", "type": "nominal", "scale": scale, "legend": shown or None}
 
@@ -106,7 +97,7 @@ def _marks(points: list[dict[str, Any]], x: dict[str, Any], legend: bool) -> Spe
     return {"mark": {"type": "point", "size": 110, "strokeWidth": 1.75, "opacity": 1}, "encoding": encoding}
 
 
-def _labels(points: list[dict[str, Any]], scale: dict[str, Any]) -> list[Spec]:
+def _labels(points: list[Spec], scale: Spec) -> list[Spec]:
     """Each value beside its mark, on the side with more space, upon a margin that keeps lines away."""
     low, high = scale["domain"]
     middle = math.sqrt(low) * math.sqrt(high)
@@ -121,7 +112,7 @@ def _labels(points: list[dict[str, Any]], scale: dict[str, Any]) -> list[Spec]:
     ]
 
 
-def _texts(points: list[dict[str, Any]], align: str, dx: int, style: dict[str, Any]) -> Spec:
+def _texts(points: list[Spec], align: str, dx: int, style: Spec) -> Spec:
     place = {
         "x": {"field": "value", "type": "quantitative"},
         "y": {"field": "method", "type": "nominal", "sort": None},

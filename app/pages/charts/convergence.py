@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.pages.charts.draw import Spec
-from app.pages.charts.scales import NARROW, log_axis, log_scale, on_axis
+from app.pages.charts.scales import NARROW, Spec, log_axis, log_scale, on_axis
 from app.pages.palette import light
 
 Trail = list[tuple[float, float | None, float | None]]
@@ -38,12 +37,12 @@ def convergence_chart(trail: Trail, width: int) -> Spec | None:
     return {"width": width, "height": HEIGHT, "data": {"values": points}, "encoding": encoding, "layer": layer}
 
 
-def _time_axis(width: int) -> dict[str, Any]:
+def _time_axis(width: int) -> Spec:
     return {"title": "seconds", "tickCount": 4 if width < NARROW else 8, "grid": False}
 
 
-def _told_apart() -> dict[str, Any]:
-    def by(values: list[Any]) -> dict[str, Any]:
+def _told_apart() -> Spec:
+    def by(values: list[Any]) -> Spec:
         scale = {"domain": list(ENDS), "range": values}
         return {"field": "end", "type": "nominal", "scale": scale, "legend": LEGEND}
 

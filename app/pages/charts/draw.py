@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
-from typing import Any
 
 import vl_convert
 from markupsafe import Markup, escape
 
+from app.pages.charts.scales import Spec
 from app.pages.palette import light
-
-Spec = dict[str, Any]
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 KEPT = 256

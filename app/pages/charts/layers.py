@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from app.contract.result import LayerView
 from app.pages import text
-from app.pages.charts.draw import Spec
-from app.pages.charts.scales import NARROW, counts, log_axis, log_scale, name_axis, name_length, on_axis
+from app.pages.charts.scales import NARROW, Spec, counts, log_axis, log_scale, name_axis, name_length, on_axis
 from app.pages.palette import light
 
 MOST_BARS = 12
@@ -15,31 +13,34 @@ NAMED = 5
 BAR, HEIGHT = 24, 190
 
 
-def shrinks(layer: dict[str, Any]) -> bool:
+def shrinks(layer: LayerView) -> bool:
     """Whether the layer makes the bound smaller."""
-    factor = layer.get("factor")
-    return factor is not None and factor < 1
+    return layer.factor is not None and layer.factor < 1
 
 
-def hot_spots(layers: list[dict[str, Any]], most: int = MOST_BARS) -> list[dict[str, Any]]:
+def hot_spots(layers: list[LayerView], most: int = MOST_BARS) -> list[LayerView]:
     """The layers with the largest shares of what all do to the bound, in either direction, largest first."""
-    counting = [layer for layer in layers if layer.get("share")]
-    return sorted(counting, key=lambda layer: -layer["share"])[:most]
+    return sorted(filter(share_of, layers), key=share_of, reverse=True)[:most]
 
 
-def factor_of(layer: dict[str, Any]) -> str:
+def share_of(layer: LayerView) -> float:
+    """What the layer contributes, 0 where that is not known."""
+    return layer.share or 0.0
+
+
+def factor_of(layer: LayerView) -> str:
     """What the layer multiplies the bound by, in words."""
-    return f"× {text.upper(layer.get('factor'), 3)}"
+    return f"× {text.upper(layer.factor, 3)}"
 
 
-def share_chart(layers: list[dict[str, Any]], width: int) -> Spec | None:
+def share_chart(layers: list[LayerView], width: int) -> Spec | None:
     """Bars of the hot spots; None where no layer has a share."""
     spots = hot_spots(layers)
     if not spots:
         return None
-    bars = [
-        {"layer": f"{spot['index']} · {text.shortened(spot['name'], name_length(width) - 6)}"}
-        | {"share": -spot["share"] if shrinks(spot) else spot["share"], "label": factor_of(spot)}
+    bars: list[Spec] = [
+        {"layer": f"{spot.index} · {text.shortened(spot.name, name_length(width) - 6)}"}
+        | {"share": -share_of(spot) if shrinks(spot) else share_of(spot), "label": factor_of(spot)}
         for spot in spots
     ]
     y = {"field": "layer", "type": "nominal", "sort": None, "axis": name_axis(bar["layer"] for bar in bars)}
@@ -59,7 +60,7 @@ def share_chart(layers: list[dict[str, Any]], width: int) -> Spec | None:
     }
 
 
-def _room(bars: list[dict[str, Any]], share: float) -> dict[str, Any]:
+def _room(bars: list[Spec], share: float) -> Spec:
     """From the least to the largest share, with space for the labels at the bars' ends."""
     low, high = min(0.0, *(bar["share"] for bar in bars)), max(0.0, *(bar["share"] for bar in bars))
     space = share * (high - low)
@@ -75,9 +76,10 @@ def _bar_labels() -> Spec:
     return {"mark": mark, "encoding": {"text": {"field": "label", "type": "nominal"}}}
 
 
-def growth_chart(layers: list[dict[str, Any]], width: int) -> Spec | None:
+def growth_chart(layers: list[LayerView], width: int) -> Spec | None:
     """The constant after every layer, those that raise it most marked and named; None for fewer than three."""
-    points = [{"index": at["index"], "value": at["cumulative"]} for at in layers if on_axis(at["cumulative"])]
+    values = ((at.index, at.cumulative) for at in layers)
+    points: list[Spec] = [{"index": index, "value": value} for index, value in values if on_axis(value)]
     if len(points) < 3:
         return None
     scale = log_scale([float(point["value"]) for point in points])
@@ -96,15 +98,15 @@ def growth_chart(layers: list[dict[str, Any]], width: int) -> Spec | None:
     return {"width": width, "height": HEIGHT, "data": {"values": points}, "encoding": encoding, "layer": layer}
 
 
-def _index_axis(last: int, width: int) -> dict[str, Any]:
+def _index_axis(last: int, width: int) -> Spec:
     return {"title": "layer", "grid": False, "format": "d", "values": counts(last, 5 if width < NARROW else 12)}
 
 
-def _spots(layers: list[dict[str, Any]], width: int) -> list[Spec]:
+def _spots(layers: list[LayerView], width: int) -> list[Spec]:
     spots = [
-        {"index": spot["index"], "value": spot["cumulative"], "name": text.shortened(spot["name"], 14)}
+        {"index": spot.index, "value": spot.cumulative, "name": text.shortened(spot.name, 14)}
         for spot in [spot for spot in hot_spots(layers, len(layers)) if not shrinks(spot)][:NAMED]
-        if on_axis(spot["cumulative"])
+        if on_axis(spot.cumulative)
     ]
     if not spots:
         return []

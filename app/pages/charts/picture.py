@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from app.contract.result import ResultView
 from app.pages import text
 from app.pages.charts.bracket import bracket_chart
-from app.pages.charts.draw import Spec
+from app.pages.charts.scales import Spec
 from app.pages.palette import light
 
 WIDTH = 640
 TITLE_LENGTH = 56
 
 
-def picture(name: str, lines: list[str], result: dict[str, Any] | None, gate: float | None) -> Spec:
+def picture(name: str, lines: list[str], result: ResultView | None, gate: float | None) -> Spec:
     """The bracket under the model's name and some lines; without a bracket the lines alone."""
     chart = bracket_chart(result, gate, WIDTH, legend=True) if result else None
     title = {

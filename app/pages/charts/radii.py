@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from app.pages.charts.draw import Spec
-from app.pages.charts.scales import NARROW
+from app.pages.charts.scales import NARROW, Spec
 from app.pages.palette import light
 
 HEIGHT = 200
@@ -44,7 +43,7 @@ def radius_chart(radii: Sequence[float], total: int, gate: tuple[float, float] |
     return spec if gate is None else spec | {"layer": layer + _asked(*gate)}
 
 
-def _axis(title: str, width: int, **more: Any) -> dict[str, Any]:
+def _axis(title: str, width: int, **more: Any) -> Spec:
     return {"title": title, "tickCount": 5 if width <= NARROW else 8} | more
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeGuard
 
 from app.pages.palette import light
+
+Spec = dict[str, Any]
+"""A piece of a Vega-Lite document."""
 
 MARGIN = 0.06
 """Share of the axis that is left free at each end."""
@@ -22,12 +25,12 @@ TICK_LABEL = "abs(log(datum.value)) > 11.6 ? format(datum.value, '.0e') : format
 """Powers of ten from 1e6 on, and up to 1e-6, are written as such."""
 
 
-def on_axis(value: float | None) -> bool:
+def on_axis(value: float | None) -> TypeGuard[float]:
     """Whether a logarithmic axis can show the value."""
     return value is not None and TINY < value < HUGE
 
 
-def log_scale(values: Iterable[float], least: float = LEAST_SPAN) -> dict[str, Any]:
+def log_scale(values: Iterable[float], least: float = LEAST_SPAN) -> Spec:
     """A scale around the values, of `least` decades or more."""
     logs = [math.log10(value) for value in values]
     middle, half = (max(logs) + min(logs)) / 2, max(max(logs) - min(logs), least) / 2
@@ -35,7 +38,7 @@ def log_scale(values: Iterable[float], least: float = LEAST_SPAN) -> dict[str, A
     return {"type": "log", "domain": [10 ** (middle - reach), 10 ** (middle + reach)], "nice": False}
 
 
-def log_axis(scale: dict[str, Any], most: int, **more: Any) -> dict[str, Any]:
+def log_axis(scale: Spec, most: int, **more: Any) -> Spec:
     """An axis with round ticks: decades where there are several, else 1-2-5 steps."""
     low, high = scale["domain"]
     return {"values": ticks(low, high, most), "labelExpr": TICK_LABEL, "labelOverlap": True} | more
@@ -46,7 +49,7 @@ def name_length(width: int) -> int:
     return 15 if width < NARROW else 26
 
 
-def name_axis(names: Iterable[str], **more: Any) -> dict[str, Any]:
+def name_axis(names: Iterable[str], **more: Any) -> Spec:
     """The axis of names, wide enough for each of them."""
     extent = round(CHARACTER * max(map(len, names)))
     plain = {"title": None, "ticks": False, "domain": False, "labelPadding": 7, "labelLimit": 0}

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from app.contract.options import GradientOptions
 from app.lipschitz.artifact.captured import Captured
 from app.lipschitz.bounds.local import Local
 from app.lipschitz.deadline import NEVER, Deadline
@@ -185,7 +186,7 @@ def test_attacks_within_the_domain_stay_below_and_rows_agree(radius: float) -> N
     network = network_of(function, (1, 8))
     problem = problem_of(graph, network, cube(8, radius))
     upper = IMPLEMENTATIONS["autolip"](problem, {}).value
-    options = {"restarts": 4, "steps": 10, "seconds": 5.0, "scale": 1.0}
+    options = GradientOptions(restarts=4, steps=10, seconds=5.0, scouts=0)
     lower = IMPLEMENTATIONS["gradient"](problem, options).value
     assert upper is not None
     assert lower is not None
@@ -289,7 +290,7 @@ def test_attention_stays_near_the_closed_form(tokens: int, width: int, radius: f
     graph = captured(attention, (1, tokens, width))
     problem = Problem(graph, build(graph, [0]), "2", ball, 0, Deadline.after(60), lambda _: None)
     upper = autolip(problem, {}).value
-    lower = gradient(problem, {"restarts": 4, "steps": 20, "scale": 1.0, "seconds": 10.0}).value
+    lower = gradient(problem, GradientOptions(restarts=4, steps=20, seconds=10.0, scouts=0)).value
     mixing = float(torch.linalg.matrix_norm(query @ key.mT / math.sqrt(width), 2))
     head = float(torch.linalg.matrix_norm(value, 2))
     castin = math.sqrt(3) * head * math.sqrt(mixing**2 * radius**4 * (4 * tokens + 1) + tokens)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 from torch import Tensor, nn
 
+from app.contract.options import ExactOptions
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.domain import Ball, Box, Domain, WholeSpace, vector_norm
 from app.lipschitz.errors import MethodSkipped
@@ -50,7 +51,7 @@ def problem_of(function: Callable[..., object], size: int, p: str, domain: Domai
 
 def solve(problem: Problem, gap: float = 1e-6, seconds: float = 60.0) -> tuple[float, float, dict[str, Any]]:
     """The bracket, its lower end evaluated anew."""
-    found = exact(problem, {"gap": gap, "seconds": seconds})
+    found = exact(problem, ExactOptions(gap=gap, seconds=seconds))
     assert found.value is not None
     return attained(problem, found), found.value, found.details
 
@@ -318,13 +319,13 @@ def test_an_exhausted_budget_leaves_a_valid_open_bracket() -> None:
 )
 def test_other_functions_are_refused_by_name(function: Callable[..., Tensor], named: str) -> None:
     with pytest.raises(MethodSkipped, match=named):
-        exact(problem_of(function, 2, "2"), {"gap": 1e-3, "seconds": 1.0})
+        exact(problem_of(function, 2, "2"), ExactOptions(gap=1e-3, seconds=1.0))
 
 
 def test_a_flat_box_is_refused() -> None:
     box = Box(torch.tensor([0.0, 0.0]).double(), torch.tensor([1.0, 0.0]).double())
     with pytest.raises(MethodSkipped, match="interior"):
-        exact(problem_of(F.relu, 2, "2", box), {"gap": 1e-3, "seconds": 1.0})
+        exact(problem_of(F.relu, 2, "2", box), ExactOptions(gap=1e-3, seconds=1.0))
 
 
 @pytest.mark.parametrize("name", sampled(["exlipbab_iris", "exlipbab_wine12", "exlipbab_abalone"], every=3))

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from app.contract.options import LipsdpOptions
 from app.lipschitz.deadline import SPENT, Deadline
 from app.lipschitz.domain import Box, Domain, WholeSpace
 from app.lipschitz.lipsdp import lipsdp
@@ -17,7 +18,7 @@ from app.lipschitz.problem import Problem
 from app.lipschitz.walk.pieces import cuts, joined
 from tests.lipschitz.helpers import autolip_of, captured, jacobian_norms, network_of
 
-OPTIONS = {"form": "neuron", "split_size": 0, "gap": 1e-5, "seconds": 60.0}
+OPTIONS = LipsdpOptions(gap=1e-5, seconds=60.0)
 
 
 def problem_of(module: nn.Module, *shape: int, domain: Domain | None = None) -> Problem:
@@ -68,7 +69,7 @@ def test_pieces_follow_the_split_size(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = problem_of(cnn(), 1, 1, 8, 8)
     assert longest_chain(cuts(problem.network), 2) == 3
     assert longest_chain(cuts(problem.network), 0) == 5
-    assert lipsdp.lipsdp(problem, {**OPTIONS, "split_size": 2}).value < autolip_of(problem.network, "2")
+    assert lipsdp.lipsdp(problem, OPTIONS.model_copy(update={"split_size": 2})).value < autolip_of(problem.network, "2")
 
 
 def test_a_chain_too_wide_for_the_fourier_domain_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +83,8 @@ def test_a_chain_too_wide_for_the_fourier_domain_is_cut(monkeypatch: pytest.Monk
 def test_out_of_time_the_product_remains(monkeypatch: pytest.MonkeyPatch) -> None:
     wide(monkeypatch)
     problem = problem_of(cnn(), 1, 1, 8, 8)
-    assert lipsdp.lipsdp(problem, {**OPTIONS, "seconds": -1.0}).value <= autolip_of(problem.network, "2") * (1 + 1e-12)
+    late = OPTIONS.model_copy(update={"seconds": -1.0})
+    assert lipsdp.lipsdp(problem, late).value <= autolip_of(problem.network, "2") * (1 + 1e-12)
     piece = joined(cuts(problem.network)[:5])
     assert fourier_bound(problem, piece, False, 1e-5, SPENT) is None
 

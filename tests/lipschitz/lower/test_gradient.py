@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from app.contract.options import GradientOptions
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.domain import Ball, Box, Domain, WholeSpace, vector_norm
 from app.lipschitz.lower.gradient import gradient
@@ -15,7 +16,7 @@ from app.lipschitz.network.build import build
 from app.lipschitz.problem import Estimate, Problem
 from tests.lipschitz.helpers import ORDER, autolip_of, captured
 
-OPTIONS = {"restarts": 8, "steps": 40, "scale": 1.0, "seconds": 60.0}
+OPTIONS = GradientOptions(steps=40, seconds=60.0, scouts=0)
 
 
 def ascend(function: Callable[..., object], size: int, p: str = "2", domain: Domain | None = None):

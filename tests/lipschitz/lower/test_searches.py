@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from app.lipschitz.catalog import method_named
+from app.contract.methods import method_named
+from app.contract.options import Options
 from app.lipschitz.dataset import Dataset
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.domain import Ball, Box, Domain, WholeSpace
@@ -24,7 +25,6 @@ from app.lipschitz.lower.grid import grid
 from app.lipschitz.lower.pairs import slopes
 from app.lipschitz.network.build import build
 from app.lipschitz.problem import Problem
-from app.lipschitz.request import checked_options
 from tests.effort import sampled
 from tests.lipschitz.helpers import ORDER, captured
 from tests.lipschitz.onnx_networks import mlp, published
@@ -45,10 +45,10 @@ def problem(
     return Problem(graph, build(graph, [0]), p, domain or WholeSpace(), 1, deadline, lambda _: None, data)
 
 
-def options(method: str, **given: Any) -> dict[str, Any]:
+def options(method: str, **given: Any) -> Options:
     info = method_named(method)
     assert info is not None
-    return checked_options(info, given)
+    return info.checked(given)
 
 
 @pytest.mark.parametrize("p", ["1", "2", "inf"])

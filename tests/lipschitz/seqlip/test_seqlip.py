@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from app.contract.options import GreedySeqlipOptions, SeqlipOptions
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.files import analyze
@@ -31,8 +32,8 @@ from tests.effort import examples
 from tests.lipschitz.helpers import captured, jacobian_norms
 from tests.lipschitz.onnx_networks import mlp, published
 
-OPTIONS = {"gap": 1e-3, "seconds": 20.0}
-GREEDY = {"search": "greedy", "restarts": 16, "seconds": 20.0}
+OPTIONS = SeqlipOptions(seconds=20.0)
+GREEDY = GreedySeqlipOptions(restarts=16, seconds=20.0)
 
 
 def problem_of(function: Callable[..., object], *shapes: Sequence[int], **fields: Any) -> Problem:
@@ -81,7 +82,7 @@ def test_two_layers_give_the_pairs_maximum(name: str, widths: tuple[int, int, in
     exact = pair_maximum(*matrices, ends)
     assert exact * (1 - 1e-6) <= value(seqlip(problem, OPTIONS)) <= exact * (1 + 1e-6)
     assert value(greedy_seqlip(problem, GREEDY)) <= exact * (1 + 1e-6)
-    assert value(greedy_seqlip(problem, {**GREEDY, "search": "ascent"})) <= exact * (1 + 1e-6)
+    assert value(greedy_seqlip(problem, GREEDY.model_copy(update={"search": "ascent"}))) <= exact * (1 + 1e-6)
 
 
 def test_a_wider_pair_is_closed_to_the_gap() -> None:

@@ -1,13 +1,13 @@
-"""Examples for the OpenAPI document; a test validates them against the views and requests."""
+"""Examples for the OpenAPI document; a test validates them against the types."""
 
 from __future__ import annotations
 
-from typing import Any
+from app.contract.question import Document
 
 SHA256 = "5b7c0b0a2c4f3f6b7c7dd0b1cf2a2c4fd8a1d1f0a9a7a1b4e8c9a6b5d4c3b2a1"
 JOB_ID = "0b6f7f0e-5a53-4a5e-8a77-3b1c6a3b1f11"
 
-MODEL: dict[str, Any] = {
+MODEL: Document = {
     "id": SHA256,
     "name": "m.onnx",
     "format": "onnx",
@@ -22,7 +22,7 @@ MODEL: dict[str, Any] = {
     "warnings": [],
 }
 
-GRAPH: dict[str, Any] = {
+GRAPH: Document = {
     "model": SHA256,
     "graph": {"sha256": SHA256},
     "nodes": [
@@ -57,7 +57,7 @@ GRAPH: dict[str, Any] = {
     "truncated": False,
 }
 
-DATASET: dict[str, Any] = {
+DATASET: Document = {
     "id": SHA256,
     "name": "digits.npz",
     "size_bytes": 917_890,
@@ -66,7 +66,7 @@ DATASET: dict[str, Any] = {
     "labels": {"datatype": "INT64", "shape": [1797]},
 }
 
-PROGRESS: dict[str, Any] = {
+PROGRESS: Document = {
     "method": "gradient",
     "phase": "ascent",
     "done": 12,
@@ -75,7 +75,7 @@ PROGRESS: dict[str, Any] = {
     "lower": 23.9,
 }
 
-REQUEST: dict[str, Any] = {
+REQUEST: Document = {
     "methods": ["autolip", "gradient"],
     "inputs": None,
     "input": None,
@@ -91,7 +91,7 @@ REQUEST: dict[str, Any] = {
     "seed": 0,
 }
 
-LAYER: dict[str, Any] = {
+LAYER: Document = {
     "index": 0,
     "name": "fc1",
     "op": "Gemm",
@@ -107,7 +107,7 @@ LAYER: dict[str, Any] = {
     "share": 0.6,
 }
 
-RESULT: dict[str, Any] = {
+RESULT: Document = {
     "norm": "2",
     "domain": {"kind": "all"},
     "target": {"kind": "all"},
@@ -146,7 +146,7 @@ RESULT: dict[str, Any] = {
     "warnings": [],
 }
 
-JOB: dict[str, Any] = {
+JOB: Document = {
     "id": JOB_ID,
     "status": "succeeded",
     "model": SHA256,

@@ -1,0 +1,188 @@
+"""What is asked of a model: the members of a request that the answer depends on, and their parts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_serializer, model_validator
+from typing_extensions import TypeAliasType
+
+from app.contract.methods import METHODS
+from app.contract.options import (
+    AnnealingOptions,
+    AutolipPowerOptions,
+    DatasetOptions,
+    ExactOptions,
+    GradientOptions,
+    GreedySeqlipOptions,
+    GridOptions,
+    LipsdpOptions,
+    NoOptions,
+    SeqlipOptions,
+)
+
+Document = dict[str, JsonValue]
+"""JSON whose members are not for us to name."""
+NAMES = tuple(method.name for method in METHODS)
+DIGEST = "[0-9a-f]{64}"
+Shape = Annotated[list[Annotated[int, Field(ge=1, lt=2**31)]], Field(max_length=16)]
+Shapes = dict[str, Shape] | list[Shape]
+SHAPES = "Input shapes by name or by position, where the file leaves them open."
+Numbers = TypeAliasType("Numbers", "float | list[Numbers]")
+"""A number, or an array of numbers as nested lists."""
+Digest = Annotated[str, Field(pattern=f"^{DIGEST}$")]
+RowName = Annotated[str, Field(pattern=f"^(dataset|{DIGEST})#(0|[1-9][0-9]{{0,11}})$")]
+
+
+class Strict(BaseModel):
+    """Unknown fields, NaN and Infinity are refused."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+
+
+class All(Strict):
+    """The whole space, or every output."""
+
+    kind: Literal["all"] = Field(default="all", description="Everything.")
+
+
+class Box(Strict):
+    """Every coordinate between its limits: numbers, or arrays of the input's shape."""
+
+    kind: Literal["box"] = Field(description="A box.")
+    lower: Numbers = Field(description="The least values: one number for all coordinates, or an array.")
+    upper: Numbers = Field(description="The largest values: one number for all coordinates, or an array.")
+
+
+class Ball(Strict):
+    """All points within a radius of a centre, in the request's norm."""
+
+    kind: Literal["ball"] = Field(description="A ball.")
+    center: list[Numbers] | RowName = Field(
+        description="Numbers, or a row of a data set: its id or the word `dataset`, `#`, and the row's number from 0."
+    )
+    radius: float = Field(gt=0, description="Its radius, in the request's norm.")
+
+
+class Logit(Strict):
+    """One output coordinate."""
+
+    kind: Literal["logit"] = Field(description="One output.")
+    index: int = Field(ge=0, description="Its place in the flat output, from 0.")
+
+
+class Margin(Strict):
+    """The difference of two output coordinates."""
+
+    kind: Literal["margin"] = Field(description="f_i - f_j.")
+    i: int = Field(ge=0, description="Place of the first in the flat output, from 0.")
+    j: int = Field(ge=0, description="Place of the one that is subtracted.")
+
+    @model_validator(mode="after")
+    def _of_two(self) -> Self:
+        if self.i == self.j:
+            raise ValueError("a margin needs two different outputs")
+        return self
+
+
+class Margins(Strict):
+    """Every difference of two output coordinates, for 2 to 100 of them; the upper bound is the largest of theirs."""
+
+    kind: Literal["margins"] = Field(description="All f_i - f_j.")
+
+
+class Gate(Strict):
+    """The limits that the verdict is about: pass when all are kept, fail when one is broken."""
+
+    max_upper: float | None = Field(
+        default=None, gt=0, description="Pass when the certified upper bound is within this limit."
+    )
+    max_ratio: float | None = Field(
+        default=None,
+        ge=1,
+        description="Pass when the upper bound is at most this multiple of the lower; inconclusive otherwise.",
+    )
+    min_certified_share: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Pass when this share of the data set's rows is rightly predicted and certified up to `radius`.",
+    )
+    radius: float | None = Field(default=None, gt=0, description="The radius that `min_certified_share` asks for.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.min_certified_share is None) != (self.radius is None):
+            raise ValueError("min_certified_share and radius belong together")
+        if self.max_upper is None and self.max_ratio is None and self.min_certified_share is None:
+            raise ValueError("a gate needs a limit: max_upper, max_ratio or min_certified_share")
+        return self
+
+
+Domain = Annotated[All | Box | Ball, Field(discriminator="kind")]
+Target = Annotated[All | Logit | Margin | Margins, Field(discriminator="kind")]
+
+
+class MethodOptions(Strict):
+    """Options by method; those that are not given have their defaults."""
+
+    frobenius: NoOptions = Field(default=NoOptions(), description="Options of `frobenius`.")
+    autolip: NoOptions = Field(default=NoOptions(), description="Options of `autolip`.")
+    autolip_power: AutolipPowerOptions = Field(default=AutolipPowerOptions(), description="Options of `autolip_power`.")
+    greedy_seqlip: GreedySeqlipOptions = Field(default=GreedySeqlipOptions(), description="Options of `greedy_seqlip`.")
+    seqlip: SeqlipOptions = Field(default=SeqlipOptions(), description="Options of `seqlip`.")
+    lipsdp: LipsdpOptions = Field(default=LipsdpOptions(), description="Options of `lipsdp`.")
+    exact: ExactOptions = Field(default=ExactOptions(), description="Options of `exact`.")
+    dataset: DatasetOptions = Field(default=DatasetOptions(), description="Options of `dataset`.")
+    annealing: AnnealingOptions = Field(default=AnnealingOptions(), description="Options of `annealing`.")
+    grid: GridOptions = Field(default=GridOptions(), description="Options of `grid`.")
+    gradient: GradientOptions = Field(default=GradientOptions(), description="Options of `gradient`.")
+
+
+class Question(BaseModel):
+    """What the answer depends on, beside the model; `AnalysisFields` says how it is asked."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True)
+
+    methods: Literal["auto"] | Annotated[list[str], Field(min_length=1)] = Field(
+        default="auto", description=f"Methods to run: `auto`, or a list of {', '.join(NAMES)}."
+    )
+    inputs: Shapes | None = Field(default=None, description=SHAPES)
+    input: str | None = Field(
+        default=None, description="The input that varies, the others held at zero; null: all of them, end to end."
+    )
+    output: str | None = Field(default=None, description="The output that is bounded; null: all of them, end to end.")
+    norm: Literal["1", "2", "inf"] = Field(default="2", description="The norm of both spaces.")
+    domain: Domain = Field(default_factory=All, description="Where the constant is asked for.")
+    target: Target = Field(default_factory=All, description="Which output coordinates count.")
+    options: MethodOptions = Field(
+        default_factory=MethodOptions, description="Options by method; see `GET /v1/methods`."
+    )
+    dataset: Digest | None = Field(default=None, description="SHA-256 of an uploaded data set.")
+    certify: bool = Field(
+        default=False,
+        description="Whether a radius of unchanged prediction is wanted for every row of the data set: in the "
+        "request's norm, within the request's domain. A gate with `min_certified_share` asks for them too.",
+    )
+    gate: Gate | None = Field(default=None, description="A limit that turns the bracket into a verdict.")
+    budget_s: float = Field(default=60.0, gt=0, description="Time that the methods share, in seconds.")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of everything random.")
+
+    @field_serializer("options")
+    def _given_options(self, options: MethodOptions) -> Document:
+        return options.model_dump(mode="json", exclude_unset=True)
+
+    @property
+    def center_name(self) -> str | None:
+        """The data set that the domain's centre is a row of."""
+        center = self.domain.center if isinstance(self.domain, Ball) else None
+        return center.partition("#")[0] if isinstance(center, str) else None
+
+    def canonical(self) -> Document:
+        """The same question is the same JSON, defaults filled in, and the data set named by its digest."""
+        fields = self.model_dump(mode="json", include=set(Question.model_fields))
+        if self.center_name is not None:
+            fields["dataset"] = self.dataset or self.center_name
+            row = fields["domain"]["center"].partition("#")[2]
+            fields["domain"]["center"] = f"{fields['dataset']}#{row}"
+        return fields
