@@ -89,9 +89,9 @@ class _Subject:
 class _Child:
     """A child of its own for one question, started when this is made, and confined as the service's are."""
 
-    def __init__(self, settings: Settings, device: Device, limit_s: float) -> None:
-        self._nursery, self._device, self._limit_s = Nursery(settings), device, limit_s
-        self._child = self._nursery.begin(device)
+    def __init__(self, nursery: Nursery, device: Device, limit_s: float) -> None:
+        self._nursery, self._device, self._limit_s = nursery, device, limit_s
+        self._child = nursery.begin(device, lambda: False)
 
     def asked(
         self,
@@ -126,12 +126,13 @@ def _children(trusts: bool, limit_s: float = math.inf) -> Iterator[tuple[_Child,
     """A capture child and a bounding child, which has `limit_s` seconds; killed at the end."""
     settings = Settings(untrusted_torchscript="trust") if trusts else Settings()
     with ExitStack() as stack:
-        children = []
+        children, nursery = [], Nursery(settings)
+        stack.callback(nursery.close)
         limits = ((spare_device(), settings.default_timeout_s), (slot_devices(settings)[0], limit_s))
-        for device, seconds in limits:
-            children.append(_Child(settings, device, seconds))
-            stack.callback(children[-1].kill)
         try:
+            for device, seconds in limits:
+                children.append(_Child(nursery, device, seconds))
+                stack.callback(children[-1].kill)
             yield children[0], children[1]
         except (StartFailed, ChildDied, ProtocolBroken) as error:
             raise WorkerCrashed(f"The process that ran the analysis was stopped: {error}.") from error

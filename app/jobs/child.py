@@ -12,23 +12,19 @@ import os
 import secrets
 import select
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-import app
 from app.contract.frames import Header
+from app.jobs.forkserver import Process
 from app.jobs.pace import Pace
 from app.jobs.reader import Message, ProtocolBroken, Reader, Sink
 from app.jobs.remarks import Remarks
 
 __all__ = ["Child", "ChildDied", "Message", "ProtocolBroken", "Sink", "describe_exit"]
 
-SOURCE_ROOT = Path(app.__file__).resolve().parent.parent
 READ_BYTES = 2**18
 PIPE_BYTES = 2**20
 STALL_S = 60.0
@@ -56,33 +52,22 @@ class ChildDied(Exception):
 class Child:
     """A process in a session of its own; `ask`, `receive` and `kill` belong to one thread."""
 
-    def __init__(self, module: str, environment: dict[str, str], arguments: Sequence[str] = ()) -> None:
+    def __init__(self, process: Process) -> None:
         self._reader = Reader(FIRST_TURN, {"ready"}, {})
         self._pace = Pace()
         self._outgoing: Iterator[bytes] = iter(())
         self._chunk = memoryview(b"")
         self._stalls_at = 0.0
-        self._process = subprocess.Popen(  # noqa: S603 (our own interpreter, a configured module)
-            [sys.executable, "-P", "-m", module, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            cwd="/",
-            env=environment | {"PYTHONPATH": str(SOURCE_ROOT)},
-            start_new_session=True,
-        )
-        streams = (self._process.stdin, self._process.stdout, self._process.stderr)
-        self._stdin, self._stdout, stderr = (stream.fileno() for stream in streams if stream is not None)
+        self._process = process
+        self._stdin, self._stdout, self._stderr = process.stdin, process.stdout, process.stderr
         os.set_blocking(self._stdin, False)
         with suppress(OSError):  # fewer, larger pieces, where this user may still have so large a pipe
             fcntl.fcntl(self._stdin, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        self._remarks = Remarks(stderr, self.pid)
+        self._remarks = Remarks(self._stderr, self.pid)
         self._listens_at = 0.0
         self._poll = select.poll()
         self._poll.register(self._stdout, select.POLLIN)
-        self._poll.register(stderr, select.POLLIN)
-        self._stderr = stderr
+        self._poll.register(self._stderr, select.POLLIN)
 
     @property
     def pid(self) -> int:
@@ -146,12 +131,7 @@ class Child:
 
     def kill(self) -> None:
         """End the process and all that it started, also inside a native call."""
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
-            assert stream is not None
-            stream.close()
+        self._process.kill()
 
     def _wait(self, timeout_s: float) -> None:
         if self._listens_at and time.monotonic() >= self._listens_at:
@@ -200,8 +180,8 @@ class Child:
 
     def _died(self) -> NoReturn:
         try:
-            code = self._process.wait(timeout=END_S)
-        except subprocess.TimeoutExpired:
+            code = self._process.wait(END_S)
+        except TimeoutError:
             raise ProtocolBroken("the child closed its pipe and went on") from None
         self._remarks.read()
         raise ChildDied(code, self._remarks.tail) from None

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from app.jobs import memory
 from app.jobs.child import Child, ChildDied, ProtocolBroken
 from app.jobs.devices import Device, slot_devices
+from app.jobs.forkserver import ForkFailed, ForkServer
 from app.settings import Settings
 from app.worker.confinement.policy import Policy
 
@@ -44,15 +45,25 @@ class Nursery:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._memory_bytes = memory.job_bytes(settings.job_memory_bytes, len(slot_devices(settings)))
+        slots = slot_devices(settings)
+        shared = slots[0].environment | {"CUDA_VISIBLE_DEVICES": ""}
+        self._forkserver = ForkServer(settings.worker_module, shared, settings.worker_start_s)
+        self._memory_bytes = memory.job_bytes(settings.job_memory_bytes, len(slots))
 
     def start(self, device: Device, gives_up: Callable[[], bool]) -> WarmChild:
         """A child that is ready; StartFailed when it dies, talks nonsense, takes too long, or `gives_up()`."""
-        return self.finish(self.begin(device), device, gives_up)
+        return self.finish(self.begin(device, gives_up), device, gives_up)
 
-    def begin(self, device: Device) -> Child:
-        """A child that is getting ready."""
-        return Child(self._settings.worker_module, device.environment, [self._policy(device).to_json()])
+    def begin(self, device: Device, gives_up: Callable[[], bool]) -> Child:
+        """A child that is getting ready; StartFailed when there is none."""
+        try:
+            return Child(self._forkserver.fork([self._policy(device).to_json()], device.environment, gives_up))
+        except ForkFailed as error:
+            raise StartFailed(str(error)) from error
+
+    def close(self) -> None:
+        """Start no more."""
+        self._forkserver.close()
 
     def finish(self, child: Child, device: Device, gives_up: Callable[[], bool]) -> WarmChild:
         """The child once it is ready; as `start`."""

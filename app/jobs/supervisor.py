@@ -55,8 +55,8 @@ class Supervisor:
         self._publisher = Publisher(workers, owner, settings.host_name, settings.lease_s / 3, self.workers)
         bells = (self._publisher.changed, dispatcher.hear)
         stores = (blobs, datasets, artifacts)
-        around = Surroundings(settings, repository, *stores, watch, owner, self._stop.is_set, *bells)
-        self._slots = _slots(settings, around)
+        self._around = Surroundings(settings, repository, *stores, watch, owner, self._stop.is_set, *bells)
+        self._slots = _slots(settings, self._around)
         self._sweeper = threading.Thread(target=self._sweep_forever, name="sweeper", daemon=True)
 
     def start(self) -> None:
@@ -72,6 +72,7 @@ class Supervisor:
         self._dispatcher.close()
         for slot in self._slots:
             slot.drop_child()
+        self._around.nursery.close()
         self._sweeper.join()
         self._publisher.stop()
         self._lock.release()

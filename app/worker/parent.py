@@ -16,7 +16,7 @@ SUPERVISOR = os.getppid()
 
 
 def die_with_parent() -> None:
-    """Have the kernel kill this process when the supervisor's thread that started it is gone."""
+    """Have the kernel kill this process when the supervisor is gone."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")

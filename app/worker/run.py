@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -33,6 +34,7 @@ class LipschitzLibrary:
 
     def describe(self) -> dict[str, Any]:
         """Warm up, so that whatever is imported late is there, then close the door; what jobs run on."""
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))  # torch itself read it before the fork
         has_gpu = torch.cuda.is_available()
         if has_gpu:
             torch.cuda.set_per_process_memory_fraction(self._policy.gpu_memory_fraction)

@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import resource
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 
 from app.jobs import child as module
 from app.jobs.child import Child, ChildDied, Message, ProtocolBroken, Sink, describe_exit
+from app.jobs.forkserver import Process
 
 Spawn = Callable[[str], Child]
 
@@ -34,14 +37,19 @@ def say(*arguments, **files):
 
 
 @pytest.fixture
-def spawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Spawn]:
+def spawn() -> Iterator[Spawn]:
     """Starts a child from source code that can `hear()` and `say(kind, turn, body)`."""
     children: list[Child] = []
-    monkeypatch.setattr(module, "SOURCE_ROOT", tmp_path)
 
     def start(code: str) -> Child:
-        (tmp_path / f"child{len(children)}.py").write_text(LIBRARY + code)
-        children.append(Child(f"child{len(children)}", {}))
+        pipes = [os.pipe() for _ in range(3)]
+        ours, theirs = [pipes[0][1], pipes[1][0], pipes[2][0]], [pipes[0][0], pipes[1][1], pipes[2][1]]
+        actions = [(os.POSIX_SPAWN_DUP2, stream, target) for target, stream in enumerate(theirs)]
+        command = [sys.executable, "-P", "-c", LIBRARY + code]
+        pid = os.posix_spawn(sys.executable, command, {}, file_actions=actions, setsid=True)
+        for stream in theirs:
+            os.close(stream)
+        children.append(Child(Process(pid, *ours)))
         return children[-1]
 
     yield start

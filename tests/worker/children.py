@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from app.jobs import child as child_module
+from app.jobs import forkserver
 from app.jobs.child import Sink
 from app.jobs.devices import spare_device
 from app.jobs.nursery import Nursery, WarmChild
@@ -48,9 +48,13 @@ def started(module: str, tmp_path: Path, identity: str = "", **settings: Any) ->
         pytest.skip("the tests do not run as root")
     with pytest.MonkeyPatch.context() as patch:
         if identity == "ordinary" and os.geteuid() == 0:
-            patch.setattr(child_module.sys, "executable", str(ordinary_interpreter(tmp_path)))
+            patch.setattr(forkserver.sys, "executable", str(ordinary_interpreter(tmp_path)))
         chosen = Settings(worker_module=module, data_dir=tmp_path / "data", **settings)
-        warm = Nursery(chosen).start(spare_device(), lambda: False)
+        nursery = Nursery(chosen)
+        try:
+            warm = nursery.start(spare_device(), lambda: False)
+        finally:
+            nursery.close()
     try:
         yield warm
     finally:
@@ -68,7 +72,7 @@ def ordinary_interpreter(folder: Path) -> Path:
         script.write_text(f'#!/bin/sh\nPYTHONPATH="$PYTHONPATH:{packages}" {run} "$@"\n')
         script.chmod(0o755)
         probe = [script, "-P", "-c", "import os, app, numpy; assert os.getuid()"]
-        environment = os.environ | {"PYTHONPATH": str(child_module.SOURCE_ROOT)}
+        environment = os.environ | {"PYTHONPATH": str(forkserver.SOURCE_ROOT)}
         if subprocess.run(probe, cwd="/", env=environment, capture_output=True).returncode == 0:
             return script
     pytest.skip("no Python here that an ordinary user could run with these packages")

@@ -1,0 +1,5 @@
+"""What every child needs, imported once for all: torch, the library, and what torch imports at its first use."""
+
+import torch._inductor.config  # noqa: F401 (make_fx asks it for a setting, and it takes a second)
+
+import app.worker.run  # noqa: F401
