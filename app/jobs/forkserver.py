@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 import app
 from app.worker.forkserver import MAX_REQUEST
@@ -23,6 +24,7 @@ SOURCE_ROOT = Path(app.__file__).resolve().parent.parent
 PR_SET_CHILD_SUBREAPER = 36
 POLL_S = 0.2
 WAIT_S = 0.005
+END_S = 2.0
 LAST_WORDS = 2000
 
 
@@ -62,10 +64,17 @@ class Process:
         if self.poll() is None:
             os.killpg(self.pid, signal.SIGKILL)
             self.wait(float("inf"))
+        self._reap()
         with self._lock:
             open_, self._open = self._open, ()
         for stream in open_:
             os.close(stream)
+
+    def _reap(self) -> None:
+        """Wait for those of its own children that died with it: orphans are this process's."""
+        with suppress(ChildProcessError):
+            while os.waitpid(-self.pid, os.WNOHANG)[0]:
+                pass
 
 
 class ForkServer:
@@ -82,7 +91,7 @@ class ForkServer:
         self._lock = threading.Lock()
         self._server: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the server)
+        self._errors: IO[bytes] | None = None
 
     def fork(self, arguments: Sequence[str], environment: Mapping[str, str], gives_up: Callable[[], bool]) -> Process:
         """A child that runs the module; ForkFailed where there will be none, or `gives_up()`."""
@@ -102,21 +111,28 @@ class ForkServer:
                 os.close(stream)
         return Process(pid, *ours)
 
+    @property
+    def pid(self) -> int | None:
+        """The server's process, if it runs."""
+        return None if self._server is None else self._server.pid
+
     def close(self) -> None:
         """End the server; its children stay."""
         with self._lock:
             self._stop()
-            self._errors.close()
 
     def _ask(self, request: bytes, streams: list[int], gives_up: Callable[[], bool]) -> int:
         try:
             requests = self._start()
             socket.send_fds(requests, [request], streams)
             return int(self._answer(requests, gives_up))
-        except (OSError, ForkFailed) as error:
-            reason = self._reason()
+        except OSError as error:
+            reason = self._last_words() or str(error)
             self._stop()
-            raise ForkFailed(reason or str(error)) from error
+            raise ForkFailed(f"the process that forks children ended: {reason}") from error
+        except ForkFailed:
+            self._stop()
+            raise
 
     def _start(self) -> socket.socket:
         """The socket to a server that runs, or will once it has imported everything."""
@@ -124,8 +140,7 @@ class ForkServer:
             return self._requests
         self._stop()
         become_subreaper()
-        self._errors.seek(0)
-        self._errors.truncate()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the server)
         self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._requests.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_REQUEST)
         self._requests.settimeout(POLL_S)
@@ -145,21 +160,23 @@ class ForkServer:
     def _answer(self, requests: socket.socket, gives_up: Callable[[], bool]) -> bytes:
         deadline = time.monotonic() + self._start_s
         while time.monotonic() < deadline:
+            if gives_up():
+                raise ForkFailed("it is no longer wanted")
             with suppress(TimeoutError):
                 if answer := requests.recv(32):
                     return answer
-                raise ForkFailed("the process that forks children ended")
-            if gives_up():
-                raise ForkFailed("it is no longer wanted")
+                raise ConnectionResetError("it closed its socket")
         raise ForkFailed("the child was not ready in time")
 
-    def _reason(self) -> str:
-        """The last words of a server that has died."""
-        if self._server is None or self._server.poll() is None:
+    def _last_words(self) -> str:
+        """The last line of a server that is about to be gone."""
+        if self._server is None or self._errors is None:
             return ""
+        with suppress(subprocess.TimeoutExpired):
+            self._server.wait(END_S)
         self._errors.seek(0)
         words = self._errors.read()[-LAST_WORDS:].decode("utf-8", "replace").strip()
-        return f"the process that forks children ended: {words.splitlines()[-1]}" if words else ""
+        return words.splitlines()[-1] if words else ""
 
     def _stop(self) -> None:
         if self._requests is not None:
@@ -167,7 +184,9 @@ class ForkServer:
         if self._server is not None:
             self._server.kill()
             self._server.wait()
-        self._requests = self._server = None
+        if self._errors is not None:
+            self._errors.close()
+        self._requests = self._server = self._errors = None
 
 
 def become_subreaper() -> None:

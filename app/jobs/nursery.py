@@ -47,7 +47,7 @@ class Nursery:
         self._settings = settings
         slots = slot_devices(settings)
         shared = slots[0].environment | {"CUDA_VISIBLE_DEVICES": ""}
-        self._forkserver = ForkServer(settings.worker_module, shared, settings.worker_start_s)
+        self.forkserver = ForkServer(settings.worker_module, shared, settings.worker_start_s)
         self._memory_bytes = memory.job_bytes(settings.job_memory_bytes, len(slots))
 
     def start(self, device: Device, gives_up: Callable[[], bool]) -> WarmChild:
@@ -57,13 +57,13 @@ class Nursery:
     def begin(self, device: Device, gives_up: Callable[[], bool]) -> Child:
         """A child that is getting ready; StartFailed when there is none."""
         try:
-            return Child(self._forkserver.fork([self._policy(device).to_json()], device.environment, gives_up))
+            return Child(self.forkserver.fork([self._policy(device).to_json()], device.environment, gives_up))
         except ForkFailed as error:
             raise StartFailed(str(error)) from error
 
     def close(self) -> None:
         """Start no more."""
-        self._forkserver.close()
+        self.forkserver.close()
 
     def finish(self, child: Child, device: Device, gives_up: Callable[[], bool]) -> WarmChild:
         """The child once it is ready; as `start`."""

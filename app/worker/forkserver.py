@@ -19,9 +19,13 @@ import socket
 import sys
 import time
 import traceback
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, NoReturn
 
 MAX_REQUEST = 2**18
+NAME = "lipserve-child"
+"""As `ps -o comm` shows children; their command line is this process's."""
 STREAMS = 3
 """Standard input, output and error of the child come with the request."""
 
@@ -82,6 +86,8 @@ def _run(module: str, request: dict[str, Any], streams: array.array[int] | list[
         for stream in streams:
             os.close(stream)
         os.setsid()
+        with suppress(OSError):
+            Path("/proc/self/comm").write_text(NAME)
         os.environ.clear()
         os.environ.update(request["environment"])
         sys.argv = [module, *request["arguments"]]

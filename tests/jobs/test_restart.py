@@ -1,6 +1,5 @@
 """What is acknowledged is done once, however the service ends."""
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -118,8 +117,8 @@ def interrupted_upload(service: RunningService, data: bytes) -> None:
 
 
 def is_running(pid: int) -> bool:
+    """Whether it does more than wait to be buried: this process adopts orphans once it has had children itself."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
         return False
-    return True
