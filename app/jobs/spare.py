@@ -14,7 +14,7 @@ LOOK_S = 1.0
 
 
 class Spare:
-    """At most one child, started by a thread of its own: a child dies with the thread that started it.
+    """At most one child, started by a thread of its own, so that nobody waits for it.
 
     The first is started when a slot has its own, so that slots never wait for the spare.
     """

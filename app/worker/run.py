@@ -21,7 +21,7 @@ from app.lipschitz.ingest import capture_artifact, inspect
 from app.worker import warmup
 from app.worker.admission import admit
 from app.worker.causes import forbidden_attempt, is_exhaustion
-from app.worker.confinement import Achieved, Policy, after_torch
+from app.worker.confinement import Achieved, Policy, after_warm_up
 from app.worker.loop import Voice
 
 
@@ -39,7 +39,7 @@ class LipschitzLibrary:
         if has_gpu:
             torch.cuda.set_per_process_memory_fraction(self._policy.gpu_memory_fraction)
         warmup.run()
-        self._achieved = after_torch(self._policy, self._achieved)
+        self._achieved = after_warm_up(self._policy, self._achieved)
         return {
             "device": "cuda" if has_gpu else "cpu",
             "torch": torch.__version__,

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from app.worker.confinement import Achieved, Policy, after_torch, before_torch
+from app.worker.confinement import Achieved, Policy, after_warm_up, before_warm_up
 from app.worker.loop import Voice, serve
 from app.worker.parent import close_inherited
 from tests.jobs.fake_worker import EMPTY
@@ -170,7 +170,7 @@ class AttemptingLibrary:
         self._achieved = achieved
 
     def describe(self) -> dict[str, Any]:
-        self._achieved = after_torch(self._policy, self._achieved)
+        self._achieved = after_warm_up(self._policy, self._achieved)
         details = self._achieved.details() | {"user": os.getuid()}
         return {"device": "cpu", "torch": "2", "confinement": self._achieved.level, "details": details}
 
@@ -185,7 +185,7 @@ class AttemptingLibrary:
 
 def load() -> AttemptingLibrary:
     policy = Policy.from_json(sys.argv[1])
-    achieved = before_torch(policy)
+    achieved = before_warm_up(policy)
     import torch
 
     torch.ones(2) @ torch.ones(2)

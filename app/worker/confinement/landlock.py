@@ -1,6 +1,6 @@
 """Landlock: this process and all its later threads see only the files that they are given. Needs no privilege.
 
-Threads that exist already stay free, so it comes before torch is imported.
+Threads that exist already stay free, so it comes before anything is computed.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from app.worker.confinement.policy import Achieved, Policy
 SWITCHED_OFF = "LIPSERVE_CONFINEMENT is none"
 
 
-def before_torch(policy: Policy) -> Achieved:
+def before_warm_up(policy: Policy) -> Achieved:
     """Limits, then files: while the process has one thread, so that every later one is bound too."""
     libraries.install()
     limits.limit(policy)
@@ -33,7 +33,7 @@ def before_torch(policy: Policy) -> Achieved:
     return achieved
 
 
-def after_torch(policy: Policy, achieved: Achieved) -> Achieved:
+def after_warm_up(policy: Policy, achieved: Achieved) -> Achieved:
     """Memory, identity, system calls: once torch runs, and all that it imports late is there."""
     limits.limit_memory(policy)
     if policy.level == "none":
