@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -15,6 +16,12 @@ from app.lipschitz.errors import InvalidInputs, UnsupportedOperator
 
 MAX_ELEMENTS = 1 << 28
 """Elements of one tensor that a run may be asked for."""
+
+BATCH = re.compile("batch", re.IGNORECASE)
+SEQUENCE = re.compile(r"seq|token|time|frame|step|length|(^|_)len($|_)|^[tsl]$", re.IGNORECASE)
+"""How exporters name open axes."""
+DEFAULT_LENGTH = 16
+"""Steps of a sequence where nobody says how many."""
 
 
 def require_floating(inputs: Sequence[TensorSpec]) -> None:
@@ -34,10 +41,10 @@ def concrete(
 ) -> tuple[TensorSpec, ...]:
     """Every input with all sizes fixed.
 
-    `symbols` names the open dimensions, input by input, '' where fixed or unnamed; None where the file does
-    not even tell the rank. A name that the caller's
-    shapes fix once is fixed everywhere; a leading open dimension is the batch and becomes 1. What is open
-    then is asked for: InvalidInputs.
+    `symbols` names the open dimensions, input by input, '' where fixed or unnamed; None where the file does not even
+    tell the rank. A name that the caller's shapes fix once is fixed everywhere; a leading open dimension, and one that
+    is named for it, is the batch and becomes 1; one that is named for a sequence becomes `DEFAULT_LENGTH`. What is
+    open then is asked for: InvalidInputs.
     """
     given = _given_shapes(declared, shapes)
     declared = [
@@ -75,10 +82,32 @@ def _given_shapes(declared: Sequence[TensorSpec], shapes: InputShapes | None) ->
 def _fixed_symbols(
     declared: Sequence[TensorSpec], symbols: Sequence[Sequence[str]], given: Sequence[list[int] | None]
 ) -> dict[str, int]:
-    fixed = {names[0]: 1 for spec, names in zip(declared, symbols, strict=True) if _has_open_batch(spec) and names[0]}
+    fixed = {name: size for names in symbols for name in names if name and (size := _size_meant(name))}
+    fixed |= {names[0]: 1 for spec, names in zip(declared, symbols, strict=True) if _has_open_batch(spec) and names[0]}
     for names, shape in zip(symbols, given, strict=True):
         fixed.update({name: size for name, size in zip(names, shape or [], strict=False) if name})
     return fixed
+
+
+def assumed(
+    inputs: Sequence[TensorSpec], symbols: Sequence[Sequence[str] | None], shapes: InputShapes | None
+) -> tuple[str, ...]:
+    """What is to be said of the sizes that `concrete` took for open axes which are no batch."""
+    given = _given_shapes(inputs, shapes)
+    return tuple(
+        f"Axis {axis} ('{name}') of input '{spec.name}' is open in the file and was taken to be {spec.shape[axis]}: "
+        "give inputs for another size."
+        for spec, names, shape in zip(inputs, symbols, given, strict=True)
+        for axis, name in enumerate(names or ())
+        if shape is None and axis and name and SEQUENCE.search(name) and not BATCH.search(name)
+    )
+
+
+def _size_meant(name: str) -> int | None:
+    """What an open axis of that name is taken to be, if it is named for what it is."""
+    if BATCH.search(name):
+        return 1
+    return DEFAULT_LENGTH if SEQUENCE.search(name) else None
 
 
 def _has_open_batch(spec: TensorSpec) -> bool:

@@ -29,7 +29,8 @@ def load(data: bytes, shapes: InputShapes | None) -> Program:
     inspection = onnx_declared.inspect(model)
     inputs.require_floating(inspection.inputs)
     declared = onnx_declared.declared_inputs(model.graph)
-    concrete = inputs.concrete(inspection.inputs, [onnx_declared.symbols(value) for value in declared], shapes)
+    symbols = [onnx_declared.symbols(value) for value in declared]
+    concrete = inputs.concrete(inspection.inputs, symbols, shapes)
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
     graph = OnnxGraph(model, origin_scope)
@@ -41,6 +42,7 @@ def load(data: bytes, shapes: InputShapes | None) -> Program:
         _onnxruntime(data, [spec.name for spec in concrete]),
         graph.constant_names,
         differentiable=False,
+        warnings=inputs.assumed(concrete, symbols, shapes),
     )
 
 

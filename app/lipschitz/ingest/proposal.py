@@ -1,4 +1,4 @@
-"""What a script's first layer tells about the shape of its input, for the refusal that asks for one."""
+"""The shapes of a script's inputs, which it does not store: found, or asked for with what its first layer takes."""
 
 from __future__ import annotations
 
@@ -8,17 +8,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from app.lipschitz.artifact.captured import TensorSpec
 from app.lipschitz.errors import InvalidInputs
+from app.lipschitz.ingest.shape_search import only_shapes
 
 AXES = {3: ["L"], 4: ["H", "W"], 5: ["D", "H", "W"]}
 GROUPS_ARGUMENT = {"aten::conv1d": 6, "aten::conv2d": 6, "aten::conv3d": 6, "aten::_convolution": 8}
 PRODUCT_WEIGHT = {"aten::linear": 1, "aten::matmul": 1, "aten::mm": 1, "aten::addmm": 2}
 
 
-def missing_shapes(module: torch.jit.ScriptModule, names: Sequence[str]) -> InvalidInputs:
-    """The refusal of a script without input shapes, with a proposal where the first layer fixes one."""
-    listed = ", ".join(repr(name) for name in names)
+def found_shapes(module: torch.jit.ScriptModule, inputs: Sequence[TensorSpec]) -> tuple[list[list[int]], str]:
+    """The only shapes that the script runs on, and the warning that says so; InvalidInputs where they are not found."""
+    names = [spec.name for spec in inputs]
     proposal = next(_proposals(module, module.inlined_graph), None) if len(names) == 1 else None
+    shapes = only_shapes(module, inputs, proposal)
+    if shapes is None:
+        raise _missing_shapes(names, proposal)
+    return shapes, (
+        f"TorchScript stores no input shapes: analysed with inputs={shapes}, the only ones found that it runs on."
+    )
+
+
+def _missing_shapes(names: Sequence[str], proposal: list[str] | None) -> InvalidInputs:
+    listed = ", ".join(repr(name) for name in names)
     if proposal is None:
         return InvalidInputs(f"TorchScript stores no input shapes: give inputs, one shape each for {listed}.")
     return InvalidInputs(f"TorchScript stores no input shapes: give inputs=[[{', '.join(proposal)}]] for {listed}.")

@@ -11,6 +11,7 @@ import io
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 
@@ -20,7 +21,7 @@ from app.lipschitz.errors import InvalidModel, UnsupportedOperator
 from app.lipschitz.ingest import inputs, script_graph, torch_module
 from app.lipschitz.ingest.messages import first_line
 from app.lipschitz.ingest.program import Program
-from app.lipschitz.ingest.proposal import missing_shapes
+from app.lipschitz.ingest.proposal import found_shapes
 
 SCALARS = {"int": "INT64", "bool": "BOOL", "str": "BYTES"}
 
@@ -51,12 +52,14 @@ def load(data: bytes, shapes: InputShapes | None) -> Program:
         raise UnsupportedOperator(f"TorchScript operator {inspection.unsupported[0]} is not supported.")
     script_graph.check(module)
     inputs.require_floating(inspection.inputs)
+    remarks: tuple[str, ...] = ()
     if shapes is None:
-        raise missing_shapes(module, [spec.name for spec in inspection.inputs])
+        shapes, remark = found_shapes(module, inspection.inputs)
+        remarks = (remark,)
     concrete = inputs.concrete(inspection.inputs, [None] * len(inspection.inputs), shapes)
-    return torch_module.program(
-        dict(module.named_parameters()), dict(module.named_buffers()), module, inspection, concrete
-    )
+    parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
+    program = torch_module.program(parameters, buffers, module, inspection, concrete)
+    return replace(program, warnings=(*program.warnings, *remarks))
 
 
 def _describe(module: torch.jit.ScriptModule) -> Inspection:

@@ -45,7 +45,7 @@ def test_external_data_is_never_followed() -> None:
         tensor.data_location = TensorProto.EXTERNAL
         tensor.external_data.add(key="location", value="../../etc/passwd")
 
-    with pytest.raises(InvalidModel, match="external data"):
+    with pytest.raises(InvalidModel, match="beside the model"):
         inspect(edited(mlp(), outside))
 
 
@@ -113,6 +113,19 @@ def test_open_dimensions_are_asked_for_by_name() -> None:
         capture(data)
     assert capture(data, {"x": [2, 3, 4, 5]}).inputs[0].shape == (2, 3, 4, 5)
     assert capture(data, [[1, 3, 4, 5]]).outputs[0].shape == (1, 3, 4, 5)
+
+
+def test_open_axes_that_are_named_for_what_they_are() -> None:
+    data = onnx_bytes([node("Relu", ["x"], ["y"])], {"x": ["batch", "sequence_length", 4]}, ["y"])
+    captured = capture(data)
+    assert captured.inputs[0].shape == (1, 16, 4)
+    assert captured.warnings == (
+        "Axis 1 ('sequence_length') of input 'x' is open in the file and was taken to be 16: give inputs for another "
+        "size.",
+    )
+    assert (capture(data, [[1, 5, 4]]).inputs[0].shape, capture(data, [[1, 5, 4]]).warnings) == ((1, 5, 4), ())
+    behind = onnx_bytes([node("Relu", ["x"], ["y"])], {"x": [5, "batch_size", 4]}, ["y"])
+    assert capture(behind).inputs[0].shape == (5, 1, 4)
 
 
 def test_batch_is_one_everywhere_and_given_symbols_are_shared() -> None:

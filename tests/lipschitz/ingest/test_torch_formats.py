@@ -128,12 +128,65 @@ def test_double_and_half_precision() -> None:
 
 
 @pytest.mark.parametrize(("layer", "proposal"), [
-    (nn.Linear(784, 10), "[[1, 784]]"), (nn.Conv2d(3, 8, 3), "[[1, 3, H, W]]"),
-    (nn.Conv1d(4, 8, 3, groups=2), "[[1, 4, L]]"),
+    (nn.Conv2d(3, 8, 3), "[[1, 3, H, W]]"), (nn.Conv1d(4, 8, 3, groups=2), "[[1, 4, L]]"),
 ])  # fmt: skip
 def test_missing_shapes_are_proposed(layer: nn.Module, proposal: str) -> None:
     with pytest.raises(InvalidInputs, match=re.escape(f"inputs={proposal}")):
         capture(script(nn.Sequential(layer, nn.ReLU())))
+
+
+class History(nn.Module):
+    """A policy that encodes six observations of 45 numbers and puts the result beside the last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder, self.actor = nn.Linear(270, 16), nn.Linear(45 + 16, 12)
+
+    def forward(self, history: Tensor) -> Tensor:
+        return self.actor(torch.cat([history[:, :45], torch.relu(self.encoder(history))], 1))
+
+
+class Steps(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.step, self.last = nn.Linear(45, 8), nn.Linear(48, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.relu(self.step(x.view(-1, 6, 45))).flatten(1))
+
+
+class Two(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder, self.actor = nn.Linear(100, 20), nn.Linear(65, 3)
+
+    def forward(self, observation: Tensor, history: Tensor) -> Tensor:
+        return self.actor(torch.cat([observation, torch.relu(self.encoder(history))], 1))
+
+
+class Image(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(4, 2, 3, 2), nn.Linear(2 * 41 * 41, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.relu(self.conv(x)).flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("module", "shapes"),
+    [(Mlp(), [[1, 3]]), (History(), [[1, 270]]), (Steps(), [[1, 270]]), (Two(), [[1, 45], [1, 100]]),
+     (Image(), [[1, 4, 84, 84]])],
+)  # fmt: skip
+def test_the_only_shapes_that_run_are_taken_and_told(module: nn.Module, shapes: list[list[int]]) -> None:
+    captured = capture(script(module))
+    assert [list(spec.shape) for spec in captured.inputs] == shapes
+    assert [warning for warning in captured.warnings if f"inputs={shapes}" in warning]
+
+
+def test_of_several_shapes_none_is_taken() -> None:
+    with pytest.raises(InvalidInputs, match="give inputs"):
+        capture(script(nn.ReLU()))
 
 
 def test_shapes_that_the_model_rejects() -> None:
