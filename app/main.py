@@ -1,4 +1,4 @@
-"""The application: rooms built, routers joined, children started and stopped with it."""
+"""The application: services built, routers joined, children started and stopped with it."""
 
 from __future__ import annotations
 
@@ -14,29 +14,17 @@ import app
 from app import observability
 from app.api import datasets, documents, hooks, jobs, models, problems, session, sources, system, webhooks
 from app.api.cross_site import CrossSiteProtection
-from app.api.drain import Drain
 from app.api.hosts import Hosts
-from app.api.house import House
-from app.api.idempotency import STALE_S
-from app.api.intake import Intake
 from app.api.job_metrics import EndingMetrics, JobMetrics
 from app.api.metrics import HttpMetrics
 from app.api.middleware import Envelope
-from app.api.outbound import open_outbound
 from app.contract.problem import ProblemView
 from app.contract.request import AnalysisFields, JobRequest
+from app.drain import Drain
 from app.errors import Forbidden, InvalidRequest, Unauthorized
-from app.jobs.admission import ModelService
-from app.jobs.datasets import DatasetService
-from app.jobs.engine import Engine
-from app.jobs.service import JobService
 from app.pages import router as pages
+from app.services import Services
 from app.settings import Settings
-from app.store.endings import EndingRepository
-from app.store.idempotency import IdempotencyRepository
-from app.store.keys import KeyRepository
-from app.store.uploads import dataset_repository, model_repository
-from app.store.workers import WorkerRepository
 
 THREADS = 64
 READ_BY_HAND = (
@@ -56,15 +44,13 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(service: FastAPI) -> AsyncIterator[None]:
         to_thread.current_default_thread_limiter().total_tokens = THREADS
-        house = await to_thread.run_sync(build, settings, service.state.drain)
-        service.state.house = house
-        registry.register(JobMetrics(house.jobs.counts, house.live_workers))
-        service.state.ending_metrics = await to_thread.run_sync(EndingMetrics, registry, house.endings)
-        await to_thread.run_sync(house.engine.start)
-        house.outbound.start()
+        services = await to_thread.run_sync(Services.build, settings, service.state.drain)
+        service.state.services = services
+        registry.register(JobMetrics(services.jobs.counts, services.live_workers))
+        service.state.ending_metrics = await to_thread.run_sync(EndingMetrics, registry, services.endings)
+        await to_thread.run_sync(services.start)
         yield
-        await to_thread.run_sync(house.outbound.stop)
-        await to_thread.run_sync(house.engine.stop)
+        await to_thread.run_sync(services.stop)
         observability.flush(service)
 
     service = Service(
@@ -99,34 +85,6 @@ def create_app(settings: Settings) -> FastAPI:
     if settings.otel:
         observability.trace(service)
     return service
-
-
-def build(settings: Settings, drain: Drain) -> House:
-    """Every room of the house, the database brought up to date."""
-    engine = Engine(settings, runs_jobs=settings.local_workers)
-    database, blobs = engine.database, engine.blobs
-    service = JobService(engine.repository, engine.dispatcher, engine.watch, settings)
-    model_service = ModelService(
-        model_repository(database), blobs, engine.artifacts, service, settings.inspect_timeout_s
-    )
-    idempotency = IdempotencyRepository(database, settings.idempotency_s, STALE_S)
-    return House(
-        settings,
-        database,
-        blobs,
-        engine.datasets,
-        engine.watch,
-        service,
-        model_service,
-        DatasetService(dataset_repository(database), engine.datasets),
-        engine,
-        KeyRepository(database),
-        idempotency,
-        EndingRepository(database),
-        WorkerRepository(database),
-        drain,
-        open_outbound(settings, database, blobs, Intake(settings, model_service, service, idempotency)),
-    )
 
 
 class Service(FastAPI):

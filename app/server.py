@@ -11,7 +11,7 @@ from typing import cast
 import uvicorn
 from fastapi import FastAPI
 
-from app.api.drain import Drain
+from app.drain import Drain
 from app.server_connections import Connections, Limits
 from app.server_protocol import LimitedProtocol
 from app.settings import Settings

@@ -9,10 +9,11 @@ from anyio import to_thread
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
-from app.api.house import House, InHouse
+from app.api.dependencies import InServices
 from app.api.session import session_key
 from app.contract.request import MAX_PRIORITY
 from app.errors import Forbidden, Unauthorized
+from app.services import Services
 from app.store.keys import Scope
 
 BEARER = HTTPBearer(scheme_name="Bearer", description="`Authorization: Bearer lip_...`", auto_error=False)
@@ -56,22 +57,22 @@ ANYBODY = Caller("", frozenset(Scope), None)
 
 async def identified(
     request: Request,
-    house: InHouse,
+    services: InServices,
     bearer: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)],
     header: Annotated[str | None, Security(HEADER)],
 ) -> Caller:
     """The caller, whatever it may do; Unauthorized without a key where keys are configured."""
     secret = bearer.credentials if bearer is not None else header or session_key(request)
-    caller = await to_thread.run_sync(_caller, house, secret)
+    caller = await to_thread.run_sync(_caller, services, secret)
     request.state.tenant = caller.tenant
     return caller
 
 
-def _caller(house: House, secret: str | None) -> Caller:
-    key = house.keys.holder(secret) if secret else None
+def _caller(services: Services, secret: str | None) -> Caller:
+    key = services.keys.holder(secret) if secret else None
     if key is not None:
         return Caller(key.tenant, key.scopes, key.id, key.max_priority)
-    if not house.keys.are_configured():
+    if not services.keys.are_configured():
         return ANYBODY
     if secret:
         raise Unauthorized(
@@ -98,16 +99,16 @@ async def administering(caller: InIdentified) -> Caller:
     return caller
 
 
-def still_allowed(house: House, caller: Caller) -> bool:
+def still_allowed(services: Services, caller: Caller) -> bool:
     """Whether the caller's key was not revoked since, or none has been made since for a caller without one."""
     if caller.key_id is None:
-        return not house.keys.are_configured()
-    return house.keys.is_live(caller.key_id)
+        return not services.keys.are_configured()
+    return services.keys.is_live(caller.key_id)
 
 
-async def require_allowed(house: House, caller: Caller) -> None:
+async def require_allowed(services: Services, caller: Caller) -> None:
     """Raise Unauthorized after a wait during which the caller's key was revoked."""
-    if not await to_thread.run_sync(still_allowed, house, caller):
+    if not await to_thread.run_sync(still_allowed, services, caller):
         raise Unauthorized("The API key was revoked meanwhile.", headers={"WWW-Authenticate": CHALLENGE})
 
 

@@ -72,7 +72,7 @@ class CrossSiteProtection:
         """Whether a key was ever created, which stays so."""
         if not self._has_keys:
             try:
-                self._has_keys = await to_thread.run_sync(scope["app"].state.house.keys.are_configured)
+                self._has_keys = await to_thread.run_sync(scope["app"].state.services.keys.are_configured)
             except OUTAGES as error:
                 raise DatabaseUnavailable(headers={"Retry-After": str(OUTAGE_RETRY_S)}) from error
         return self._has_keys

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from app.api import arrays
 from app.api.callers import Caller, InCaller, allowed
+from app.api.dependencies import InServices, TakingWork
 from app.api.documents import answers, file_body
-from app.api.house import House, InHouse, TakingWork
 from app.api.idempotency import InKey, once
 from app.api.models import CREATION_PROBLEMS, Digest
 from app.api.paging import InPages
@@ -26,6 +26,7 @@ from app.errors import (
     TooLarge,
     UnknownDataset,
 )
+from app.services import Services
 
 router = APIRouter(prefix="/v1/datasets", tags=["Data sets"], dependencies=[Depends(allowed)])
 
@@ -39,43 +40,45 @@ UPLOAD_PROBLEMS = (MalformedRequest, TooLarge, NotADataset, InvalidDataset, Stor
     openapi_extra=file_body(is_model=False),
     responses=answers(*UPLOAD_PROBLEMS, *CREATION_PROBLEMS, also={201: {"model": DatasetView}}),
 )
-async def upload_dataset(request: Request, house: InHouse, caller: InCaller, key: InKey = None) -> Response:
+async def upload_dataset(request: Request, services: InServices, caller: InCaller, key: InKey = None) -> Response:
     """Upload an npy file of inputs, or an npz file with arrays `inputs` and, optionally, `labels`.
 
     201 when it is new, 200 when the same bytes are known. Pickled objects are never loaded.
     """
-    async with received(request, house.dataset_blobs, Form(missing=NotADataset)) as upload:
-        return await once(request, house, caller, key, upload.summary(), lambda: _admitted(house, caller, upload))
+    async with received(request, services.dataset_blobs, Form(missing=NotADataset)) as upload:
+        return await once(request, services, caller, key, upload.summary(), lambda: _admitted(services, caller, upload))
 
 
 @router.get("", responses=answers(InvalidRequest))
-def list_datasets(house: InHouse, caller: InCaller, page: InPages) -> DatasetPage:
+def list_datasets(services: InServices, caller: InCaller, page: InPages) -> DatasetPage:
     """Data sets, newest first."""
-    records = house.datasets.page(caller.tenant, page.limit, page.after)
+    records = services.datasets.page(caller.tenant, page.limit, page.after)
     shown, token = page.cut(records, lambda record: (record.created_at, record.id))
     return DatasetPage(datasets=[dataset_view(record) for record in shown], next_page_token=token)
 
 
 @router.get("/{dataset_id}", responses=answers(UnknownDataset))
-def get_dataset(dataset_id: Digest, house: InHouse, caller: InCaller) -> DatasetView:
+def get_dataset(dataset_id: Digest, services: InServices, caller: InCaller) -> DatasetView:
     """One data set."""
-    return dataset_view(house.datasets.get(caller.tenant, dataset_id))
+    return dataset_view(services.datasets.get(caller.tenant, dataset_id))
 
 
 @router.head("/{dataset_id}", response_class=Response, responses=answers(UnknownDataset))
-def has_dataset(dataset_id: Digest, house: InHouse, caller: InCaller) -> Response:
+def has_dataset(dataset_id: Digest, services: InServices, caller: InCaller) -> Response:
     """Whether the data set is known."""
-    house.datasets.get(caller.tenant, dataset_id)
+    services.datasets.get(caller.tenant, dataset_id)
     return Response()
 
 
 @router.delete("/{dataset_id}", status_code=204, responses=answers(UnknownDataset, DatasetInUse))
-def delete_dataset(dataset_id: Digest, house: InHouse, caller: InCaller) -> None:
+def delete_dataset(dataset_id: Digest, services: InServices, caller: InCaller) -> None:
     """Forget a data set and its file. Jobs that are over keep their results."""
-    house.datasets.delete(caller.tenant, dataset_id)
+    services.datasets.delete(caller.tenant, dataset_id)
 
 
-async def _admitted(house: House, caller: Caller, upload: Upload) -> Response:
-    found = await to_thread.run_sync(arrays.described, upload.staged.path, house.settings.max_dataset_bytes)
-    dataset, is_new = await to_thread.run_sync(house.datasets.admit, caller.tenant, upload.staged, upload.name, *found)
+async def _admitted(services: Services, caller: Caller, upload: Upload) -> Response:
+    found = await to_thread.run_sync(arrays.described, upload.staged.path, services.settings.max_dataset_bytes)
+    dataset, is_new = await to_thread.run_sync(
+        services.datasets.admit, caller.tenant, upload.staged, upload.name, *found
+    )
     return created(dataset_view(dataset), f"/v1/datasets/{dataset.id}", is_new)

@@ -13,10 +13,10 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy import RowMapping
 
 from app.api.callers import Caller, still_allowed
-from app.api.house import House
 from app.api.waiting import LOOK_S, rung, woken
 from app.errors import JobExpired, UnknownJob
 from app.jobs.record import JobRecord
+from app.services import Services
 
 MEDIA_TYPE = "text/event-stream"
 BATCH = 100
@@ -31,30 +31,30 @@ def wants_stream(request: Request) -> bool:
     return MEDIA_TYPE in request.headers.get("accept", "")
 
 
-def event_stream(request: Request, house: House, caller: Caller, job: JobRecord, after: int) -> StreamingResponse:
+def event_stream(request: Request, services: Services, caller: Caller, job: JobRecord, after: int) -> StreamingResponse:
     """Every event after number `after`, or after `Last-Event-ID`, until the job is over, the caller's key is revoked or
     the service stops.
     """
     last = request.headers.get("last-event-id", "")
     start = min(int(last[:MOST_DIGITS]), MOST_EVENTS) if last.isdecimal() else after
-    lines = _lines(house, caller, job, start)
+    lines = _lines(services, caller, job, start)
     return StreamingResponse(lines, media_type=MEDIA_TYPE, headers={"Cache-Control": "no-store"})
 
 
-async def _lines(house: House, caller: Caller, job: JobRecord, after: int) -> AsyncIterator[str]:
+async def _lines(services: Services, caller: Caller, job: JobRecord, after: int) -> AsyncIterator[str]:
     loop = asyncio.get_running_loop()
     spoke_at = loop.time()
-    with woken(house, job.id) as bell:
+    with woken(services, job.id) as bell:
         while True:
             bell.clear()
-            if not await to_thread.run_sync(still_allowed, house, caller):
+            if not await to_thread.run_sync(still_allowed, services, caller):
                 return
-            is_over = await to_thread.run_sync(_is_over, house, job)
-            rows = await to_thread.run_sync(house.jobs.events, job.id, after, BATCH)
+            is_over = await to_thread.run_sync(_is_over, services, job)
+            rows = await to_thread.run_sync(services.jobs.events, job.id, after, BATCH)
             for row in rows:
                 after, spoke_at = row["id"], loop.time()
                 yield _line(row)
-            if (is_over and len(rows) < BATCH) or house.drain.is_on:
+            if (is_over and len(rows) < BATCH) or services.drain.is_on:
                 return
             if loop.time() - spoke_at > KEEP_ALIVE_S:
                 spoke_at = loop.time()
@@ -63,10 +63,10 @@ async def _lines(house: House, caller: Caller, job: JobRecord, after: int) -> As
                 await rung(bell, LOOK_S)
 
 
-def _is_over(house: House, job: JobRecord) -> bool:
+def _is_over(services: Services, job: JobRecord) -> bool:
     """A job that was deleted meanwhile is over, too."""
     try:
-        return house.jobs.get(job.tenant, job.id).is_over
+        return services.jobs.get(job.tenant, job.id).is_over
     except (UnknownJob, JobExpired):
         return True
 

@@ -10,12 +10,13 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from app.api.bodies import small_body
+from app.api.dependencies import InServices, TakingWork
 from app.api.documents import answers
-from app.api.house import House, InHouse, TakingWork
 from app.api.problems import parse_json
 from app.errors import BadSignature, Draining, HookDisabled, MalformedJson, StaleDelivery, TooLarge
 from app.registries import huggingface, mlflow
 from app.registries.signing import check_mlflow, same
+from app.services import Services
 from app.store.hooks import HookKey
 
 router = APIRouter(prefix="/v1/hooks", tags=["Registry hooks and webhooks"], dependencies=[TakingWork])
@@ -36,37 +37,37 @@ class Taken(BaseModel):
 
 
 @router.post("/mlflow", status_code=202, openapi_extra=BODY, responses=answers(*PROBLEMS))
-async def mlflow_hook(request: Request, house: InHouse) -> Taken:
+async def mlflow_hook(request: Request, services: InServices) -> Taken:
     """A webhook of an MLflow 3 model registry: new versions and aliases are analysed, and tagged with what is found."""
-    body, settings = await small_body(request, MAX_BYTES), house.settings
-    secret = _configured(settings.mlflow_webhook_secret if house.outbound.server is not None else "")
+    body, settings = await small_body(request, MAX_BYTES), services.settings
+    secret = _configured(settings.mlflow_webhook_secret if services.outbound.server is not None else "")
     try:
         delivery = check_mlflow(secret, request.headers, body, time.time(), settings.hook_tolerance_s)
     except (BadSignature, StaleDelivery) as problem:
         raise type(problem)(problem.detail, headers=CHALLENGE) from problem
-    return await _taken(house, mlflow.NAME, delivery, mlflow.event_of(parse_json(body)))
+    return await _taken(services, mlflow.NAME, delivery, mlflow.event_of(parse_json(body)))
 
 
 @router.post("/huggingface", status_code=202, openapi_extra=BODY, responses=answers(*PROBLEMS))
-async def huggingface_hook(request: Request, house: InHouse) -> Taken:
+async def huggingface_hook(request: Request, services: InServices) -> Taken:
     """A webhook of the Hugging Face hub: the model at the pushed commit is analysed."""
     body = await small_body(request, MAX_BYTES)
-    secret = _configured(house.settings.huggingface_webhook_secret)
+    secret = _configured(services.settings.huggingface_webhook_secret)
     if not same(request.headers.get("x-webhook-secret", ""), secret):
         raise BadSignature("The header X-Webhook-Secret is missing or wrong.", headers=CHALLENGE)
     event = huggingface.event_of(parse_json(body))
     # The hub numbers no deliveries: the same commit of the same repository is the same delivery.
     delivery = "" if event is None else f"{event['repository']}@{event['revision']}"
-    return await _taken(house, huggingface.NAME, delivery, event)
+    return await _taken(services, huggingface.NAME, delivery, event)
 
 
-async def _taken(house: House, registry: str, delivery: str, event: dict[str, str] | None) -> Taken:
+async def _taken(services: Services, registry: str, delivery: str, event: dict[str, str] | None) -> Taken:
     if event is None:
         return Taken(delivery=delivery, state="ignored")
     if len(delivery) > MAX_ID:
         delivery = hashlib.sha256(delivery.encode()).hexdigest()
     key = HookKey(registry, delivery)
-    row = await to_thread.run_sync(house.outbound.hooks.receive, key, house.settings.hook_owner, event)
+    row = await to_thread.run_sync(services.outbound.hooks.receive, key, services.settings.hook_owner, event)
     return Taken(delivery=delivery, state=row["state"], job=row["job"])
 
 

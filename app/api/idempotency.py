@@ -17,16 +17,14 @@ from fastapi.responses import Response
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.api.callers import Caller
-from app.api.house import House
 from app.api.problems import answer
 from app.errors import IdempotencyConflict, IdempotencyMismatch, Problem
+from app.services import Services
 from app.store.idempotency import Claim, Earlier
 
 logger = logging.getLogger(__name__)
 
 RENEW_S = 5.0
-STALE_S = 20.0
-"""A request that has not been renewed for this long is one of a process that died."""
 REPLAYED = "Idempotency-Replayed"
 RETRY_AFTER = {"Retry-After": "2"}
 
@@ -44,7 +42,7 @@ InKey = Annotated[
 
 async def once(
     request: Request,
-    house: House,
+    services: Services,
     caller: Caller,
     key: str | None,
     received: Any,
@@ -59,13 +57,13 @@ async def once(
     if key is None:
         return await act()
     claim = Claim(caller.tenant, key, _fingerprint(request, received))
-    found = await to_thread.run_sync(house.idempotency.begin, claim)
+    found = await to_thread.run_sync(services.idempotency.begin, claim)
     if isinstance(found, Earlier):
         response = await _again(claim, found, resume)
         response.headers[REPLAYED] = "true"
         request.app.state.http_metrics.replayed()
         return response
-    return await _first(request, house, claim, found, act)
+    return await _first(request, services, claim, found, act)
 
 
 def _fingerprint(request: Request, received: Any) -> str:
@@ -84,42 +82,42 @@ async def _again(claim: Claim, earlier: Earlier, resume: Callable[[str], Awaitab
 
 
 async def _first(
-    request: Request, house: House, claim: Claim, hold: float, act: Callable[[], Awaitable[Response]]
+    request: Request, services: Services, claim: Claim, hold: float, act: Callable[[], Awaitable[Response]]
 ) -> Response:
     """Do it and keep the answer; where there is none to keep, the next request may try again."""
     is_kept = False
     try:
-        async with _renewed(house, claim, hold):
+        async with _renewed(services, claim, hold):
             response = await act()
-        is_kept = await _keep(house, claim, hold, response)
+        is_kept = await _keep(services, claim, hold, response)
         return response
     except Problem as problem:
-        is_kept = await _keep(house, claim, hold, answer(problem, request.url.path))
+        is_kept = await _keep(services, claim, hold, answer(problem, request.url.path))
         raise
     finally:
         if not is_kept:
-            await to_thread.run_sync(house.idempotency.release, claim, hold)
+            await to_thread.run_sync(services.idempotency.release, claim, hold)
 
 
-async def _keep(house: House, claim: Claim, hold: float, response: Response) -> bool:
+async def _keep(services: Services, claim: Claim, hold: float, response: Response) -> bool:
     """Keep the answer unless it is one that asks to try again; whether it was kept."""
     if response.status_code >= 500 or response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
         return False
     headers = {name: value for name, value in response.headers.items() if name != "content-length"}
     body = bytes(response.body).decode()
-    await to_thread.run_sync(house.idempotency.finish, claim, hold, response.status_code, headers, body)
+    await to_thread.run_sync(services.idempotency.finish, claim, hold, response.status_code, headers, body)
     return True
 
 
 @asynccontextmanager
-async def _renewed(house: House, claim: Claim, hold: float) -> AsyncIterator[None]:
+async def _renewed(services: Services, claim: Claim, hold: float) -> AsyncIterator[None]:
     """Renew the claim inside the block: an upload may take minutes."""
 
     async def renew() -> None:
         while True:
             await asyncio.sleep(RENEW_S)
             try:
-                await to_thread.run_sync(house.idempotency.renew, claim, hold)
+                await to_thread.run_sync(services.idempotency.renew, claim, hold)
             except SQLAlchemyError:
                 logger.exception("a claim on an idempotency key could not be renewed and will be tried again")
 

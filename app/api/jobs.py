@@ -13,20 +13,19 @@ from fastapi.responses import JSONResponse
 
 from app.api.bodies import small_body
 from app.api.callers import InCaller, allowed, require_allowed
+from app.api.dependencies import InServices, TakingWork
 from app.api.documents import answers, file_body, json_body, query_fields
 from app.api.events import MOST_EVENTS, event_stream, wants_stream
-from app.api.house import InHouse, TakingWork
 from app.api.idempotency import InKey, once
 from app.api.models import CREATION_PROBLEMS, UPLOAD_PROBLEMS, admitted
 from app.api.paging import InPages
 from app.api.problems import parse_json
 from app.api.queries import fields_of
-from app.api.requests import MAX_REQUEST_BYTES, parse_fields
 from app.api.submission import resumed, submitted, view_of
 from app.api.uploads import received_model
-from app.api.views import bracket_of, job_summary, time_of
+from app.api.views import bracket_of, job_summary
 from app.api.waiting import until_over
-from app.contract.job import EventPage, EventView, JobPage, JobView
+from app.contract.job import EventPage, EventView, JobPage, JobView, time_of
 from app.contract.request import AnalysisFields, JobRequest
 from app.errors import (
     InvalidRequest,
@@ -43,8 +42,10 @@ from app.errors import (
     UnknownModel,
 )
 from app.jobs.states import Status
+from app.parsing import parse_fields
 from app.store.jobs import Filter
 
+MAX_REQUEST_BYTES = 8 * 2**20
 router = APIRouter(prefix="/v1", tags=["Jobs"], dependencies=[Depends(allowed)])
 
 JobId = Annotated[str, Path(max_length=36)]
@@ -62,20 +63,22 @@ MAX_EVENTS = 1000
     openapi_extra=file_body(with_request=True) | query_fields(),
     responses=answers(*UPLOAD_PROBLEMS, *SUBMISSION_PROBLEMS, also={200: {"model": JobView}}),
 )
-async def analyze(request: Request, house: InHouse, caller: InCaller, key: InKey = None) -> Response:
+async def analyze(request: Request, services: InServices, caller: InCaller, key: InKey = None) -> Response:
     """Upload a model and analyze it: one request, one answer with `Prefer: wait=N`."""
     asked = parse_fields(AnalysisFields, fields_of(request.query_params), is_text=True)
-    async with received_model(request, house.blobs, house.settings.max_unpacked_bytes, ("request",)) as upload:
+    async with received_model(request, services.blobs, services.settings.max_unpacked_bytes, ("request",)) as upload:
 
         async def act() -> Response:
             body = parse_json(upload.fields.get("request", b"{}"))
             query = asked.model_dump(exclude_unset=True)
             fields = parse_fields(AnalysisFields, body | query if isinstance(body, dict) else body)
             caller.require_priority(fields.priority)
-            model, _ = await admitted(house, caller, upload)
-            return await submitted(request, house, caller, model.id, fields, key)
+            model, _ = await admitted(services, caller, upload)
+            return await submitted(request, services, caller, model.id, fields, key)
 
-        return await once(request, house, caller, key, upload.summary(), act, partial(resumed, request, house, caller))
+        return await once(
+            request, services, caller, key, upload.summary(), act, partial(resumed, request, services, caller)
+        )
 
 
 @router.post(
@@ -86,22 +89,22 @@ async def analyze(request: Request, house: InHouse, caller: InCaller, key: InKey
     openapi_extra=json_body("JobRequest"),
     responses=answers(TooLarge, UnknownModel, *SUBMISSION_PROBLEMS, also={200: {"model": JobView}}),
 )
-async def submit_job(request: Request, house: InHouse, caller: InCaller, key: InKey = None) -> Response:
+async def submit_job(request: Request, services: InServices, caller: InCaller, key: InKey = None) -> Response:
     """Analyze an uploaded model."""
     body = await small_body(request, MAX_REQUEST_BYTES)
 
     async def act() -> Response:
         fields = parse_fields(JobRequest, parse_json(body))
         caller.require_priority(fields.priority)
-        return await submitted(request, house, caller, fields.model, fields, key)
+        return await submitted(request, services, caller, fields.model, fields, key)
 
     received = hashlib.sha256(body).hexdigest()
-    return await once(request, house, caller, key, received, act, partial(resumed, request, house, caller))
+    return await once(request, services, caller, key, received, act, partial(resumed, request, services, caller))
 
 
 @router.get("/jobs", responses=answers(InvalidRequest))
 def list_jobs(
-    house: InHouse,
+    services: InServices,
     caller: InCaller,
     page: InPages,
     status: Annotated[Status | None, Query()] = None,
@@ -111,9 +114,9 @@ def list_jobs(
 ) -> JobPage:
     """Jobs without their results, newest first."""
     wanted = Filter(status, model, method, _seconds(created_after))
-    records = house.jobs.page(caller.tenant, wanted, page.limit, page.after)
+    records = services.jobs.page(caller.tenant, wanted, page.limit, page.after)
     shown, token = page.cut(records, lambda job: (job.created_at, job.id))
-    ahead, brackets = house.jobs.ahead(shown), house.jobs.brackets(shown)
+    ahead, brackets = services.jobs.ahead(shown), services.jobs.brackets(shown)
     views = [job_summary(job, ahead.get(job.id), bracket_of(brackets.get(job.id))) for job in shown]
     return JobPage(jobs=views, next_page_token=token)
 
@@ -121,16 +124,16 @@ def list_jobs(
 @router.get("/jobs/{job_id}", response_model_exclude_unset=True, responses=answers(*NO_JOB))
 async def get_job(
     job_id: JobId,
-    house: InHouse,
+    services: InServices,
     caller: InCaller,
     wait: Annotated[float, Query(ge=0, description="Seconds to wait for the job's end.")] = 0,
 ) -> JobView:
     """One job, with its result once it has succeeded."""
-    job = await to_thread.run_sync(house.jobs.get, caller.tenant, job_id)
+    job = await to_thread.run_sync(services.jobs.get, caller.tenant, job_id)
     if wait and not job.is_over:
-        job = await until_over(house, job, min(wait, house.settings.max_wait_s))
-        await require_allowed(house, caller)
-    return await to_thread.run_sync(view_of, house, job)
+        job = await until_over(services, job, min(wait, services.settings.max_wait_s))
+        await require_allowed(services, caller)
+    return await to_thread.run_sync(view_of, services, job)
 
 
 @router.post(
@@ -139,17 +142,17 @@ async def get_job(
     response_model_exclude_unset=True,
     responses=answers(*NO_JOB, also={200: {"model": JobView, "description": "The job was already over."}}),
 )
-def cancel_job(job_id: JobId, response: Response, house: InHouse, caller: InCaller) -> JobView:
+def cancel_job(job_id: JobId, response: Response, services: InServices, caller: InCaller) -> JobView:
     """Ask for a job's end; a running job ends when its process is killed, within half a second."""
-    if house.jobs.get(caller.tenant, job_id).is_over:
+    if services.jobs.get(caller.tenant, job_id).is_over:
         response.status_code = 200
-    return view_of(house, house.jobs.cancel(caller.tenant, job_id))
+    return view_of(services, services.jobs.cancel(caller.tenant, job_id))
 
 
 @router.delete("/jobs/{job_id}", status_code=204, responses=answers(*NO_JOB, JobActive))
-def delete_job(job_id: JobId, house: InHouse, caller: InCaller) -> None:
+def delete_job(job_id: JobId, services: InServices, caller: InCaller) -> None:
     """Forget a job that is over, with its result."""
-    house.jobs.delete(caller.tenant, job_id)
+    services.jobs.delete(caller.tenant, job_id)
 
 
 @router.get(
@@ -160,15 +163,15 @@ def delete_job(job_id: JobId, house: InHouse, caller: InCaller) -> None:
 async def get_events(
     job_id: JobId,
     request: Request,
-    house: InHouse,
+    services: InServices,
     caller: InCaller,
     after: Annotated[int, Query(ge=0, le=MOST_EVENTS, description="Number of the last event that is known.")] = 0,
 ) -> EventPage | Response:
     """What happens to the job: server-sent events where they are accepted, else a page of those so far."""
-    job = await to_thread.run_sync(house.jobs.get, caller.tenant, job_id)
+    job = await to_thread.run_sync(services.jobs.get, caller.tenant, job_id)
     if wants_stream(request):
-        return event_stream(request, house, caller, job, after)
-    rows = await to_thread.run_sync(house.jobs.events, job_id, after, MAX_EVENTS)
+        return event_stream(request, services, caller, job, after)
+    rows = await to_thread.run_sync(services.jobs.events, job_id, after, MAX_EVENTS)
     return EventPage(
         events=[EventView(id=row["id"], at=time_of(row["at"]), type=row["type"], data=row["data"]) for row in rows]
     )
@@ -179,10 +182,10 @@ async def get_events(
     response_class=Response,
     responses=answers(*NO_JOB, NoWitness, also={200: {"content": {"application/x-npz": {}}}}),
 )
-def get_witness(job_id: JobId, house: InHouse, caller: InCaller) -> Response:
+def get_witness(job_id: JobId, services: InServices, caller: InCaller) -> Response:
     """The pair of inputs behind the lower bound, as a numpy npz file."""
     headers = {"Content-Disposition": f'attachment; filename="{job_id}.npz"'}
-    return Response(house.jobs.witness(caller.tenant, job_id), media_type="application/x-npz", headers=headers)
+    return Response(services.jobs.witness(caller.tenant, job_id), media_type="application/x-npz", headers=headers)
 
 
 @router.get(
@@ -190,10 +193,10 @@ def get_witness(job_id: JobId, house: InHouse, caller: InCaller) -> Response:
     response_class=JSONResponse,
     responses=answers(*NO_JOB, NoCertificate, also={200: {"content": {"application/json": {}}}}),
 )
-def get_certificate(job_id: JobId, house: InHouse, caller: InCaller) -> Response:
+def get_certificate(job_id: JobId, services: InServices, caller: InCaller) -> Response:
     """The proof behind the upper bound, which `lipserve verify MODEL CERTIFICATE` checks again."""
     headers = {"Content-Disposition": f'attachment; filename="{job_id}.json"'}
-    return JSONResponse(house.jobs.certificate(caller.tenant, job_id), headers=headers)
+    return JSONResponse(services.jobs.certificate(caller.tenant, job_id), headers=headers)
 
 
 def _seconds(time: datetime | None) -> float | None:

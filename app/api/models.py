@@ -8,12 +8,11 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from app.api.callers import Caller, InCaller, allowed
+from app.api.dependencies import InServices, TakingWork
 from app.api.documents import answers, file_body
-from app.api.house import House, InHouse, TakingWork
 from app.api.idempotency import InKey, once
 from app.api.paging import InPages
 from app.api.queries import fields_of
-from app.api.requests import parse_fields
 from app.api.sources import SourceRequest, fetched, names_source, source_request
 from app.api.uploads import Upload, received_model
 from app.api.views import created, model_view
@@ -59,6 +58,8 @@ from app.errors import (
     WorkerProtocol,
 )
 from app.jobs.admission import ModelRecord, check_format
+from app.parsing import parse_fields
+from app.services import Services
 
 router = APIRouter(prefix="/v1/models", tags=["Models"], dependencies=[Depends(allowed)])
 
@@ -79,15 +80,15 @@ CAPTURE_PROBLEMS = (
 )  # fmt: skip
 
 
-async def admitted(house: House, caller: Caller, upload: Upload) -> tuple[ModelRecord, bool]:
+async def admitted(services: Services, caller: Caller, upload: Upload) -> tuple[ModelRecord, bool]:
     """The model that an uploaded file is, and whether it is new; a child reads new files first."""
-    models, staged = house.models, upload.staged
-    await to_thread.run_sync(check_format, staged, house.settings.max_unpacked_bytes)
+    models, staged = services.models, upload.staged
+    await to_thread.run_sync(check_format, staged, services.settings.max_unpacked_bytes)
     known = await to_thread.run_sync(models.known, caller.tenant, staged.sha256)
     if known is not None:
         return known, False
     inspection = await to_thread.run_sync(models.submit_inspection, caller.tenant, staged)
-    inspection = await until_over(house, inspection, models.patience_s, stays=True)
+    inspection = await until_over(services, inspection, models.patience_s, stays=True)
     return await to_thread.run_sync(models.admit, caller.tenant, staged, upload.name, inspection)
 
 
@@ -98,13 +99,15 @@ async def admitted(house: House, caller: Caller, upload: Upload) -> tuple[ModelR
     openapi_extra=file_body(source="SourceRequest"),
     responses=answers(*UPLOAD_PROBLEMS, *SOURCE_PROBLEMS, *CREATION_PROBLEMS, also={201: {"model": ModelView}}),
 )
-async def upload_model(request: Request, house: InHouse, caller: InCaller, key: InKey = None) -> Response:
+async def upload_model(request: Request, services: InServices, caller: InCaller, key: InKey = None) -> Response:
     """Upload a model, or name where it is: 201 when it is new, 200 when the same bytes are known."""
     if names_source(request):
         asked = await source_request(request)
-        return await once(request, house, caller, key, asked.model_dump(), lambda: _from_source(house, caller, asked))
-    async with received_model(request, house.blobs, house.settings.max_unpacked_bytes) as upload:
-        return await once(request, house, caller, key, upload.summary(), lambda: _answer(house, caller, upload))
+        return await once(
+            request, services, caller, key, asked.model_dump(), lambda: _from_source(services, caller, asked)
+        )
+    async with received_model(request, services.blobs, services.settings.max_unpacked_bytes) as upload:
+        return await once(request, services, caller, key, upload.summary(), lambda: _answer(services, caller, upload))
 
 
 @router.put(
@@ -114,26 +117,26 @@ async def upload_model(request: Request, house: InHouse, caller: InCaller, key: 
     openapi_extra=file_body(),
     responses=answers(DigestMismatch, *UPLOAD_PROBLEMS, Draining, also={201: {"model": ModelView}}),
 )
-async def put_model(model_id: Digest, request: Request, house: InHouse, caller: InCaller) -> Response:
+async def put_model(model_id: Digest, request: Request, services: InServices, caller: InCaller) -> Response:
     """Upload a model whose SHA-256 is known beforehand."""
-    async with received_model(request, house.blobs, house.settings.max_unpacked_bytes) as upload:
+    async with received_model(request, services.blobs, services.settings.max_unpacked_bytes) as upload:
         if upload.staged.sha256 != model_id:
             raise DigestMismatch(f"The bytes received have the SHA-256 {upload.staged.sha256}.")
-        return await _answer(house, caller, upload)
+        return await _answer(services, caller, upload)
 
 
 @router.get("", responses=answers(InvalidRequest))
-def list_models(house: InHouse, caller: InCaller, page: InPages) -> ModelPage:
+def list_models(services: InServices, caller: InCaller, page: InPages) -> ModelPage:
     """Models, newest first."""
-    records = house.models.page(caller.tenant, page.limit, page.after)
+    records = services.models.page(caller.tenant, page.limit, page.after)
     shown, token = page.cut(records, lambda record: (record.created_at, record.id))
     return ModelPage(models=[model_view(record) for record in shown], next_page_token=token)
 
 
 @router.get("/{model_id}", responses=answers(UnknownModel))
-def get_model(model_id: Digest, house: InHouse, caller: InCaller) -> ModelView:
+def get_model(model_id: Digest, services: InServices, caller: InCaller) -> ModelView:
     """One model."""
-    return model_view(house.models.get(caller.tenant, model_id))
+    return model_view(services.models.get(caller.tenant, model_id))
 
 
 @router.get(
@@ -141,39 +144,39 @@ def get_model(model_id: Digest, house: InHouse, caller: InCaller) -> ModelView:
 )
 async def get_graph(
     model_id: Digest,
-    house: InHouse,
+    services: InServices,
     caller: InCaller,
     inputs: Annotated[str | None, Query(description=f"{SHAPES} JSON, e.g. `[[1, 784]]`.")] = None,
 ) -> GraphView:
     """The graph of ATen operators that the model is captured as, with each operator's rule; a child runs the model."""
     asked = parse_fields(GraphRequest, {} if inputs is None else fields_of({"inputs": inputs}), is_text=True)
-    models = house.models
+    models = services.models
     capture = await to_thread.run_sync(models.submit_graph, caller.tenant, model_id, asked.model_dump())
-    capture = await until_over(house, capture, models.patience_s, stays=True)
+    capture = await until_over(services, capture, models.patience_s, stays=True)
     return GraphView(model=model_id, **await to_thread.run_sync(models.graph, capture))
 
 
 @router.head("/{model_id}", response_class=Response, responses=answers(UnknownModel))
-def has_model(model_id: Digest, house: InHouse, caller: InCaller) -> Response:
+def has_model(model_id: Digest, services: InServices, caller: InCaller) -> Response:
     """Whether the model is known."""
-    house.models.get(caller.tenant, model_id)
+    services.models.get(caller.tenant, model_id)
     return Response()
 
 
 @router.delete("/{model_id}", status_code=204, responses=answers(UnknownModel, ModelInUse))
-def delete_model(model_id: Digest, house: InHouse, caller: InCaller) -> None:
+def delete_model(model_id: Digest, services: InServices, caller: InCaller) -> None:
     """Forget a model and its file. Jobs that are over keep their results."""
-    house.models.delete(caller.tenant, model_id)
+    services.models.delete(caller.tenant, model_id)
 
 
-async def _from_source(house: House, caller: Caller, asked: SourceRequest) -> Response:
-    async with fetched(house, caller, asked) as found:
+async def _from_source(services: Services, caller: Caller, asked: SourceRequest) -> Response:
+    async with fetched(services, caller, asked) as found:
         if isinstance(found, Upload):
-            return await _answer(house, caller, found)
-        model = await to_thread.run_sync(house.models.get, caller.tenant, found)
+            return await _answer(services, caller, found)
+        model = await to_thread.run_sync(services.models.get, caller.tenant, found)
         return created(model_view(model), f"/v1/models/{model.id}", is_new=False)
 
 
-async def _answer(house: House, caller: Caller, upload: Upload) -> Response:
-    model, is_new = await admitted(house, caller, upload)
+async def _answer(services: Services, caller: Caller, upload: Upload) -> Response:
+    model, is_new = await admitted(services, caller, upload)
     return created(model_view(model), f"/v1/models/{model.id}", is_new)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, cast
 
 from fastapi import FastAPI, Request
@@ -16,7 +15,6 @@ from starlette.routing import Match
 
 from app.errors import (
     DatabaseUnavailable,
-    InvalidRequest,
     MalformedJson,
     MalformedRequest,
     MethodNotAllowed,
@@ -25,6 +23,7 @@ from app.errors import (
     RequestRefused,
     TooLarge,
 )
+from app.parsing import invalid
 from app.store.database import OUTAGES
 
 logger = logging.getLogger(__name__)
@@ -53,14 +52,6 @@ def register(app: FastAPI) -> None:
         app.add_exception_handler(outage, _on_outage)
 
 
-def invalid(errors: Sequence[Mapping[str, Any]], data: Any) -> InvalidRequest:
-    """The problem for pydantic's errors on `data`; pointers lead to the fields at fault (RFC 6901)."""
-    faults = [{"detail": _message(error), "pointer": _pointer(error, data)} for error in errors]
-    first = faults[0]
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return InvalidRequest(f"{first['pointer']}: {first['detail']}{more}", errors=faults)
-
-
 def parse_json(text: bytes) -> Any:
     """The JSON value of a body; MalformedJson where there is none, or with NaN, Infinity or halves of characters."""
     try:
@@ -78,25 +69,6 @@ def _refuse(number: str) -> NoReturn:
 
 def _finite(number: str) -> float:
     return value if math.isfinite(value := float(number)) else _refuse(number)
-
-
-def _message(error: Mapping[str, Any]) -> str:
-    return str(error["msg"]).removeprefix("Value error, ")
-
-
-def _pointer(error: Mapping[str, Any], data: Any) -> str:
-    """The error's location without pydantic's names for members of unions, which are not in the data."""
-    pointer = "#"
-    for index, step in enumerate(error["loc"]):
-        is_missing = error["type"] == "missing" and index == len(error["loc"]) - 1
-        if isinstance(data, dict) and (step in data or is_missing):
-            data = data.get(step)
-        elif isinstance(data, list) and isinstance(step, int) and step < len(data):
-            data = data[step]
-        else:
-            continue
-        pointer += "/" + str(step).replace("~", "~0").replace("/", "~1")
-    return pointer
 
 
 async def _on_problem(request: Request, problem: Exception) -> Response:

@@ -11,10 +11,10 @@ from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field, ValidationError
 
 from app.api.bodies import small_body
+from app.api.dependencies import InServices
 from app.api.documents import answers
-from app.api.house import InHouse
-from app.api.problems import invalid
 from app.errors import CrossSite, InvalidRequest, TooLarge, Unauthorized
+from app.parsing import invalid
 
 router = APIRouter(tags=["Pages"])
 
@@ -49,11 +49,11 @@ BODY = {"requestBody": {"required": True, "content": {FORM: {"schema": {"$ref": 
     openapi_extra=BODY,
     responses=answers(InvalidRequest, Unauthorized, CrossSite, TooLarge),
 )
-async def sign_in(request: Request, house: InHouse) -> Response:
+async def sign_in(request: Request, services: InServices) -> Response:
     """Keep an API key in a cookie of the browser, until it closes."""
     asked = await _asked(request)
     key, page = asked.key.strip(), asked.page
-    holder = await to_thread.run_sync(house.keys.holder, key)
+    holder = await to_thread.run_sync(services.keys.holder, key)
     if holder is None:
         raise Unauthorized("The API key is unknown or revoked.")
     answer = RedirectResponse(page if RETURN.fullmatch(page) else START, 303)

@@ -12,12 +12,13 @@ from pydantic import Field, ValidationError, model_validator
 
 from app.api.bodies import small_body
 from app.api.callers import Caller
-from app.api.house import House
-from app.api.problems import invalid, parse_json
+from app.api.problems import parse_json
 from app.api.uploads import Upload, clean_name
 from app.contract.question import Digest, Strict
 from app.errors import DigestMismatch
+from app.parsing import invalid
 from app.registries.sources import Found, Source, Url, told, whole
+from app.services import Services
 from app.store.blobs import Staged
 
 MAX_BYTES = 64 * 2**10
@@ -86,15 +87,15 @@ async def source_request(request: Request) -> SourceRequest:
 
 
 @asynccontextmanager
-async def fetched(house: House, caller: Caller, asked: SourceRequest) -> AsyncIterator[Upload | str]:
+async def fetched(services: Services, caller: Caller, asked: SourceRequest) -> AsyncIterator[Upload | str]:
     """The staged file that the source holds; its digest alone where the model is known and need not be fetched."""
-    source, found = await _located(house, caller, asked)
+    source, found = await _located(services, caller, asked)
     promised = asked.sha256 or found.sha256
-    known = await to_thread.run_sync(house.models.known, caller.tenant, promised) if promised else None
+    known = await to_thread.run_sync(services.models.known, caller.tenant, promised) if promised else None
     if known is not None:
         yield known.id
         return
-    staged, name = await to_thread.run_sync(_read, house, source, found, limiter=FETCHES)
+    staged, name = await to_thread.run_sync(_read, services, source, found, limiter=FETCHES)
     try:
         if asked.sha256 not in (None, staged.sha256):
             raise DigestMismatch(f"The bytes fetched have the SHA-256 {staged.sha256}.")
@@ -103,26 +104,26 @@ async def fetched(house: House, caller: Caller, asked: SourceRequest) -> AsyncIt
         await to_thread.run_sync(staged.close)
 
 
-async def _located(house: House, caller: Caller, asked: SourceRequest) -> tuple[Source, Found]:
+async def _located(services: Services, caller: Caller, asked: SourceRequest) -> tuple[Source, Found]:
     def locate() -> tuple[Source, Found]:
         with told():
-            source = _source(house, caller.tenant, asked.source)
+            source = _source(services, caller.tenant, asked.source)
             return source, source.find()
 
     return await to_thread.run_sync(locate, limiter=FETCHES)
 
 
-def _source(house: House, tenant: str, place: SourceFields) -> Source:
-    outbound = house.outbound
+def _source(services: Services, tenant: str, place: SourceFields) -> Source:
+    outbound = services.outbound
     if place.url is not None:
         return Url(place.url, outbound.fetcher())
     if place.mlflow is not None:
         return outbound.server_for(tenant).version(place.mlflow.name, place.mlflow.version, place.mlflow.alias)
     assert place.hf is not None
-    patterns = place.hf.file or house.settings.huggingface_files
+    patterns = place.hf.file or services.settings.huggingface_files
     return outbound.hub_for(tenant).snapshot(place.hf.repo, place.hf.revision, patterns)
 
 
-def _read(house: House, source: Source, found: Found) -> tuple[Staged, str]:
+def _read(services: Services, source: Source, found: Found) -> tuple[Staged, str]:
     with told():
-        return whole(found, source, house.blobs.stage, house.settings.max_unpacked_bytes)
+        return whole(found, source, services.blobs.stage, services.settings.max_unpacked_bytes)

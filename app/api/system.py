@@ -14,8 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import app
 from app.api.callers import Caller, InCaller, administering, allowed
+from app.api.dependencies import InServices
 from app.api.documents import answers
-from app.api.house import House, InHouse
 from app.api.problems import MEDIA_TYPE
 from app.contract.methods import AUTO, METHODS, MethodInfo
 from app.contract.service import (
@@ -34,6 +34,7 @@ from app.errors import NotReady, UnknownJob
 from app.jobs.record import Kind
 from app.jobs.slots import WorkerView, is_ready
 from app.lipschitz.catalog import OPERATORS
+from app.services import Services
 from app.settings import Settings
 
 open_router = APIRouter(tags=["System"])
@@ -53,14 +54,14 @@ async def live() -> Health:
 
 @open_router.get("/readyz", response_model=Readiness, responses=answers(NotReady))
 @open_router.get("/v2/health/ready", response_model=Readiness, responses=answers(NotReady))
-def ready(request: Request, house: InHouse) -> Response:
+def ready(request: Request, services: InServices) -> Response:
     """Database, file store and workers work, the disk has room, the service is not stopping; 503 and what is not so."""
-    workers = _workers(house)
+    workers = _workers(services)
     checks = {
-        "service": "draining" if house.drain.is_on else "ok",
-        "database": _check(house.database.check),
-        "files": _check(house.blobs.check),
-        "disk": _disk_check(house.settings),
+        "service": "draining" if services.drain.is_on else "ok",
+        "database": _check(services.database.check),
+        "files": _check(services.blobs.check),
+        "disk": _disk_check(services.settings),
         **{f"workers_{kind}": _worker_check(workers, kind) for kind in Kind},
     }
     is_fine = all(check == "ok" for check in checks.values())
@@ -97,10 +98,10 @@ def list_operators() -> Operators:
 
 
 @router.get("/v1/workers")
-def list_workers(house: InHouse, caller: InCaller) -> Workers:
+def list_workers(services: InServices, caller: InCaller) -> Workers:
     """Every worker of every host: device, state, current job, confinement. Jobs of others are not shown."""
-    views = house.live_workers()
-    return Workers(workers=[SlotView(**asdict(view) | {"job": _shown(house, caller, view)}) for view in views])
+    views = services.live_workers()
+    return Workers(workers=[SlotView(**asdict(view) | {"job": _shown(services, caller, view)}) for view in views])
 
 
 def _method_view(method: MethodInfo) -> MethodView:
@@ -127,9 +128,9 @@ def _disk_check(settings: Settings) -> str:
     )
 
 
-def _workers(house: House) -> list[WorkerView]:
+def _workers(services: Services) -> list[WorkerView]:
     try:
-        return house.live_workers()
+        return services.live_workers()
     except SQLAlchemyError:  # the check of the database says so
         return []
 
@@ -138,11 +139,11 @@ def _worker_check(workers: list[WorkerView], kind: Kind) -> str:
     return "ok" if any(is_ready(view) for view in workers if kind in view.kinds) else "no live worker yet"
 
 
-def _shown(house: House, caller: Caller, view: WorkerView) -> str | None:
+def _shown(services: Services, caller: Caller, view: WorkerView) -> str | None:
     """The worker's job if the caller may know of it."""
     if view.job is None or caller.is_admin:
         return view.job
     try:
-        return house.jobs.get(caller.tenant, view.job).id
+        return services.jobs.get(caller.tenant, view.job).id
     except UnknownJob:
         return None

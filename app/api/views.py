@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 
-from app.contract.job import BracketView, ComputedView, JobSummary, JobView, QueueView, Urls
+from app.contract.job import BracketView, ComputedView, JobSummary, JobView, QueueView, Urls, time_of
 from app.contract.problem import ProblemView
 from app.contract.progress import Progress
 from app.contract.question import Document, Question
@@ -64,7 +64,7 @@ def job_summary(job: JobRecord, ahead: int | None, bracket: BracketView | None) 
         finished_at=_optional_time(job.finished_at),
         expires_at=_optional_time(job.expires_at),
         error=None if job.error is None else readable(ProblemView, job.error),
-        urls=urls_of(job.id, job.has_certificate, job.has_witness),
+        urls=Urls.of(job.id, job.has_certificate, job.has_witness),
     )
 
 
@@ -78,11 +78,6 @@ def created(view: BaseModel, location: str, is_new: bool) -> Response:
     """The answer of a POST or PUT: 201 when the thing is new, 200 when it is known."""
     status, headers = (201 if is_new else 200), {"Location": location}
     return Response(view.model_dump_json(), status, headers, JSONResponse.media_type)
-
-
-def time_of(seconds: float) -> datetime:
-    """RFC 3339 time, UTC, of seconds since the epoch."""
-    return datetime.fromtimestamp(seconds, UTC)
 
 
 def bracket_of(result: Mapping[str, Any] | None) -> BracketView | None:
@@ -103,16 +98,3 @@ def _computed(job: JobRecord) -> ComputedView | None:
 
 def _optional_time(seconds: float | None) -> datetime | None:
     return None if seconds is None else time_of(seconds)
-
-
-def urls_of(job_id: str, has_certificate: bool, has_witness: bool) -> Urls:
-    """Where the parts of a job are."""
-    path = f"/v1/jobs/{job_id}"
-    return Urls(
-        self=path,
-        cancel=f"{path}/cancel",
-        events=f"{path}/events",
-        report=f"{path}/report",
-        certificate=f"{path}/certificate" if has_certificate else None,
-        witness=f"{path}/witness" if has_witness else None,
-    )

@@ -10,31 +10,31 @@ from contextlib import contextmanager
 from anyio import to_thread
 from fastapi import Request
 
-from app.api.house import House
 from app.jobs.record import JobRecord
+from app.services import Services
 
 LOOK_S = 1.0
 PREFERENCE = re.compile(r"(?:^|,)\s*wait\s*=\s*(\d{1,9})\s*(?:,|;|$)", re.IGNORECASE)
 
 
-async def until_over(house: House, job: JobRecord, seconds: float, *, stays: bool = False) -> JobRecord:
+async def until_over(services: Services, job: JobRecord, seconds: float, *, stays: bool = False) -> JobRecord:
     """The job when it is over, or as it is after that many seconds, or when the service stops unless it `stays`."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
-    with woken(house, job.id) as bell:
+    with woken(services, job.id) as bell:
         while True:
             bell.clear()
-            job = await to_thread.run_sync(house.jobs.get, job.tenant, job.id)
+            job = await to_thread.run_sync(services.jobs.get, job.tenant, job.id)
             left = end - loop.time()
-            if job.is_over or left <= 0 or (house.drain.is_on and not stays):
+            if job.is_over or left <= 0 or (services.drain.is_on and not stays):
                 return job
             await rung(bell, min(left, LOOK_S))
 
 
 @contextmanager
-def woken(house: House, job_id: str) -> Iterator[asyncio.Event]:
+def woken(services: Services, job_id: str) -> Iterator[asyncio.Event]:
     """A bell that rings at every change of the job, and when the service stops."""
-    with house.watch.bell(job_id) as bell, house.drain.rings(bell):
+    with services.watch.bell(job_id) as bell, services.drain.rings(bell):
         yield bell
 
 

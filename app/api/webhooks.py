@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated
 
@@ -12,10 +10,10 @@ from pydantic import BaseModel, Field
 from sqlalchemy import RowMapping
 
 from app.api.callers import InCaller
+from app.api.dependencies import InServices
 from app.api.documents import answers
-from app.api.house import InHouse
 from app.api.paging import InPages
-from app.api.views import time_of, urls_of
+from app.contract.job import time_of
 from app.errors import InvalidRequest, UnknownDelivery
 from app.store.deliveries import PENDING
 from app.store.keys import Scope
@@ -101,21 +99,21 @@ class ReceivedPage(BaseModel):
 
 
 @router.get("/secret")
-def get_secret(house: InHouse, caller: InCaller) -> SecretView:
+def get_secret(services: InServices, caller: InCaller) -> SecretView:
     """The secret that the caller's webhooks are signed with; to know it, a key must have the scope `write` as well."""
     caller.require(Scope.WRITE)
-    return SecretView(secret=house.outbound.secret_of(caller.tenant))
+    return SecretView(secret=services.outbound.secret_of(caller.tenant))
 
 
 @router.get("/deliveries", responses=answers(InvalidRequest))
 def list_deliveries(
-    house: InHouse,
+    services: InServices,
     caller: InCaller,
     page: InPages,
     job: Annotated[str | None, Query(max_length=36, description="Only those about this job.")] = None,
 ) -> DeliveryPage:
     """Messages with every attempt, newest first."""
-    repository = house.outbound.deliveries
+    repository = services.outbound.deliveries
     rows = repository.page(caller.tenant, job, page.limit, page.after)
     shown, token = page.cut(rows, lambda row: (row["created_at"], row["id"]))
     attempts = repository.attempts([row["id"] for row in shown])
@@ -123,9 +121,9 @@ def list_deliveries(
 
 
 @router.post("/deliveries/{delivery_id}/redeliver", status_code=202, responses=answers(UnknownDelivery))
-def redeliver(delivery_id: Annotated[str, Path(max_length=36)], house: InHouse, caller: InCaller) -> DeliveryView:
+def redeliver(delivery_id: Annotated[str, Path(max_length=36)], services: InServices, caller: InCaller) -> DeliveryView:
     """Send a message again, under the same id, whatever became of it before."""
-    repository = house.outbound.deliveries
+    repository = services.outbound.deliveries
     row = repository.resend(caller.tenant, delivery_id)
     if row is None:
         raise UnknownDelivery(f"No delivery {delivery_id}.")
@@ -133,23 +131,8 @@ def redeliver(delivery_id: Annotated[str, Path(max_length=36)], house: InHouse, 
 
 
 @router.get("/received", responses=answers(InvalidRequest))
-def list_received(house: InHouse, caller: InCaller, page: InPages) -> ReceivedPage:
+def list_received(services: InServices, caller: InCaller, page: InPages) -> ReceivedPage:
     """What registries told the service, newest first."""
-    rows = house.outbound.hooks.page(caller.tenant, page.limit, page.after)
+    rows = services.outbound.hooks.page(caller.tenant, page.limit, page.after)
     shown, token = page.cut(rows, lambda row: (row["created_at"], row["delivery"]))
     return ReceivedPage(received=[ReceivedView.of(row) for row in shown], next_page_token=token)
-
-
-def message_of(public_url: str) -> Callable[[RowMapping], bytes]:
-    """Renders a message; `public_url` is put before the paths of the job's parts."""
-    prefix = public_url.rstrip("/")
-
-    def render(row: RowMapping) -> bytes:
-        facts = row["facts"]
-        paths = urls_of(facts["id"], facts["has_certificate"], facts["has_witness"]).model_dump()
-        urls = {name: path and prefix + path for name, path in paths.items()}
-        timestamp = time_of(facts["finished_at"]).isoformat().replace("+00:00", "Z")
-        data = {"id": facts["id"], "status": facts["status"], "urls": urls}
-        return json.dumps({"type": row["type"], "timestamp": timestamp, "data": data}).encode()
-
-    return render

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from app.api.requests import parse_fields
 from app.client import OnProgress
 from app.contract.progress import Progress
 from app.contract.question import Document
@@ -29,6 +28,7 @@ from app.jobs.devices import Device, slot_devices, spare_device
 from app.jobs.nursery import Nursery, StartFailed
 from app.lipschitz.bundle import Member, identity, trailer
 from app.lipschitz.external_data import files_beside
+from app.parsing import parse_fields
 from app.settings import Settings
 
 LISTEN_S = 0.2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,6 +11,11 @@ from app.contract.problem import ProblemView
 from app.contract.progress import Progress
 from app.contract.question import Document, Question
 from app.contract.result import ResultView
+
+
+def time_of(seconds: float) -> datetime:
+    """RFC 3339 time, UTC, of seconds since the epoch."""
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 class Urls(BaseModel):
@@ -22,6 +27,19 @@ class Urls(BaseModel):
     report: str | None = Field(description="A page for people.")
     certificate: str | None = Field(description="What proves the upper bound.")
     witness: str | None = Field(description="The two inputs that attain the lower bound, as npz.")
+
+    @classmethod
+    def of(cls, job_id: str, has_certificate: bool, has_witness: bool) -> Urls:
+        """Where the parts of a job are."""
+        path = f"/v1/jobs/{job_id}"
+        return cls(
+            self=path,
+            cancel=f"{path}/cancel",
+            events=f"{path}/events",
+            report=f"{path}/report",
+            certificate=f"{path}/certificate" if has_certificate else None,
+            witness=f"{path}/witness" if has_witness else None,
+        )
 
 
 class QueueView(BaseModel):

@@ -6,7 +6,6 @@ import hashlib
 import json
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import RowMapping
@@ -26,6 +25,7 @@ from app.jobs.dispatcher import Dispatcher
 from app.jobs.lanes import is_quick_analysis
 from app.jobs.record import JobRecord, Kind
 from app.jobs.states import CANCEL_QUEUED, CANCEL_RUNNING, CLAIM, TERMINAL, Status
+from app.jobs.submission import Submission
 from app.jobs.watch import Watch
 from app.settings import Settings
 from app.store.admission import QueueTerms
@@ -40,30 +40,6 @@ COPIED = (
 
 GRAPH_PRIORITY = 4
 """Below an upload's, with which it shares its slot."""
-
-
-@dataclass(frozen=True)
-class Submission:
-    """What is asked for. `request` is canonical: the same question is the same JSON, defaults filled in.
-
-    The same `idempotency_key` of the same tenant gives the same job; `queue_timeout_s` None takes the service's.
-    """
-
-    model: str
-    request: dict[str, Any]
-    timeout_s: float
-    priority: int = 5
-    metadata: dict[str, Any] = field(default_factory=dict)
-    use_cache: bool = True
-    tenant: str = ""
-    idempotency_key: str | None = None
-    queue_timeout_s: float | None = None
-    webhook_url: str | None = None
-
-    @property
-    def dataset(self) -> str | None:
-        """Digest of the data set that the request names."""
-        return self.request.get("dataset")
 
 
 class JobService:

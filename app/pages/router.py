@@ -10,13 +10,13 @@ from fastapi.routing import APIRoute
 
 from app.api import session
 from app.api.callers import InCaller, allowed
+from app.api.dependencies import InServices
 from app.api.documents import answers
-from app.api.house import House, InHouse
 from app.api.jobs import MAX_EVENTS, NO_JOB, JobId
 from app.api.problems import answer
 from app.api.submission import view_of
-from app.api.views import model_view, time_of
-from app.contract.job import JobView
+from app.api.views import model_view
+from app.contract.job import JobView, time_of
 from app.contract.methods import AUTO, METHODS
 from app.contract.progress import Progress
 from app.contract.result import CertificateView
@@ -29,6 +29,7 @@ from app.pages.charts.draw import drawn
 from app.pages.figures import Events
 from app.pages.reference import Reference
 from app.pages.report import picture_of, report_of, told_of
+from app.services import Services
 
 SVG, HTML = "image/svg+xml", "text/html"
 MOST_EVENTS = 20_000
@@ -80,14 +81,16 @@ def get_reference(request: Request) -> Response:
     response_class=Response,
     responses=answers(*NO_JOB, also={200: {"content": {HTML: {}, SVG: {}}}}),
 )
-def get_report(job_id: JobId, request: Request, house: InHouse, caller: InCaller, accept: Accept = HTML) -> Response:
+def get_report(
+    job_id: JobId, request: Request, services: InServices, caller: InCaller, accept: Accept = HTML
+) -> Response:
     """The job as a page for people; as a picture where only that is accepted."""
-    job, model = _found(house, caller.tenant, job_id)
+    job, model = _found(services, caller.tenant, job_id)
     if SVG in accept and HTML not in accept:
         return _picture(job, model)
-    proof = house.jobs.certificate(caller.tenant, job_id) if job.urls.certificate else None
+    proof = services.jobs.certificate(caller.tenant, job_id) if job.urls.certificate else None
     certificate = None if proof is None else readable(CertificateView, proof)
-    report = report_of(job, model, _progress(house, job_id), certificate)
+    report = report_of(job, model, _progress(services, job_id), certificate)
     return render.page("report.html", "report.js", report=report, base_url=_base_url(request))
 
 
@@ -96,9 +99,9 @@ def get_report(job_id: JobId, request: Request, house: InHouse, caller: InCaller
     response_class=Response,
     responses=answers(*NO_JOB, also={200: {"content": {SVG: {}}}}),
 )
-def get_picture(job_id: JobId, house: InHouse, caller: InCaller) -> Response:
+def get_picture(job_id: JobId, services: InServices, caller: InCaller) -> Response:
     """The job's bracket as a picture."""
-    return _picture(*_found(house, caller.tenant, job_id))
+    return _picture(*_found(services, caller.tenant, job_id))
 
 
 def wants_page(request: Request) -> bool:
@@ -131,18 +134,18 @@ def _base_url(request: Request) -> str:
     return str(request.base_url).rstrip("/")
 
 
-def _found(house: House, tenant: str, job_id: str) -> tuple[JobView, ModelView | None]:
+def _found(services: Services, tenant: str, job_id: str) -> tuple[JobView, ModelView | None]:
     """The job, and its model unless that was deleted."""
-    job = view_of(house, house.jobs.get(tenant, job_id))
+    job = view_of(services, services.jobs.get(tenant, job_id))
     try:
-        return job, model_view(house.models.get(tenant, job.model))
+        return job, model_view(services.models.get(tenant, job.model))
     except UnknownModel:
         return job, None
 
 
-def _progress(house: House, job_id: str) -> Events:
-    rows, found = house.jobs.events(job_id, 0, MAX_EVENTS), list[Any]()
+def _progress(services: Services, job_id: str) -> Events:
+    rows, found = services.jobs.events(job_id, 0, MAX_EVENTS), list[Any]()
     while rows and len(found) < MOST_EVENTS:
         found += rows
-        rows = house.jobs.events(job_id, found[-1]["id"], MAX_EVENTS)
+        rows = services.jobs.events(job_id, found[-1]["id"], MAX_EVENTS)
     return [(time_of(row["at"]), readable(Progress, row["data"])) for row in found if row["type"] == "progress"]

@@ -17,6 +17,10 @@ RACES = 3
 """How often a row may be written by somebody else between the look at it and the insertion."""
 
 
+STALE_S = 20.0
+"""A request that has not been renewed for this long is one of a process that died."""
+
+
 @dataclass(frozen=True)
 class Claim:
     """A request under a key; requests of one `fingerprint` are the same request."""
@@ -44,7 +48,7 @@ class Earlier:
 class IdempotencyRepository:
     """One method a query. A row without job and answer is in flight while it is renewed."""
 
-    def __init__(self, database: Database, keep_s: float, stale_s: float) -> None:
+    def __init__(self, database: Database, keep_s: float, stale_s: float = STALE_S) -> None:
         self._database = database
         self._keep_s = keep_s
         self._stale_s = stale_s

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from app.api.problems import parse_json
 from app.api.queries import fields_of
-from app.api.requests import parse_fields
 from app.contract.methods import METHODS
 from app.contract.request import MAX_METADATA_BYTES, AnalysisFields, JobRequest
 from app.errors import InvalidRequest, MalformedJson
+from app.parsing import parse_fields
 
 DIGEST = "0" * 64
 

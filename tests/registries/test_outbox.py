@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 
-from app.api.intake import inputs_of
 from app.jobs.states import CANCEL_QUEUED
+from app.registries.intake import inputs_of
 from app.registries.sources import Shape
 from app.store.database import Database
 from app.store.deliveries import DeliveryRepository, Outcome

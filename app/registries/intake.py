@@ -7,13 +7,14 @@ import json
 import time
 from typing import Any
 
-from app.api.requests import parse_fields
-from app.api.submission import time_limit
+from app.contract.question import Document
 from app.contract.request import AnalysisFields
 from app.errors import IdempotencyMismatch
 from app.jobs.admission import ModelService, check_format
 from app.jobs.record import JobRecord
-from app.jobs.service import JobService, Submission
+from app.jobs.service import JobService
+from app.jobs.submission import Submission
+from app.parsing import parse_fields
 from app.registries.sources import Shape
 from app.settings import Settings
 from app.store.blobs import Staged
@@ -50,9 +51,7 @@ class Intake:
             inspection = self._jobs.get(tenant, inspection.id)
         self._models.admit(tenant, staged, name, inspection)
 
-    def submit(
-        self, tenant: str, sha256: str, shapes: tuple[Shape, ...], key: str, metadata: dict[str, Any]
-    ) -> JobRecord:
+    def submit(self, tenant: str, sha256: str, shapes: tuple[Shape, ...], key: str, metadata: Document) -> JobRecord:
         """Queue the analysis; the same key gives the same job."""
         claim = Claim(tenant, _short(key), _digest([sha256, key]))
         earlier = self._idempotency.begin(claim)
@@ -60,20 +59,12 @@ class Intake:
             raise IdempotencyMismatch("The registry sent another model under the same delivery id.")
         if isinstance(earlier, Earlier) and earlier.job is not None:
             return self._jobs.get(tenant, earlier.job)
-        submission = Submission(
-            sha256,
-            self._asked(tenant, sha256, shapes).canonical(),
-            timeout_s=time_limit(self._fields, self._settings),
-            priority=self._fields.priority,
-            metadata=self._fields.metadata | metadata,
-            tenant=tenant,
-            idempotency_key=claim.key,
-            queue_timeout_s=self._fields.queue_timeout_s,
-            webhook_url=self._fields.webhook_url,
-        )
+        asked = self._asked(tenant, sha256, shapes)
+        asked = asked.model_copy(update={"metadata": asked.metadata | metadata})
+        submission = Submission.of(asked, self._settings, model=sha256, tenant=tenant, idempotency_key=claim.key)
         return self._jobs.submit(submission)
 
-    def ended(self, tenant: str, job_id: str) -> tuple[JobRecord, dict[str, Any] | None]:
+    def ended(self, tenant: str, job_id: str) -> tuple[JobRecord, Document | None]:
         """A job and its result; UnknownJob or JobExpired where it is gone."""
         job = self._jobs.get(tenant, job_id)
         return job, self._jobs.result(job)

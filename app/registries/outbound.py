@@ -8,14 +8,14 @@ from functools import partial
 
 from sqlalchemy import RowMapping
 
-from app.api.intake import Intake
-from app.api.webhooks import message_of
 from app.errors import SourceRefused
 from app.registries import hooks, huggingface, mlflow, webhooks
 from app.registries.fetch import Fetcher
 from app.registries.guard import Guard
 from app.registries.hooks import HookWorker
 from app.registries.huggingface import Hub
+from app.registries.intake import Intake
+from app.registries.messages import message_of
 from app.registries.mlflow import Server
 from app.registries.rounds import Rounds
 from app.registries.signing import tenant_secret
@@ -60,9 +60,9 @@ class HubRegistry:
         """Nothing to write."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Outbound:
-    """The rooms that reach out; `server` is None without a tracking server."""
+    """What reaches out; `server` is None without a tracking server."""
 
     settings: Settings
     guard: Guard
@@ -120,15 +120,15 @@ def open_outbound(settings: Settings, database: Database, blobs: Blobs, intake: 
     render: Callable[[RowMapping], bytes] = message_of(settings.public_url)
     fetch = partial(whole, stage=blobs.stage, max_unpacked=settings.max_unpacked_bytes)
     return Outbound(
-        settings,
-        guard,
-        deliveries,
-        received,
-        secret_of,
-        server,
-        hub,
-        Hub.of(endpoint, "", guard, limit_s),
-        Sender(deliveries, guard, sending, secret_of, render),
-        HookWorker(received, registries, intake, fetch, working),
-        [],
+        settings=settings,
+        guard=guard,
+        deliveries=deliveries,
+        hooks=received,
+        secret_of=secret_of,
+        server=server,
+        hub=hub,
+        public_hub=Hub.of(endpoint, "", guard, limit_s),
+        sender=Sender(deliveries, guard, sending, secret_of, render),
+        worker=HookWorker(received, registries, intake, fetch, working),
+        rounds=[],
     )
