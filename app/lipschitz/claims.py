@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -92,7 +92,8 @@ class Multipliers:
 class SemidefiniteClaim:
     """LipSDP from `start` to `end`: `found` is as good as feasible, `inner` feasible with room to spare.
 
-    `slopes` are the ranges that the multipliers stand for, `(n,)` each; `fallback` bounds the same piece.
+    `slopes` are the ranges that the multipliers stand for, `(n,)` each; `fallback` bounds the same piece. `work` is
+    the proof's number of multiplications where the matrix is sparse.
     """
 
     start: Node
@@ -101,6 +102,7 @@ class SemidefiniteClaim:
     found: Multipliers
     inner: Multipliers
     fallback: WalkClaim
+    work: float | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, eq=False)

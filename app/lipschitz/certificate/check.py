@@ -16,8 +16,8 @@ from app.lipschitz.certificate.fourier import proves as proves_fourier
 from app.lipschitz.certificate.linear import norm_test
 from app.lipschitz.certificate.matrices import TooLarge, array
 from app.lipschitz.certificate.phases import check_tree
+from app.lipschitz.certificate.prover import prover
 from app.lipschitz.certificate.record import ActivationRecord, PieceRecord
-from app.lipschitz.certificate.semidefinite import proves, system
 from app.lipschitz.certificate.torus import Torus, layers_of
 from app.lipschitz.certificate.walk import Shortcuts, walked
 from app.lipschitz.network.nodes import Activation, Affine, Concat, Node
@@ -113,7 +113,7 @@ def _semidefinite(problem: Problem, record: PieceRecord, nodes: Sequence[Node]) 
     slopes = {node: _slopes(problem, node, found[node]) for node in found}
     t = [np.array(found[node].multipliers)[slopes[node].free] for node in found]
     try:
-        proved = proves(system(nodes[0], nodes[-1], slopes), rho, np.concatenate([np.zeros(0), *t]))
+        proved = prover(nodes[0], nodes[-1], slopes)(rho, np.concatenate([np.zeros(0), *t]))
     except TooLarge as reason:
         raise InvalidCertificate(f"too large to be checked: {reason}") from reason
     if not proved:

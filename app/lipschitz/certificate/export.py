@@ -22,6 +22,7 @@ from app.lipschitz.certificate.function import function
 from app.lipschitz.certificate.linear import check_work, norm_test
 from app.lipschitz.certificate.matrices import TooLarge, array
 from app.lipschitz.certificate.phase_records import phase_record
+from app.lipschitz.certificate.prover import prover
 from app.lipschitz.certificate.raised import LEAST, RAISED, REPEATABLE, SHARES, UNCHECKED, widened_slopes
 from app.lipschitz.certificate.record import (
     ActivationRecord,
@@ -31,7 +32,6 @@ from app.lipschitz.certificate.record import (
     PieceRecord,
     Reported,
 )
-from app.lipschitz.certificate.semidefinite import proves, system
 from app.lipschitz.certificate.walk import Shortcuts, walked
 from app.lipschitz.certificate.work import proof_work
 from app.lipschitz.claims import Claim, FourierClaim, NormClaim, PhaseClaim, SemidefiniteClaim, WalkClaim
@@ -115,7 +115,7 @@ def _semidefinite(problem: Problem, claim: SemidefiniteClaim, position: dict[Nod
         return None
     slopes = {node: _slopes(problem, node, *ends, claim.found.t[node]) for node, ends in claim.slopes.items()}
     try:
-        checked = system(claim.start, claim.end, slopes)
+        proves = prover(claim.start, claim.end, slopes, only_sparse=claim.work is not None)
     except TooLarge:
         return None
     for share in SHARES:
@@ -124,7 +124,7 @@ def _semidefinite(problem: Problem, claim: SemidefiniteClaim, position: dict[Nod
         rho = claim.found.rho + share * (claim.inner.rho - claim.found.rho)
         t = {n: array(x) + share * (array(claim.inner.t[n]) - array(x)) for n, x in claim.found.t.items()}
         each = np.concatenate([np.zeros(0), *(t[node][found.free] for node, found in slopes.items())])
-        if (each >= 0.0).all() and math.isfinite(rho) and proves(checked, rho, each):
+        if (each >= 0.0).all() and math.isfinite(rho) and proves(rho, each):
             records = [_activation(position[node], found, t[node]) for node, found in slopes.items()]
             return PieceRecord("lipsdp", position[claim.start], position[claim.end], up_sqrt(rho), rho, records)
     return None

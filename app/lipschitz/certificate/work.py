@@ -41,6 +41,8 @@ def proof_work(claim: Claim) -> float:
         side = 2.0 * sum(len(one) for one in claim.maps)
         return PROOF * math.prod(claim.sides) * side**3
     if isinstance(claim, SemidefiniteClaim):
+        if claim.work is not None:
+            return claim.work
         neurons = sum(float((t != 0.0).sum()) for t in claim.found.t.values())
         return PROOF * (neurons + min(claim.start.size, neurons)) ** 3
     if isinstance(claim, PhaseClaim):

@@ -19,6 +19,7 @@ from app.lipschitz.claims import Claim
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.lipsdp.dense.interior import NotPositive
+from app.lipschitz.lipsdp.primal.bound import primal_bound
 from app.lipschitz.lipsdp.semidefinite import Bound, bound
 from app.lipschitz.lipsdp.sizes import is_large, is_wide_chain
 from app.lipschitz.lipsdp.sizes import side as side
@@ -32,6 +33,13 @@ from app.lipschitz.walk.pieces import Piece, constants_within, cuts, joined
 CERTIFYING = 0.3
 """Share of the time, at most, that is left for checking the certificate."""
 
+
+SMALL_SIDE, MIDDLE_SIDE = 600, 1500
+"""Up to the first the interior-point method takes a second or two, up to the second half a minute."""
+TO_THE_END = 1500.0
+"""Multiplications over N^3 of the interior-point method until all digits are there."""
+PRIMAL = 0.7
+"""Share of the time, at most, for the primal iteration and its proof; the rest is for what comes where they fail."""
 
 MODERATE = 1e290
 """Constants of nodes within this and its inverse are scaled to one."""
@@ -51,11 +59,12 @@ def lipsdp(problem: Problem, options: LipsdpOptions) -> Estimate:
     """The certified bound of the form and splitting asked for; never above the product of AutoLip's factors."""
     check(problem, options)
     deadline = problem.deadline.within(options.seconds)
-    pieces = planned(cuts(problem.network), options.split_size, partial(_is_curved, problem))
-    if not any(_is_worthwhile(piece) for piece in pieces):
+    finest = cuts(problem.network)
+    wholes = planned(finest, options.split_size, is_limited=False)
+    if not any(_is_worthwhile(piece) for piece in wholes):
         raise MethodSkipped("no elementwise activation stands between two affine layers: autolip says all there is")
-    deadline = deadline.before(_for_certificate(pieces, deadline))
-    factors = [_factor(problem, piece, options, deadline) for piece in pieces]
+    deadline = deadline.before(_for_certificate(wholes, deadline))
+    factors = [factor for whole in wholes for factor in _factors(problem, whole, finest, options, deadline)]
     value = up_product([factor.value for factor in factors])
     claims = [_claim(problem, factor) for factor in factors]
     return Estimate("lipsdp", value, details=_details(factors, options), layers=_layers(factors), claims=claims)
@@ -86,9 +95,13 @@ def check(problem: Problem, options: LipsdpOptions) -> None:
 
 
 def planned(
-    finest: Sequence[Piece], split_size: int, is_curved: Callable[[Activation], bool] | None = None
+    finest: Sequence[Piece],
+    split_size: int,
+    is_curved: Callable[[Activation], bool] | None = None,
+    *,
+    is_limited: bool = True,
 ) -> list[Piece]:
-    """Elementwise pieces joined, up to `split_size` affine layers (0: any number) and the largest side.
+    """Elementwise pieces joined, up to `split_size` affine layers (0: any number) and, if `is_limited`, largest sides.
 
     Chains of convolutions beyond that side go together where the Fourier domain can hold them; other plain chains
     where eliminating layers leaves little, which needs to be told whose slopes have ends of opposite signs or none 0.
@@ -96,10 +109,10 @@ def planned(
     runs: list[list[Piece]] = []
     rest = list(finest)
     while rest:
-        count = longest_chain(rest, split_size)
+        count = longest_chain(rest, split_size) if is_limited else 0
         if count and is_large(joined(rest[:count])):
             runs.append(rest[:count])
-        elif runs and _may_join(runs[-1], rest[0], split_size, is_curved):
+        elif runs and _may_join(runs[-1], rest[0], split_size, is_curved, is_limited=is_limited):
             count = 1
             runs[-1].append(rest[0])
         else:
@@ -110,15 +123,20 @@ def planned(
 
 
 def _may_join(
-    run: Sequence[Piece], piece: Piece, split_size: int, is_curved: Callable[[Activation], bool] | None
+    run: Sequence[Piece],
+    piece: Piece,
+    split_size: int,
+    is_curved: Callable[[Activation], bool] | None,
+    *,
+    is_limited: bool,
 ) -> bool:
     if not (piece.is_elementwise and run[-1].is_elementwise):
         return False
-    whole = joined([*run, piece])
     depth = sum(1 for part in (*run, piece) if _is_affine(part))
     if 0 < split_size < depth:
         return False
-    if not is_large(whole):
+    whole = joined([*run, piece])
+    if not (is_limited and is_large(whole)):
         return True
     return is_curved is not None and is_wide_chain(whole, is_curved) and not longest_chain([*run, piece], 0)
 
@@ -138,6 +156,31 @@ def _is_affine(piece: Piece) -> bool:
 
 def _is_worthwhile(piece: Piece) -> bool:
     return piece.is_elementwise and bool(piece.activations) and _is_affine(piece)
+
+
+def _factors(
+    problem: Problem, whole: Piece, finest: Sequence[Piece], options: LipsdpOptions, deadline: Deadline
+) -> list[Factor]:
+    """The whole piece by the primal iteration where that holds it, in parts where nothing does.
+
+    Small ones have the interior-point method, which gives all digits; those between have both.
+    """
+    parts = [piece for piece in finest if piece.end in set(whole.nodes)]
+    size = side(whole) if _is_worthwhile(whole) else 0
+    is_large_enough = size > SMALL_SIDE and options.form == "neuron"
+    first = _primal(problem, whole, deadline.share(PRIMAL)) if is_large_enough else None
+    if first is not None and not (size <= MIDDLE_SIDE and deadline.fits(TO_THE_END * float(size) ** 3)):
+        return [first]
+    pieces = planned(parts, options.split_size, partial(_is_curved, problem))
+    factors = [_factor(problem, piece, options, deadline) for piece in pieces]
+    return [first] if first is not None and first.value <= up_product([one.value for one in factors]) else factors
+
+
+def _primal(problem: Problem, piece: Piece, deadline: Deadline) -> Factor | None:
+    constants = constants_within(problem, piece)
+    found = primal_bound(problem, piece, constants, deadline)
+    autolip = constants[piece.end]
+    return None if found is None or found.value >= autolip else Factor(piece, found.value, autolip, found)
 
 
 def _factor(problem: Problem, piece: Piece, options: LipsdpOptions, deadline: Deadline) -> Factor:

@@ -119,6 +119,12 @@ def varying(lower: Tensor, upper: Tensor, width: float = FIXED_WIDTH) -> Tensor:
     return upper - lower > width * torch.maximum(lower.abs(), upper.abs())
 
 
+def slopes_of_free(lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The slopes `(n,)`, a little wider where they all but agree, and the positions of those that vary."""
+    found = _widened(lower, upper, FIXED_WIDTH)
+    return lower.index_copy(0, found.free, found.lower), upper.index_copy(0, found.free, found.upper), found.free
+
+
 def _widened(lower: Tensor, upper: Tensor, width: float) -> Slopes:
     free = torch.nonzero(varying(lower, upper, width))[:, 0]
     low, high = lower[free], upper[free]

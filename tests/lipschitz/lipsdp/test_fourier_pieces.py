@@ -48,6 +48,7 @@ def cnn(channels: int = 4) -> nn.Sequential:
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces beyond 150 variables count as too wide for the dense solver."""
     monkeypatch.setattr("app.lipschitz.lipsdp.sizes.LARGEST_SIDE", 150)
+    monkeypatch.setattr("app.lipschitz.lipsdp.lipsdp.primal_bound", lambda *_: None)
 
 
 def test_a_chain_too_wide_for_the_dense_solver_goes_to_the_fourier_domain(monkeypatch: pytest.MonkeyPatch) -> None:

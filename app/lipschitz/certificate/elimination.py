@@ -1,0 +1,175 @@
+"""Sparse symmetric matrices eliminated part by part: dense blocks, in an order that is planned before anything starts.
+
+The parts are sets of variables, such as a tile of an image in all its maps, or a dense layer. Whichever costs least is
+eliminated next, its neighbours becoming neighbours of each other. A border of further rows, the outputs, comes last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from app.lipschitz.certificate.balls import Array
+
+Positions = NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """The parts in the order of elimination, with the later parts that each meets, by their places in it.
+
+    `counts` `(N,)` are the entries of every row of the factor at most; `work` its multiplications, `memory` the
+    numbers that are held at once at most.
+    """
+
+    parts: tuple[Positions, ...]
+    later: tuple[tuple[int, ...], ...]
+    counts: Array
+    work: float
+    memory: float
+
+    @classmethod
+    def of(cls, matrix: sp.csr_array, parts: Sequence[Positions], border: int) -> Plan:
+        """For the pattern of `matrix`, `(N, N)`, and so many rows of the border."""
+        parts = [part for part in parts if len(part)]
+        sizes = [len(part) for part in parts]
+        meets, full = _neighbours(matrix, parts)
+        order, later, work, memory = [], [], 0.0, 0.0
+        filled: set[tuple[int, int]] = set()
+        costs = {b: _cost(b, sizes, meets, full, border) for b in range(len(parts))}
+        while costs:
+            b = min(costs, key=lambda one: (costs[one], one))
+            work += costs.pop(b)
+            around = meets.pop(b)
+            order.append(b)
+            later.append(around)
+            front = sizes[b] * (2.0 * sum(sizes[one] for one in around) + 2.0 * sizes[b] * (b in full))
+            filled = {pair for pair in filled if b not in pair} | {(i, j) for i in around for j in around if i <= j}
+            memory = max(memory, front + sum(float(sizes[i] * sizes[j]) for i, j in filled))
+            full |= around
+            for one in around:
+                meets[one] = (meets[one] | around) - {b, one}
+            for one in around:
+                costs[one] = _cost(one, sizes, meets, full, border)
+        place = {b: i for i, b in enumerate(order)}
+        seen = tuple(tuple(sorted(place[one] for one in after)) for after in later)
+        chosen = tuple(parts[b] for b in order)
+        counts = _counts(chosen, seen, matrix.shape[0])
+        return cls(chosen, seen, counts, work, memory + border * matrix.shape[0])
+
+
+def _neighbours(matrix: sp.csr_array, parts: Sequence[Positions]) -> tuple[dict[int, set[int]], set[int]]:
+    """Which parts meet which others, and the parts that are no diagonal matrices."""
+    own = np.empty(matrix.shape[0], dtype=np.int64)
+    for b, part in enumerate(parts):
+        own[part] = b
+    entries = matrix.tocoo()
+    rows, columns = entries.coords
+    off = rows != columns
+    pairs = np.unique(own[rows[off]] * len(parts) + own[columns[off]])
+    meets: dict[int, set[int]] = {b: set() for b in range(len(parts))}
+    full = set()
+    for i, j in zip((pairs // len(parts)).tolist(), (pairs % len(parts)).tolist(), strict=True):
+        if i == j:
+            full.add(i)
+        else:
+            meets[i].add(j)
+            meets[j].add(i)
+    return meets, full
+
+
+def _cost(b: int, sizes: Sequence[int], meets: dict[int, set[int]], full: set[int], border: int) -> float:
+    """Multiplications of eliminating a part now."""
+    n, k = float(sizes[b]), float(sum(sizes[one] for one in meets[b]) + border)
+    return n * k * k / 2.0 + (n**3 / 6.0 + n * n * k / 2.0 if b in full else 0.0)
+
+
+def _counts(parts: Sequence[Positions], later: Sequence[Sequence[int]], side: int) -> Array:
+    counts = np.zeros(len(parts))
+    for part, after in zip(parts, later, strict=True):
+        counts[list(after)] += len(part)
+    every = np.zeros(side)
+    for part, count in zip(parts, counts, strict=True):
+        every[part] = count + len(part)
+    return every
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """A matrix and the border below it, laid out as a plan wants them."""
+
+    plan: Plan
+    matrix: sp.csr_array
+    border: sp.csr_array
+
+    def complement(self, shift: float, *, whole: bool) -> Tensor | None:
+        """B (M - shift I)^-1 B^T for the border B, `(p, p)`, or its diagonal alone; None where a pivot fails."""
+        parts = self.plan.parts
+        order = np.concatenate(parts)
+        matrix, border = self.matrix[order][:, order], self.border.tocsc()[:, order]
+        ends = [0, *np.cumsum([len(part) for part in parts]).tolist()]
+        places = [slice(*pair) for pair in pairwise(ends)]
+        strips = [torch.from_numpy(border[:, place].toarray()) for place in places]
+        blocks: dict[tuple[int, int], Tensor] = {}
+        p = border.shape[0]
+        total = torch.zeros((p, p) if whole else (p,), dtype=torch.float64)
+        for b, (place, after) in enumerate(zip(places, self.plan.later, strict=True)):
+            strip = matrix[place].tocsc()
+            half = _half(strip[:, place].tocsr(), blocks.pop((b, b), None), shift)
+            if half is None:
+                return None
+            own = [_summed(strip[:, places[one]].toarray().T, blocks.pop((one, b), None)) for one in after]
+            solved = half(torch.cat([*own, strips[b]]).T)
+            inner, outer = solved[:, : solved.shape[1] - p], solved[:, solved.shape[1] - p :]
+            total += outer.T @ outer if whole else outer.square().sum(0)
+            first = 0
+            for i, one in enumerate(after):
+                last = first + len(parts[one])
+                mine = inner[:, first:last].T
+                strips[one] = strips[one] - (mine @ outer).T
+                _subtract(blocks, after[: i + 1], one, mine @ inner[:, :last], parts)
+                first = last
+        return total
+
+
+def _summed(stored: Array, change: Tensor | None) -> Tensor:
+    found = torch.from_numpy(np.ascontiguousarray(stored))
+    return found if change is None else found + change
+
+
+def _half(stored: sp.csr_array, change: Tensor | None, shift: float) -> Callable[[Tensor], Tensor] | None:
+    """Y -> L^-1 Y for the Cholesky factor L of a block; None where it has none."""
+    diagonal = torch.from_numpy(stored.diagonal()) - shift
+    if change is None and stored.nnz == stored.diagonal().astype(bool).sum():
+        return partial(_divided, diagonal.sqrt()) if bool((diagonal > 0.0).all()) else None
+    block = _summed(stored.toarray(), change)
+    block.diagonal().sub_(shift)
+    factor, info = torch.linalg.cholesky_ex(block)
+    if int(info) or not bool(torch.isfinite(factor).all()):
+        return None
+    return partial(torch.linalg.solve_triangular, factor, upper=False)
+
+
+def _divided(root: Tensor, y: Tensor) -> Tensor:
+    return y / root[:, None]
+
+
+def _subtract(
+    blocks: dict[tuple[int, int], Tensor], among: Sequence[int], row: int, product: Tensor, parts: Sequence[Positions]
+) -> None:
+    """The row of blocks between one part and those before it, less a product."""
+    pieces = product.split([len(parts[one]) for one in among], 1)
+    for one, piece in zip(among, pieces, strict=True):
+        known = blocks.get((row, one))
+        if known is None:
+            blocks[row, one] = -piece
+        else:
+            known -= piece

@@ -1,0 +1,236 @@
+"""LipSDP's inequality checked where the network is sparse: convolutions, wide inputs, deep chains; norms 2 and inf.
+
+With weights r >= 0 of the inputs, multipliers t >= 0 and the matrices of `sparse_system`,
+
+    K = diag(r) E_x + sum_i t_i (u_i w_i^T + w_i u_i^T),      [[K, C^T], [C, I]] positive semidefinite,
+
+prove |C d|^2 <= sum_j r_j dx_j^2 for all trajectories: at most max(r) |dx|_2^2, and at most sum(r) |dx|_inf^2. With one
+row c of C at a time the same holds for |c^T d|^2, so for the inf-norm of the output; K is factorised once for all rows.
+
+K is computed in floating point, scaled to a diagonal near one by powers of two, lowered by c and factorised. With row i
+of the factor having m_i entries, it is off by gamma_(m_i, m_j) times the product of its rows' lengths, so by at most
+sum_i gamma_(m_i) K_ii / (1 - gamma_(m_i)) in the 2-norm, whatever the order (S. Rump, BIT 46 (2006), theorem 2.3).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+
+from app.lipschitz.certificate.balls import OUTWARD, TINY, UNIT, Array, share
+from app.lipschitz.certificate.elimination import Blocks, Plan
+from app.lipschitz.certificate.matrices import TooLarge
+from app.lipschitz.certificate.sparse_system import SparseSystem
+from app.lipschitz.network.nodes import Node
+
+MOST_MEMORY = 2**28
+"""Numbers: 2 GiB."""
+MOST_OUTPUTS = 4096
+TILE = 100
+"""Variables of a tile of all maps, about."""
+LARGEST_SCALE = 2.0**400
+
+
+@dataclass(frozen=True, eq=False)
+class Inequality:
+    """The matrix K of some multipliers, with what it may be off by, ready to be factorised; TooLarge if it cannot.
+
+    `weights` `(n,)` and `t` `(M,)`.
+    """
+
+    system: SparseSystem
+    plan: Plan
+    weights: Array
+    t: Array
+
+    @cached_property
+    def pre(self) -> sp.csr_array:
+        """V, `(M, n + M)`."""
+        found: sp.csr_array = self.system.matrix[: self.system.neurons]
+        return found
+
+    @cached_property
+    def _both(self) -> Array:
+        found: Array = self.t * (self.system.lower + self.system.upper)
+        return found
+
+    @cached_property
+    def _curved(self) -> Array:
+        found: Array = 2.0 * self.t * (self.system.lower * self.system.upper)
+        return found
+
+    @cached_property
+    def matrix(self) -> sp.csr_array:
+        """K, rounded."""
+        n = self.system.inputs
+        coupling = _below(sp.diags_array(-self._both) @ self.pre, n)
+        total = sp.diags_array(np.concatenate([self.weights, 2.0 * self.t])) + coupling + coupling.T
+        if self._curved.any():
+            total = total + self.pre.T @ (sp.diags_array(self._curved) @ self.pre)
+        return total.tocsr()
+
+    @cached_property
+    def scale(self) -> Array:
+        """Powers of two that bring K's diagonal next to one."""
+        exponent = np.frexp(np.maximum(self.matrix.diagonal(), 0.0))[1]
+        found: Array = np.ldexp(np.ones(len(exponent)), -((exponent + 1) // 2))
+        return found
+
+    @cached_property
+    def blocks(self) -> Blocks:
+        """K scaled, with the outputs as its border."""
+        by = sp.diags_array(self.scale)
+        border = (self.system.matrix[self.system.neurons :] @ by).tocsr()
+        return Blocks(self.plan, (by @ self.matrix @ by).tocsr(), border)
+
+    def levels(self, *, whole: bool) -> Array | None:
+        """C K^-1 C^T in floating point, unproved: `(p, p)`, or its diagonal `(p,)`; None where K is not positive."""
+        found = self.blocks.complement(0.0, whole=whole)
+        return None if found is None else found.numpy()
+
+    def is_proved(self, *, whole: bool) -> NDArray[np.bool_]:
+        """Whether the inequality is certain: for all outputs together, `(1,)`, or for each alone, `(p,)`."""
+        count = 1 if whole else self.system.outputs
+        nothing: NDArray[np.bool_] = np.zeros(count, dtype=bool)
+        lowered = self._lowered(self.system.outputs if whole else 1)
+        valid = np.isfinite(self.t).all() and np.isfinite(self.weights).all()
+        if not (valid and (self.t >= 0.0).all() and (self.weights >= 0.0).all() and math.isfinite(lowered)):
+            return nothing
+        if not (self.scale > 1.0 / LARGEST_SCALE).all() or not (self.scale < LARGEST_SCALE).all():
+            return nothing
+        taken = self.blocks.complement(lowered, whole=whole)
+        if taken is None or not bool(torch.isfinite(taken).all()):
+            return nothing
+        if not whole:
+            alone: NDArray[np.bool_] = (1.0 - lowered - taken > 0.0).numpy()
+            return alone
+        rest = torch.eye(len(taken), dtype=torch.float64) * (1.0 - lowered) - taken
+        factor, info = torch.linalg.cholesky_ex(rest)
+        return np.array([int(info) == 0 and bool(torch.isfinite(factor).all())])
+
+    def _lowered(self, border: int) -> float:
+        """c: the factorisation's rounding, that in K, what the maps may be off by, and what underflows."""
+        diagonal = np.abs(self.matrix.diagonal()) * self.scale**2
+        relative = _gamma(2.0 * (self.plan.counts + border + 4.0))
+        last = float(_gamma(np.array([2.0 * (len(diagonal) + border + 4.0)]))[0])
+        if not last < 0.25:
+            return math.inf
+        factor = float((relative / (1.0 - relative) * diagonal).sum()) + border * last / (1.0 - last)
+        longest = int(np.diff(self.pre.tocsc().indptr).max(initial=0)) if self._curved.any() else 0
+        rounding = share(longest + 16) * float((self._majorant_times(self.scale) * self.scale).max(initial=0.0))
+        return float(OUTWARD**2 * (factor + rounding + self._of_errors() + 8.0 * UNIT) + TINY * LARGEST_SCALE**2)
+
+    def _majorant_times(self, s: Array) -> Array:
+        """The sums of the magnitudes that make up K's entries, times a vector."""
+        n, size = self.system.inputs, abs(self.pre)
+        both, read = np.abs(self._both), size @ s
+        total = np.concatenate([self.weights, 2.0 * self.t]) * s + size.T @ (both * s[n:])
+        total[n:] += both * read
+        found: Array = total + size.T @ (np.abs(self._curved) * read)
+        return found
+
+    def _of_errors(self) -> float:
+        """Change of scaled K and C, in the 2-norm, when the maps change by their errors."""
+        n, m = self.system.inputs, self.system.neurons
+        root = np.sqrt(np.abs(self._curved))
+        straight = bent = output = 0.0
+        for off in self.system.off:
+            columns = float(self.scale[off.columns].max()) * off.error
+            if off.rows.start >= m:
+                output += columns
+                continue
+            rows = slice(n + off.rows.start, n + off.rows.stop)
+            straight += float((np.abs(self._both[off.rows]) * self.scale[rows]).max()) * columns
+            bent += float(root[off.rows].max()) * columns
+        whole = 0.0
+        if bent:
+            scaled = sp.diags_array(root) @ self.pre @ sp.diags_array(self.scale)
+            whole = float(np.sqrt(np.square(scaled.data).sum())) * (1.0 + share(scaled.nnz + 8))
+        return straight + output + (2.0 * whole + bent) * bent
+
+
+def _below(rows: sp.csr_array, above: int) -> sp.csr_array:
+    """The rows with `above` empty ones before them."""
+    return sp.vstack([sp.csr_array((above, rows.shape[1])), rows], format="csr")
+
+
+def _gamma(terms: Array) -> Array:
+    found: Array = OUTWARD * terms * UNIT / np.maximum(1.0 - terms * UNIT, UNIT)
+    return found
+
+
+def planned(system: SparseSystem) -> Plan:
+    """How K is eliminated; TooLarge where that takes too much memory."""
+    if system.outputs > MOST_OUTPUTS:
+        raise TooLarge(f"{system.outputs} outputs exceed the limit of {MOST_OUTPUTS}")
+    pattern = pattern_of(system)
+    plan = Plan.of(pattern, parts_of(system, pattern), system.outputs)
+    if plan.memory > MOST_MEMORY:
+        raise TooLarge(f"a semidefinite constraint takes {plan.memory:.2g} numbers, more than {MOST_MEMORY:.2g}")
+    return plan
+
+
+def pattern_of(system: SparseSystem) -> sp.csr_array:
+    """Ones where K may have entries."""
+    n, m = system.inputs, system.neurons
+    pre = system.matrix[:m].copy()
+    pre.data = np.ones_like(pre.data)
+    coupling = _below(pre, n)
+    total = sp.eye_array(n + m) + coupling + coupling.T
+    curved = (system.lower * system.upper) != 0.0
+    if curved.any():
+        total = total + pre[curved].T @ pre[curved]
+    return total.tocsr()
+
+
+def parts_of(system: SparseSystem, pattern: sp.csr_array) -> list[NDArray[np.intp]]:
+    """Tiles of all images together; every layer without an image by itself."""
+    first, places = 0, []
+    for node, positions in system.places[:-1]:
+        places.append((node, positions, np.arange(first, first + len(positions))))
+        first += len(positions)
+    spatial = [part for part in places if _sides(part[0])]
+    count = sum(len(own) for _, _, own in spatial)
+    tiles = np.full(first, -1, dtype=np.int64)
+    for node, positions, own in spatial:
+        tiles[own] = _tile(node, positions, max(1, count // TILE))
+    rest = [own for node, _, own in places if not _sides(node)]
+    if spatial and rest and not _sides(places[0][0]):
+        rest[0] = _joined(rest[0], pattern, tiles)
+    return [*(np.flatnonzero(tiles == tile) for tile in np.unique(tiles[tiles >= 0])), *rest]
+
+
+def _sides(node: Node) -> tuple[int, ...]:
+    """The sides of the node's images; none for a vector."""
+    sides = node.shape[2:]
+    return sides if math.prod(sides) > 1 else ()
+
+
+def _tile(node: Node, positions: NDArray[np.intp], count: int) -> NDArray[np.int64]:
+    """The tile of every position, counted alike on all images."""
+    sides = _sides(node)
+    along = max(1, round(count ** (1.0 / len(sides))))
+    at = np.unravel_index(positions % math.prod(sides), sides)
+    found = np.zeros(len(positions), dtype=np.int64)
+    for where, side in zip(at, sides, strict=True):
+        found = found * along + (where * along) // side
+    return found * 4 + len(sides)
+
+
+def _joined(inputs: NDArray[np.intp], pattern: sp.csr_array, tiles: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Flat inputs go to the tile of the first neuron on an image that reads them; those that are left over."""
+    left = []
+    for position in inputs.tolist():
+        readers = tiles[pattern.indices[pattern.indptr[position] : pattern.indptr[position + 1]]]
+        readers = readers[readers >= 0]
+        if len(readers):
+            tiles[position] = readers[0]
+        else:
+            left.append(position)
+    return np.array(left, dtype=np.intp)

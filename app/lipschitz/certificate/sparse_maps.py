@@ -1,0 +1,199 @@
+"""Linear maps as sparse matrices, each with a bound of its distance to the exact map in the 2-norm.
+
+The entries are those that the graph stores; products and sums of them are formed here, and their rounding is counted
+as in `balls`: an inner product of n terms is off by gamma_n times that of the magnitudes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, singledispatch
+from itertools import product
+from math import prod
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from app.lipschitz.certificate.balls import OUTWARD, TINY, Array, share
+from app.lipschitz.certificate.matrices import TooLarge, array
+from app.lipschitz.operators.base import LinearOperator
+from app.lipschitz.operators.composite import Adjoint, Composed, Stack, Sum
+from app.lipschitz.operators.convolution import Convolution
+from app.lipschitz.operators.diagonal import Diagonal
+from app.lipschitz.operators.gather import Gather
+from app.lipschitz.operators.reshape import Reshape
+
+MOST_ENTRIES = 2**25
+"""Of one sparse matrix: 12 bytes each."""
+
+
+@dataclass(frozen=True, eq=False)
+class Map:
+    """The maps within `error`, in the 2-norm, of `matrix`, a CSR array `(m, n)`."""
+
+    matrix: sp.csr_array
+    error: float = 0.0
+
+    @cached_property
+    def norm(self) -> float:
+        """At least the 2-norm of the matrix: the root of its largest column sum times its largest row sum."""
+        return _norm(abs(self.matrix))
+
+    @property
+    def transposed(self) -> Map:
+        """The transposed maps."""
+        return Map(self.matrix.T.tocsr(), self.error)
+
+    def __matmul__(self, other: Map) -> Map:
+        _check_product(self.matrix, other.matrix)
+        terms = share(_longest(self.matrix) + 2)
+        sizes = abs(self.matrix), abs(other.matrix)
+        ones = np.ones(sizes[1].shape[1]), np.ones(sizes[0].shape[0])
+        rows, columns = sizes[0] @ (sizes[1] @ ones[0]), (ones[1] @ sizes[0]) @ sizes[1]
+        rounding = terms * _root(rows, columns)
+        spread = self.norm * other.error + self.error * (other.norm + other.error)
+        return Map((self.matrix @ other.matrix).tocsr(), (rounding + spread + TINY * self.matrix.shape[0]) * OUTWARD)
+
+    def __add__(self, other: Map) -> Map:
+        total = (self.matrix + other.matrix).tocsr()
+        return Map(total, (self.error + other.error + share(2) * _norm(abs(total))) * OUTWARD)
+
+    def rows(self, positions: NDArray[np.intp]) -> Map:
+        """Some rows."""
+        return Map(self.matrix[positions], self.error)
+
+    def times_range(self, lower: Array, upper: Array) -> Map:
+        """diag(s) times the map, for all s in the range."""
+        centre = lower / 2.0 + upper / 2.0
+        reach = float((np.maximum(upper - centre, centre - lower) * OUTWARD).max(initial=0.0))
+        found = (sp.diags_array(centre) @ self.matrix).tocsr()
+        found.eliminate_zeros()
+        most = float(np.abs(centre).max(initial=0.0)) + reach
+        return Map(found, ((reach + share(2) * most) * self.norm + most * self.error + TINY) * OUTWARD)
+
+
+def map_of(operator: LinearOperator) -> Map:
+    """The operator's sparse matrix, `(m, n)`; TooLarge where it has too many entries."""
+    if isinstance(operator, Composed):
+        *outer, found = (map_of(part) for part in operator.parts)
+        for part in reversed(outer):
+            found = part @ found
+        return found
+    if isinstance(operator, Sum):
+        total, *others = (map_of(part) for part in operator.parts)
+        for other in others:
+            total = total + other
+        return total
+    if isinstance(operator, Stack):
+        return stacked([map_of(part) for part in operator.parts])
+    if isinstance(operator, Adjoint):
+        return map_of(operator.operator).transposed
+    return Map(_leaf(operator), operator.error)
+
+
+def stacked(parts: Sequence[Map]) -> Map:
+    """One below the other."""
+    if len(parts) == 1:
+        return parts[0]
+    error = float(np.sqrt(sum(part.error**2 for part in parts))) * OUTWARD + TINY * any(part.error for part in parts)
+    return Map(sp.vstack([part.matrix for part in parts], format="csr"), error)
+
+
+@singledispatch
+def _leaf(operator: LinearOperator) -> sp.csr_array:
+    """Read off with unit vectors, which rounds nothing."""
+    if operator.in_size * operator.out_size > MOST_ENTRIES:
+        raise TooLarge(f"a matrix of {operator.out_size} by {operator.in_size} entries is not taken apart")
+    return sp.csr_array(array(operator.as_matrix()))
+
+
+@_leaf.register
+def _(operator: Reshape) -> sp.csr_array:
+    return sp.eye_array(operator.in_size, format="csr")
+
+
+@_leaf.register
+def _(operator: Diagonal) -> sp.csr_array:
+    return sp.diags_array(array(operator.weight.expand(operator.out_shape).flatten()), format="csr")
+
+
+@_leaf.register
+def _(operator: Gather) -> sp.csr_array:
+    index = operator.index.cpu().numpy()
+    rows = np.flatnonzero(index >= 0)
+    return _assembled([rows], [index[rows]], [np.ones(len(rows))], (operator.out_size, operator.in_size))
+
+
+@_leaf.register
+def _(operator: Convolution) -> sp.csr_array:
+    """y[o, j] = sum kernel[o, c, t] x[c, stride j + dilation t - lo], tap by tap."""
+    images, c_in, *sides = operator.in_shape
+    c_out, *out_sides = operator.out_shape[1:]
+    if operator.kernel.numel() * int(np.prod(out_sides)) * images > MOST_ENTRIES:
+        raise TooLarge("a convolution has too many entries to be taken apart")
+    kernel, group = array(operator.kernel).reshape(c_out, -1, prod(operator.taps)), c_in // operator.groups
+    outs = np.arange(c_out)
+    ins = (outs // (c_out // operator.groups))[:, None] * group + np.arange(group)
+    rows, columns, values = [], [], []
+    for number, tap in enumerate(product(*map(range, operator.taps))):
+        target, source = _positions(operator, tap, sides, out_sides)
+        shape = (c_out, group, len(target))
+        rows.append(np.broadcast_to(outs[:, None, None] * np.prod(out_sides, dtype=int) + target, shape).ravel())
+        columns.append(np.broadcast_to(ins[:, :, None] * np.prod(sides, dtype=int) + source, shape).ravel())
+        values.append(np.broadcast_to(kernel[:, :, number, None], shape).ravel())
+    one = _assembled(rows, columns, values, (operator.out_size // images, operator.in_size // images))
+    return one if images == 1 else sp.block_diag([one] * images, format="csr")
+
+
+def _positions(
+    operator: Convolution, tap: Sequence[int], sides: Sequence[int], out_sides: Sequence[int]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Output points that a tap feeds, and the input points that it reads there, both flat."""
+    target, source = np.zeros(1, dtype=np.intp), np.zeros(1, dtype=np.intp)
+    settings = zip(operator.stride, operator.dilation, operator.padding, tap, sides, out_sides, strict=True)
+    for stride, dilation, (before, _), t, n, m in settings:
+        j = np.arange(m)
+        read = stride * j + dilation * t - before
+        inside = (read >= 0) & (read < n)
+        target = (target[:, None] * m + j[inside]).ravel()
+        source = (source[:, None] * n + read[inside]).ravel()
+    return target, source
+
+
+def _assembled(
+    rows: Sequence[NDArray[np.intp]],
+    columns: Sequence[NDArray[np.intp]],
+    values: Sequence[Array],
+    shape: tuple[int, int],
+) -> sp.csr_array:
+    """Entries at places that are all different."""
+    places = np.concatenate(list(rows)), np.concatenate(list(columns))
+    found = sp.coo_array((np.concatenate(list(values)), places), shape=shape).tocsr()
+    found.eliminate_zeros()
+    return found
+
+
+def _check_product(left: sp.csr_array, right: sp.csr_array) -> None:
+    """TooLarge where the product may have too many entries."""
+    counts = np.diff(right.indptr)
+    entries = int(counts[left.indices].sum())
+    if min(entries, left.shape[0] * right.shape[1]) > MOST_ENTRIES:
+        raise TooLarge(f"a product of sparse matrices takes {entries} multiplications")
+
+
+def _longest(matrix: sp.csr_array) -> int:
+    """Entries of the longest row."""
+    return int(np.diff(matrix.indptr).max(initial=0))
+
+
+def _norm(sizes: sp.csr_array) -> float:
+    """At least the 2-norm of a matrix without negative entries."""
+    rows, columns = sizes @ np.ones(sizes.shape[1]), np.ones(sizes.shape[0]) @ sizes
+    return _root(rows, columns) * (1.0 + share(max(sizes.shape) + 2))
+
+
+def _root(rows: Array, columns: Array) -> float:
+    """The root of a product of two maxima, rounded up."""
+    return float(np.sqrt(rows.max(initial=0.0))) * float(np.sqrt(columns.max(initial=0.0))) * OUTWARD

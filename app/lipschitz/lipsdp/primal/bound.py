@@ -1,0 +1,173 @@
+"""A piece of any graph and size bounded by the primal iteration, and proved by sparse elimination."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from app.lipschitz.certificate.elimination import Plan
+from app.lipschitz.certificate.forms import Slopes
+from app.lipschitz.certificate.matrices import TooLarge, array
+from app.lipschitz.certificate.sparse import planned
+from app.lipschitz.certificate.sparse_system import SparseSystem, sparse_system
+from app.lipschitz.claims import Multipliers, SemidefiniteClaim
+from app.lipschitz.deadline import Deadline, Laps
+from app.lipschitz.lipsdp.primal.iteration import Ascent, Maximum, Programs, ascend
+from app.lipschitz.lipsdp.primal.multipliers import Point, Search
+from app.lipschitz.lipsdp.primal.passes import Passes
+from app.lipschitz.lipsdp.region import slopes_of_free
+from app.lipschitz.lipsdp.semidefinite import Bound
+from app.lipschitz.network.nodes import Activation, Node
+from app.lipschitz.operators.rounding import up_sqrt
+from app.lipschitz.problem import Problem
+from app.lipschitz.walk.claims import walk_claim
+from app.lipschitz.walk.pieces import Piece
+
+GAPS = (1e-5, 1e-7)
+"""Gains of ten rounds at which the multipliers are tried."""
+CLOSE = 5e-4
+"""Relative distance of the bound to the iteration's value that is good enough."""
+OVERHEAD, CALLS = 3.0, 3e7
+"""Time of multiplications in small blocks, over that in large ones; what a part costs beside its own."""
+PROOFS = 4.0
+"""Eliminations kept in hand while the iteration goes on."""
+MODERATE = 1e100
+"""Constants within this and its inverse: no square overflows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """The piece's sparse system, its plan, and which neurons of every activation are variables of it."""
+
+    system: SparseSystem
+    plan: Plan
+    free: Mapping[Activation, Slopes]
+
+    @property
+    def work(self) -> float:
+        """Multiplications of one elimination, at the pace of large matrices."""
+        return OVERHEAD * self.plan.work + CALLS * len(self.plan.parts)
+
+    @property
+    def layers(self) -> list[slice]:
+        """The free neurons of each activation among all."""
+        ends = np.cumsum([0, *(len(found.free) for found in self.free.values())]).tolist()
+        return [slice(*pair) for pair in pairwise(ends)]
+
+    def gathered(self, t: Mapping[Activation, Tensor]) -> Any:
+        """The free neurons' multipliers of the first program, `(M,)`."""
+        return np.concatenate([array(t[node][0])[found.free] for node, found in self.free.items()])
+
+    def scattered(self, point: Point) -> Multipliers:
+        """By activation, 0 where a neuron is no variable."""
+        t = {}
+        for (node, found), layer in zip(self.free.items(), self.layers, strict=True):
+            each = np.zeros(node.size)
+            each[found.free] = point.t[layer]
+            t[node] = torch.from_numpy(each)
+        return Multipliers(float(point.weights.max()), t)
+
+
+def parts_of_piece(problem: Problem, piece: Piece) -> Parts | None:
+    """None where the piece has no neuron with a slope that varies, or does not fit into memory."""
+    free = {}
+    for node in piece.activations:
+        lower, upper, positions = slopes_of_free(*problem.local.slopes(node))
+        free[node] = Slopes(array(lower), array(upper), positions.cpu().numpy())
+    if not any(len(found.free) for found in free.values()):
+        return None
+    try:
+        system = sparse_system(piece.start, piece.end, free)
+        return Parts(system, planned(system), free)
+    except TooLarge:
+        return None
+
+
+def primal_bound(problem: Problem, piece: Piece, constants: Mapping[Node, float], deadline: Deadline) -> Bound | None:
+    """The piece's constant in the 2-norm; None where its proof fits neither memory nor time, or is not found."""
+    if not all(1.0 / MODERATE < one < MODERATE for one in constants.values()):
+        return None
+    parts = parts_of_piece(problem, piece)
+    if parts is None or not deadline.fits(PROOFS * parts.work):
+        return None
+    passes = Passes(piece.start, piece.nodes)
+    like = problem.local.slopes(piece.activations[0])[0]
+    slopes = {node: _on(like, found) for node, found in parts.free.items()}
+    programs = Programs(passes.forward, passes.backward, piece.start.size, piece.end.size, slopes)
+    search = Search(parts.system, parts.plan, parts.layers, lambda: deadline.fits(parts.work))
+    best: tuple[Point, Point] | None = None
+    ascent = Ascent.begin(programs, problem.seed)
+    for gap in GAPS:
+        _climb(problem, ascent, gap, Laps(deadline, PROOFS * parts.work))
+        found = _proved(search, parts, ascent.maximum())
+        best = found if best is None or (found is not None and _rho(found) < _rho(best)) else best
+        close = best is not None and _rho(best) <= (float(ascent.value) * (1.0 + CLOSE)) ** 2
+        if close or not deadline.fits(PROOFS * parts.work):
+            break
+    return None if best is None else _bound(problem, piece, parts, ascent, best)
+
+
+def _on(like: Tensor, found: Slopes) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(found.lower).to(like), torch.from_numpy(found.upper).to(like)
+
+
+def _rho(found: tuple[Point, Point]) -> float:
+    return float(found[0].weights[0])
+
+
+def _climb(problem: Problem, ascent: Ascent, gap: float, laps: Laps) -> None:
+    for rounds in ascend(ascent, gap):
+        if rounds % 10 == 0:
+            problem.progress({"method": "lipsdp", "phase": "ascending", "optimum": float(ascent.value)})
+        if laps.is_last():
+            break
+
+
+def _proved(search: Search, parts: Parts, maximum: Maximum) -> tuple[Point, Point] | None:
+    """A proved point, shrunk more where the first that is positive definite leaves too little room."""
+    rho, least = float(maximum.value) ** 2, 0.0
+    if not 0.0 < rho < math.inf:
+        return None
+    for _ in range(3):
+        found = search.feasible(np.ones(parts.system.inputs), parts.gathered(maximum.t) / rho, least)
+        if found is None:
+            return None
+        proof = search.proved(found[0], float(np.linalg.eigvalsh(found[1])[-1]))
+        if proof is not None:
+            return proof
+        least = max(3.0 * least, 1e-3)
+    return None
+
+
+def _bound(problem: Problem, piece: Piece, parts: Parts, ascent: Ascent, best: tuple[Point, Point]) -> Bound:
+    value, optimum = up_sqrt(_rho(best)), min(float(ascent.value), up_sqrt(_rho(best)))
+    slopes = {n: (torch.from_numpy(found.lower), torch.from_numpy(found.upper)) for n, found in parts.free.items()}
+    found, inner = (parts.scattered(point) for point in best)
+    walk = walk_claim(problem, piece.start, piece.nodes)
+    claim = SemidefiniteClaim(piece.start, piece.end, slopes, found, inner, walk, work=parts.work)
+    gap = 1.0 - (optimum / value) ** 2
+    layers = _activations(ascent, parts.layers, best[0], list(parts.free))
+    return Bound(value, optimum, gap, int(ascent.passes), parts.system.neurons, layers, claim)
+
+
+def _activations(
+    ascent: Ascent, layers: Sequence[slice], point: Point, nodes: Sequence[Activation]
+) -> list[dict[str, Any]]:
+    """How much the worst direction has grown at each activation, relative to the input, and the multipliers."""
+    return [
+        {
+            "name": "+".join(origin.name for origin in node.origins),
+            "neurons": layer.stop - layer.start,
+            "gain": float(torch.linalg.vector_norm(ascent.answered[node])),
+            "multipliers": [float(point.t[layer].min()), float(point.t[layer].max())],
+        }
+        for node, layer in zip(nodes, layers, strict=True)
+        if layer.stop > layer.start
+    ]

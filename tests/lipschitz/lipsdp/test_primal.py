@@ -1,0 +1,144 @@
+"""The primal iteration: against the interior point, on any graph, proved by sparse elimination."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from app.contract.options import LipsdpOptions
+from app.lipschitz.certificate.check import check_piece
+from app.lipschitz.certificate.export import certificate
+from app.lipschitz.certificate.fields import InvalidCertificate
+from app.lipschitz.deadline import NEVER
+from app.lipschitz.formulation import make_problem
+from app.lipschitz.lipsdp import lipsdp
+from app.lipschitz.problem import Estimate, Problem
+from app.lipschitz.request import Request
+from tests.effort import sampled
+from tests.lipschitz.helpers import captured, jacobian_norms
+
+OPTIONS = LipsdpOptions()
+
+
+def problem_of(model: nn.Module, *shape: int, **fields: Any) -> Problem:
+    request = Request.parse({"methods": ["lipsdp"]} | fields)
+    return make_problem(captured(model, shape), request, NEVER, lambda _: None, None)
+
+
+@pytest.fixture
+def primal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No piece is too small for the primal iteration, none has the interior-point method, none dense arithmetic."""
+    for name in ("SMALL_SIDE", "MIDDLE_SIDE"):
+        monkeypatch.setattr(f"app.lipschitz.lipsdp.lipsdp.{name}", 0)
+    monkeypatch.setattr("app.lipschitz.certificate.prover.DENSE_SIDE", 0)
+    monkeypatch.setattr("app.lipschitz.certificate.prover.LARGEST_SIDE", 0)
+
+
+def linear(*widths: int, act: type[nn.Module] = nn.ReLU) -> nn.Module:
+    layers = [m for a, b in pairwise(widths) for m in (nn.Linear(a, b), act())]
+    return nn.Sequential(*layers[:-1])
+
+
+class Residual(nn.Module):
+    """Convolutions, a skip, a concatenation, strides and a dense end."""
+
+    def __init__(self, act: nn.Module) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv2d(2, 3, 3, padding=1), nn.Conv2d(3, 3, 3, padding=1)
+        self.three, self.last = nn.Conv2d(6, 4, 3, stride=2), nn.Linear(16, 3)
+        self.act = act
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = self.act(self.one(x))
+        second = self.act(first + self.two(first))
+        third = self.act(self.three(torch.cat([first, second], 1)))
+        return self.last(third.flatten(1))
+
+
+NETS = [
+    (linear(6, 10, 8, 3), (1, 6)),
+    (linear(4, 9, 9, 9, 1, act=nn.Tanh), (1, 4)),
+    (linear(5, 12, 7, 2, act=nn.GELU), (1, 5)),
+    (nn.Sequential(nn.Conv1d(1, 3, 3), nn.LeakyReLU(0.2), nn.Conv1d(3, 2, 3, stride=2)), (1, 1, 9)),
+    (Residual(nn.ReLU()), (1, 2, 5, 5)),
+    (Residual(nn.SiLU()), (1, 2, 5, 5)),
+]
+
+
+def seeded(model: nn.Module, seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    for weight in model.parameters():
+        nn.init.normal_(weight, std=1.0 if weight.ndim == 1 else (2.0 / weight[0].numel()) ** 0.5)
+    return model.double()
+
+
+@pytest.mark.parametrize(("seed", "net"), sampled(range(8), range(len(NETS)), every=7))
+def test_agrees_with_the_interior_point(seed: int, net: int, primal: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, shape = NETS[net]
+    problem = problem_of(seeded(model, seed), *shape)
+    found = lipsdp.lipsdp(problem, OPTIONS)
+    monkeypatch.setattr("app.lipschitz.lipsdp.lipsdp.primal_bound", lambda *_: None)
+    reference = lipsdp.lipsdp(problem, OPTIONS)
+    assert found.value is not None
+    assert reference.value is not None
+    assert found.details["iterations"] != reference.details["iterations"]
+    assert reference.details["relaxation_optimum"] * (1 - 1e-7) <= found.value <= reference.value * 1.001
+    assert found.details["relaxation_optimum"] <= reference.value * (1 + 1e-7)
+
+
+@pytest.mark.parametrize(("seed", "net"), sampled(range(60), range(len(NETS)), every=45))
+def test_never_below_a_jacobian(seed: int, net: int, primal: None) -> None:
+    """On the whole space and on boxes; the certificate is checked by sparse arithmetic alone."""
+    model, shape = NETS[net]
+    size = int(np.prod(shape))
+    domain = {"kind": "all"} if seed % 2 else {"kind": "box", "lower": [-0.5] * size, "upper": [0.5] * size}
+    problem = problem_of(seeded(model, 100 + seed), *shape, domain=domain)
+    found = lipsdp.lipsdp(problem, OPTIONS)
+    points = torch.rand(50, size, dtype=torch.float64) - 0.5
+    steepest = float(jacobian_norms(problem.network, "2", points).max())
+    assert found.value is not None
+    assert steepest * (1 - 1e-9) <= found.value
+    assert_certified(problem, found, domain)
+
+
+def assert_certified(problem: Problem, found: Estimate, domain: dict[str, Any]) -> None:
+    request = Request.parse({"methods": ["lipsdp"], "domain": domain})
+    written = certificate(problem, request, "0" * 64, [found])
+    assert written is not None
+    assert found.value is not None
+    assert written.bound <= found.value * (1 + 1e-6)
+    (piece,) = [piece for piece in written.pieces if piece.kind == "lipsdp"]
+    assert check_piece(problem, piece) == "independent"
+    assert piece.rho is not None
+    less = replace(piece, rho=piece.rho * 0.99, constant=piece.constant * 0.996)
+    with pytest.raises(InvalidCertificate, match="do not prove"):
+        check_piece(problem, less)
+    records = [replace(one, multipliers=[0.5 * t for t in one.multipliers]) for one in piece.activations[:1]]
+    with pytest.raises(InvalidCertificate, match="do not prove"):
+        check_piece(problem, replace(piece, activations=records + piece.activations[1:]))
+
+
+def test_a_convolutional_network_is_bounded_as_one_piece(primal: None) -> None:
+    """784 + 2,352 + 294 variables, which were two factors or minutes of dense algebra."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 3, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(3, 6, 4, stride=4),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(294, 4),
+    )
+    problem = problem_of(model, 1, 1, 28, 28)
+    found = lipsdp.lipsdp(problem, OPTIONS)
+    assert found.value is not None
+    assert found.details["whole"]
+    assert found.details["pieces"] == 1
+    assert found.details["gap"] < 2e-3
+    assert_certified(problem, found, {"kind": "all"})
