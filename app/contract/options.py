@@ -116,12 +116,21 @@ class GradientOptions(Options):
     )
     steps: int = Field(default=24, ge=1, le=100_000, description="ascent steps at most (the time budget may end them)")
     seconds: float = Field(
-        default=3.0, ge=0.01, le=86_400, description="time limit of the ascent, within the job's budget"
+        default=60.0, ge=0.01, le=86_400, description="time limit of the search, within the job's budget"
     )
     scouts: int = Field(
-        default=8192, ge=0, le=10_000_000, description="points scattered for starts where time allows them all; 0: none"
+        default=8192,
+        ge=0,
+        le=10_000_000,
+        description="points scattered for starts where they are cheap enough; 0: none",
     )
     climbers: int = Field(default=512, ge=1, le=65_536, description="points that go on by random moves at most")
+    rounds: int = Field(
+        default=0,
+        ge=0,
+        le=100_000,
+        description="rounds of the deep search afterwards; 40 where `auto` ends with it",
+    )
     scale: Scale = 1.0
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
+from app.contract.options import GradientOptions
 from app.lipschitz.artifact import digest, from_bytes
 from app.lipschitz.artifact.captured import Captured
-from app.lipschitz.bracket import reconciled
+from app.lipschitz.bracket import bracket, reconciled, value_of
 from app.lipschitz.certificate.export import certificate as certified
 from app.lipschitz.certificate.record import Certificate
 from app.lipschitz.dataset import Dataset
@@ -21,9 +24,10 @@ from app.lipschitz.device import on_fastest
 from app.lipschitz.errors import LipschitzError, MethodSkipped
 from app.lipschitz.failures import failure
 from app.lipschitz.formulation import make_problem
+from app.lipschitz.lower.gradient import deepen
 from app.lipschitz.methods import FOR_MARGINS, IMPLEMENTATIONS
 from app.lipschitz.network.inputs import with_input
-from app.lipschitz.portfolio import allotted, reason_to_stop
+from app.lipschitz.portfolio import DEEP_ROUNDS, DEEP_SEARCH, allotted, reason_to_stop, to_come
 from app.lipschitz.problem import Estimate, Problem, Progress, Witness
 from app.lipschitz.report import estimate_record, result_record
 from app.lipschitz.request import Request
@@ -93,13 +97,15 @@ def run_methods(problem: Problem, request: Request) -> tuple[list[Estimate], lis
     seconds: list[float] = []
     for position, name in enumerate(request.methods):
         problem.progress({"method": name, "phase": "running"})
-        mine = problem.until(allotted(problem, request.methods[position:], estimates))
+        mine = problem.until(allotted(problem, to_come(request, position), estimates))
         begun = time.monotonic()
         unneeded = reason_to_stop(problem, name, estimates) if request.is_auto else None
         estimate = Estimate(name, None, "skipped", unneeded) if unneeded else run_method(mine, request, name)
         estimates = reconciled([*estimates, estimate])
         seconds.append(time.monotonic() - begun)
     estimates = reconciled([_finished(problem, request, estimate) for estimate in estimates])
+    if request.is_auto and reason_to_stop(problem, DEEP_SEARCH, estimates) is None:
+        estimates = _deepened(problem, request, estimates, seconds)
     if all(estimate.status != "ok" for estimate in estimates):
         reasons = "; ".join(f"{e.method}: {e.reason}" for e in estimates)
         refusal = LipschitzError if any(e.status == "failed" for e in estimates) else MethodSkipped
@@ -116,6 +122,25 @@ def _finished(problem: Problem, request: Request, estimate: Estimate) -> Estimat
         return estimate
     again = run_method(problem.until(allotted(problem, [estimate.method], [estimate])), request, estimate.method)
     return again if again.status == "ok" else estimate
+
+
+def _deepened(problem: Problem, request: Request, estimates: list[Estimate], seconds: list[float]) -> list[Estimate]:
+    """The same answers, that of `gradient` from a deeper search; its time is added to the method's."""
+    position = next((i for i, e in enumerate(estimates) if e.method == "gradient" and e.witness is not None), None)
+    if position is None or request.target["kind"] == "margins":
+        return estimates
+    begun, before, options = time.monotonic(), estimates[position], request.options["gradient"]
+    assert isinstance(options, GradientOptions)
+    upper, _ = bracket(estimates)
+    mine = replace(
+        problem.until(allotted(problem, [DEEP_SEARCH], estimates)), ceiling=value_of(upper) if upper else math.inf
+    )
+    try:
+        found = deepen(mine, options.model_copy(update={"rounds": options.rounds or DEEP_ROUNDS}), before)
+    except Exception as error:
+        found = replace(before, details=before.details | {"deep_search": failure(error)})
+    seconds[position] += time.monotonic() - begun
+    return reconciled([*estimates[:position], found, *estimates[position + 1 :]])
 
 
 def run_method(problem: Problem, request: Request, name: str) -> Estimate:

@@ -1,7 +1,8 @@
 """`methods: auto`: which methods are worth their time, given what the earlier ones found.
 
 From cheap to tight: norms along the graph, a witness, the semidefinite bound, pairs of layers where that left something
-open, and branch and bound for networks small enough to finish. It stops when the bracket is closed.
+open, and branch and bound for networks small enough to finish; in the end a deep search for a steeper witness. It stops
+when the bracket is closed.
 """
 
 from __future__ import annotations
@@ -14,17 +15,24 @@ from app.lipschitz.certificate.work import least_work
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.network.nodes import Activation
 from app.lipschitz.problem import Estimate, Problem
+from app.lipschitz.request import Request
 
 CLOSED = 1e-6
 """Relative gap at which a bracket counts as closed."""
 
 _ALWAYS = ("autolip",)
-WEIGHTS = {"autolip": 8.0, "lipsdp": 6.0, "exact": 6.0, "seqlip": 4.0}
+WEIGHTS = {"autolip": 8.0, "lipsdp": 6.0, "exact": 6.0, "seqlip": 4.0, "deep search": 4.0}
 """How the time that is left is shared among the methods to come, 1 if not named. What one leaves is the next one's."""
 KEPT = 0.05
 """Part of the time that methods leave for the certificate and the report."""
 MOST_KEPT = 0.4
 """The same at most, whatever the certificate of the best bound so far will take."""
+
+DEEP_ROUNDS = 40
+"""Rounds of the deep search for attained values that `auto` ends with, where the request asks for none itself."""
+DEEP_SEARCH = "deep search"
+WORTH = 1e-3
+"""Relative gap from which the deep search is worth its time."""
 
 FEW_NEURONS = 200
 FEW_INPUTS = 64
@@ -34,13 +42,19 @@ def reason_to_stop(problem: Problem, name: str, before: Sequence[Estimate]) -> s
     """Why this method is not worth running after those before; None when it is."""
     if name in _ALWAYS:
         return None
-    if _is_closed(before):
-        return f"the bracket is closed to {CLOSED:g} already"
+    gap = WORTH if name == DEEP_SEARCH else CLOSED
+    if _is_closed(before, gap):
+        return f"the bracket is closed to {gap:g} already"
     if problem.deadline.passed:
         return "the time budget is spent"
     if name == "seqlip":
         return _after_lipsdp(problem, before)
     return _few_phases(problem) if name == "exact" else None
+
+
+def to_come(request: Request, position: int) -> list[str]:
+    """The methods from that position on, and what `auto` ends with."""
+    return [*request.methods[position:], *([DEEP_SEARCH] if request.is_auto else [])]
 
 
 def allotted(problem: Problem, rest: Sequence[str], before: Sequence[Estimate]) -> Deadline:
@@ -53,11 +67,11 @@ def allotted(problem: Problem, rest: Sequence[str], before: Sequence[Estimate]) 
     return problem.deadline.before(max(for_certificate, KEPT * left)).share(weights[0] / sum(weights))
 
 
-def _is_closed(before: Sequence[Estimate]) -> bool:
+def _is_closed(before: Sequence[Estimate], gap: float) -> bool:
     upper, lower = bracket(list(before))
     if upper is None or lower is None or upper.value is None or lower.witness is None:
         return False
-    return upper.value <= lower.witness.value * (1.0 + CLOSED)
+    return upper.value <= lower.witness.value * (1.0 + gap)
 
 
 def _after_lipsdp(problem: Problem, before: Sequence[Estimate]) -> str | None:

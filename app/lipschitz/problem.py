@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -28,7 +29,7 @@ class Problem:
     """One network, one norm, one domain; `norm_of` proves each operator's norm once for all methods.
 
     No method works beyond `deadline`. The network is that of the captured graph's `outputs`, all of them for None, with
-    the request's `target` after them.
+    the request's `target` after them. `ceiling` is the least certified bound so far: a search that attains it may end.
     """
 
     captured: Captured
@@ -42,6 +43,7 @@ class Problem:
     norms: Norms = field(default_factory=Norms)
     outputs: Sequence[int] | None = None
     target: dict[str, Any] = field(default_factory=lambda: {"kind": "all"})
+    ceiling: float = math.inf
 
     @cached_property
     def local(self) -> Local:

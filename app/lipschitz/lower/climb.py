@@ -1,4 +1,7 @@
-"""A population that climbs: random moves of all lengths, kept where they help; the best members replace the worst."""
+"""A population that climbs: random moves of all lengths and along lines, kept where they help.
+
+The best members replace the worst.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import torch
 from torch import Generator
 
 from app.lipschitz.deadline import Deadline
+from app.lipschitz.lower.effort import norm_work, point_work, within
+from app.lipschitz.lower.lines import POINTS, scanned
 from app.lipschitz.lower.search import Population, moved, reach
 from app.lipschitz.problem import Problem
 
@@ -15,6 +20,11 @@ LENGTHS = (-2.0, 0.5)
 ROUND = 20
 """Moves between two selections."""
 
+SCANNED = 4
+"""One move in so many is along lines."""
+
+MOST_ROUNDS = 1000
+
 PATIENCE = 8
 """Rounds without progress after which the climb ends."""
 
@@ -23,11 +33,14 @@ PROGRESS = 1e-4
 
 
 def climbed(
-    problem: Problem, population: Population, deadline: Deadline, scale: float, random: Generator
+    problem: Problem, population: Population, effort: float, deadline: Deadline, scale: float, random: Generator
 ) -> Population:
-    """The population after rounds of moves, until PATIENCE of them bring no progress or time is up."""
+    """The population after rounds of moves, until PATIENCE of them bring no progress or the effort is spent."""
+    each = ROUND * len(population) * (norm_work(problem.network) + POINTS / SCANNED * point_work(problem.network))
     idle = 0
-    while idle < PATIENCE and not deadline.passed:
+    for _ in range(within(effort, each, MOST_ROUNDS)):
+        if idle == PATIENCE or deadline.passed:
+            break
         before = float(population.norms.max())
         population = _round(problem, population, deadline, scale, random)
         idle = 0 if float(population.norms.max()) > before * (1.0 + PROGRESS) else idle + 1
@@ -35,13 +48,19 @@ def climbed(
 
 
 def _round(problem: Problem, population: Population, deadline: Deadline, scale: float, random: Generator) -> Population:
-    low, high = LENGTHS
-    for _ in range(ROUND):
+    for move in range(ROUND):
         if deadline.passed:
             break
-        exponent = low + (high - low) * torch.rand(len(population), 1, dtype=torch.float64, generator=random)
-        lengths = 10.0**exponent * reach(problem, population.points, scale)
-        candidates = moved(problem, population, lengths, random)
+        if move % SCANNED:
+            candidates = _moved(problem, population, scale, random)
+        else:
+            candidates = scanned(problem, population, scale, random)
         population = population.where(candidates.norms > population.norms, candidates)
     kept = population.top(len(population) - len(population) // 4)
     return kept.joined(population.top(len(population) - len(kept)))
+
+
+def _moved(problem: Problem, population: Population, scale: float, random: Generator) -> Population:
+    low, high = LENGTHS
+    exponent = low + (high - low) * torch.rand(len(population), 1, dtype=torch.float64, generator=random)
+    return moved(problem, population, 10.0**exponent * reach(problem, population.points, scale), random)

@@ -6,16 +6,20 @@ power iteration on A^T A), and the midpoint moves along g_x + g_y. The distance 
 starting points, where the slope of a ReLU network is smooth enough an average to climb, for most of the steps; the last
 ones shrink it to a thousandth, into one linear piece.
 
-Small networks leave time for more: the ascents start from the best of many scattered points, and what scouting
-and ascents found goes on by random moves until nothing improves. A network for which the scouts do not all fit into
-their part of the time takes its ascents only: they find more than a few scouts do.
+Small networks are worth more: the ascents start from the best of many scattered points, and what scouting and ascents
+found goes on by random moves and along lines until nothing improves. A network for which all scouts would be too much
+takes its ascents only: they find more than a few scouts do. With `rounds`, the deep search (`hops.py`) goes on from
+there.
+
+How many of each there are follows from the network and the options (`effort.py`), not from a clock.
 """
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -24,7 +28,9 @@ from app.contract.options import GradientOptions
 from app.lipschitz.deadline import SPENT, Deadline
 from app.lipschitz.domain import vector_norm
 from app.lipschitz.lower.climb import climbed
-from app.lipschitz.lower.jacobian import batch_size, products, steepest, unit
+from app.lipschitz.lower.effort import forward_work, norm_work, step_work, within
+from app.lipschitz.lower.hops import deepened
+from app.lipschitz.lower.jacobian import batch_size, steepest, unit
 from app.lipschitz.lower.pairs import SEARCHING, TINY, Best, ends, safe_slopes
 from app.lipschitz.lower.search import (
     Population,
@@ -35,8 +41,6 @@ from app.lipschitz.lower.search import (
     spread_points,
     unexplored,
 )
-from app.lipschitz.network.nodes import Affine, Concat, Network
-from app.lipschitz.operators.composite import work
 from app.lipschitz.operators.norm import Norm
 from app.lipschitz.problem import Estimate, Problem
 
@@ -64,47 +68,66 @@ STRIDE = 0.7
 STEP_WORK = 24.0
 """Forward evaluations of one point that an ascent's first steps and its witness are worth."""
 
-SCOUTING_SHARE = 0.2
-"""Part of the time that scouting may take."""
+FEWEST_STEPS = 6
+"""Steps of a single ascent, however dear they are."""
+
+EFFORT = 1.5e10
+"""Multiplications that a search may be worth."""
+SCOUTING_SHARE, ASCENT_SHARE, CLIMBING_SHARE = 0.2, 0.8, 0.4
+"""The most of them that its parts may take."""
 
 
 def gradient(problem: Problem, options: GradientOptions) -> Estimate:
-    """The best pair over ascents from up to `restarts` points, `steps` steps each, within `seconds`.
+    """The best pair over ascents from up to `restarts` points, `steps` steps each, unless `seconds` are over before.
 
-    `scouts` points are scattered before, and `climbers` move on afterwards.
+    `scouts` points are scattered before, and `climbers` move on afterwards, then `rounds` of the deep search.
     """
     deadline = problem.deadline.share(SEARCHING).within(options.seconds)
-    scouting, scale, random = deadline.share(SCOUTING_SHARE), options.scale, generator(problem)
-    best, restarts, steps = Best(problem, "gradient"), options.restarts, options.steps
+    scale, random = options.scale, generator(problem)
+    best, steps = Best(problem, "gradient"), options.steps
     if not deadline.fits(STEP_WORK * forward_work(problem.network)):
         return _single_pair(problem, best, scale, random)
-    step_s = _step_seconds(problem, spread_points(problem, 1, scale, random))
-    scouts: Population | None = None
-    count = options.scouts
-    if count and _pays(problem, count, step_s, scouting):
-        points = spread_points(problem, count, scale, random)
-        scouts, _ = scouted(problem, points, scouting, _climbers(problem, options))
-    restarts *= 1 if scouts is None else CHEAP
-    affordable = max(1, int(min(deadline.left / (steps * step_s + 1e-9), restarts)))
-    middle, direction = _starts(problem, scouts, affordable, scale, random)
+    scouts = _scouts(problem, options, scale, deadline, random)
+    each = step_work(problem.network)
+    restarts = within(ASCENT_SHARE * EFFORT, steps * each, options.restarts * (1 if scouts is None else CHEAP))
+    steps = within(ASCENT_SHARE * EFFORT, restarts * each, steps, min(steps, FEWEST_STEPS))
+    middle, direction = _starts(problem, scouts, restarts, scale, random)
     middle, done = _ascended(problem, best, middle, direction, steps, deadline, scale)
+    details: dict[str, Any] = {"restarts": restarts, "steps": done}
     if scouts is not None:
         found = scouts.joined(evaluated(problem, middle)).top(len(scouts))
-        offer_best(problem, best, climbed(problem, found, deadline, scale, random), scale, deadline)
+        found = climbed(problem, found, CLIMBING_SHARE * EFFORT, deadline, scale, random)
+        offer_best(problem, best, found, scale, deadline)
+    if options.rounds:
+        found = evaluated(problem, middle, direction) if scouts is None else found
+        found, details["rounds"] = deepened(problem, found, options.rounds, scale, deadline, random)
+        offer_best(problem, best, found, scale, deadline)
     witness = best.witness()
-    return Estimate("gradient", witness.value, details={"restarts": affordable, "steps": done}, witness=witness)
+    return Estimate("gradient", witness.value, details=details, witness=witness)
 
 
-def forward_work(network: Network) -> float:
-    """Multiplications, about, of the network's affine maps at one point."""
-    maps = (node for node in network.nodes if isinstance(node, Affine | Concat))
-    return sum(work(term.operator) for node in maps for term in node.terms)
+def deepen(problem: Problem, options: GradientOptions, found: Estimate) -> Estimate:
+    """The deep search alone, from what the method has found before; whichever is better."""
+    assert found.witness is not None
+    deadline = problem.deadline.share(SEARCHING).within(options.seconds)
+    best, scale, random = Best(problem, "gradient"), options.scale, generator(problem)
+    start = torch.lerp(found.witness.x, found.witness.y, 0.5)[None]
+    elite = evaluated(problem, problem.domain.project(start))
+    elite, rounds = deepened(problem, elite, options.rounds, scale, deadline, random)
+    offer_best(problem, best, elite, scale, deadline)
+    witness = max(found.witness, best.witness(), key=lambda one: one.value)
+    return replace(found, value=witness.value, witness=witness, details=found.details | {"rounds": rounds})
 
 
-def _pays(problem: Problem, scouts: int, step_s: float, scouting: Deadline) -> bool:
-    """Whether all scouts are likely to fit."""
-    each = products(problem.network)
-    return each * step_s < scouting.left and scouting.fits(scouts * each * forward_work(problem.network))
+def _scouts(
+    problem: Problem, options: GradientOptions, scale: float, deadline: Deadline, random: Generator
+) -> Population | None:
+    """The best of the scattered points; None where all of them are too much."""
+    count = options.scouts
+    if not count or count * norm_work(problem.network) > SCOUTING_SHARE * EFFORT:
+        return None
+    points = spread_points(problem, count, scale, random)
+    return scouted(problem, points, deadline, _climbers(problem, options))[0]
 
 
 def _single_pair(problem: Problem, best: Best, scale: float, random: Generator) -> Estimate:
@@ -117,13 +140,6 @@ def _single_pair(problem: Problem, best: Best, scale: float, random: Generator) 
 def _climbers(problem: Problem, options: GradientOptions) -> int:
     """How many points go on by random moves: fewer where points are costly."""
     return max(1, min(options.climbers, batch_size(problem.network) // 8))
-
-
-def _step_seconds(problem: Problem, point: Tensor) -> float:
-    """How long one step of one ascent takes."""
-    begun = time.monotonic()
-    _pulls(problem.network, point, 1.5 * point, problem.p)
-    return time.monotonic() - begun
 
 
 def _starts(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -31,8 +31,8 @@ EVALUATED = 4
 SEARCHING = 0.8
 """Part of a method's time that a search may take; the rest is for the evaluation of what it found."""
 
-EVALUATING = 0.5
-"""Time that the evaluation may take, relative to the search's."""
+EVALUATING, EVALUATING_S = 0.5, 1.0
+"""Time that the evaluation may take, relative to the search's, and seconds that it may take in any case."""
 
 TELLING = 0.05
 """Part of the time that such evaluations may take before the end, to tell how far the search has come."""
@@ -66,15 +66,24 @@ def ends(problem: Problem, middle: Tensor, direction: Tensor, distance: float | 
     return problem.domain.project(middle - half), problem.domain.project(middle + half)
 
 
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Two points, and the slope between them as the search computed it."""
+
+    slope: float
+    x: Tensor
+    y: Tensor
+
+
 class Best:
     """The steepest pairs seen so far by one method: one a distance, by powers of ten, for rounding blurs short ones."""
 
     def __init__(self, problem: Problem, method: str) -> None:
         self._problem = problem
         self._method = method
-        self._pairs: dict[int | str, tuple[float, Tensor, Tensor]] = {}
+        self._pairs: dict[int | str, Pair] = {}
         self._slope = -1.0
-        self._witness: Witness | None = None
+        self._evaluated: dict[Pair, Witness] = {}
         self._begun, self._spent = time.monotonic(), 0.0
 
     def offer(self, x: Tensor, y: Tensor, slope: Tensor | None = None) -> None:
@@ -87,18 +96,19 @@ class Best:
     def _keep(self, x: Tensor, y: Tensor, slope: float) -> None:
         distance = float((y - x).abs().max())
         decade = int(math.log10(distance)) if distance > 0.0 else -400
-        if decade not in self._pairs or slope > self._pairs[decade][0]:
-            self._pairs[decade] = (slope, x.detach().clone(), y.detach().clone())
+        pair = Pair(slope, x.detach().clone(), y.detach().clone())
+        if decade not in self._pairs or slope > self._pairs[decade].slope:
+            self._pairs[decade] = pair
         if slope > self._slope:
             self._slope = slope
-            self._tell(x, y)
+            self._tell(pair)
 
-    def _tell(self, x: Tensor, y: Tensor) -> None:
+    def _tell(self, pair: Pair) -> None:
         """How far the search has come, if what the pair attains is known in a small part of its time."""
         left = TELLING * (time.monotonic() - self._begun) - self._spent
         if left > 0.0:
             with suppress(OutOfTime):
-                self._evaluate(x, y, Deadline.after(left))
+                self._evaluate(pair, Deadline.after(left))
 
     def offer_around(self, points: Tensor, directions: Tensor, reach: Tensor, deadline: Deadline) -> None:
         """Consider pairs around `points` along `directions`, `(B, n)`, at distances up to `reach`, `(B, 1)`.
@@ -115,30 +125,37 @@ class Best:
                 x, y = ends(self._problem, middle, directions[part], step * reach[part])
                 self.offer(x, y)
                 if step == LADDER[0]:
-                    self._pairs.setdefault("first", (0.0, x[0].detach().clone(), y[0].detach().clone()))
+                    self._pairs.setdefault("first", Pair(0.0, x[0].detach().clone(), y[0].detach().clone()))
 
     def witness(self) -> Witness:
-        """The pair that attains most, every rounding counted; at least one pair must have been offered."""
-        assert self._pairs
-        elapsed = time.monotonic() - self._begun
-        self._problem = replace(self._problem, deadline=self._problem.deadline.within(EVALUATING * elapsed))
-        ranked = sorted(self._pairs.values(), key=lambda one: one[0], reverse=True)
-        for slope, x, y in [*ranked[: EVALUATED - 1], self._pairs.get("first", ranked[-1])]:
-            if self._witness is not None and (self._problem.deadline.passed or 0.0 < slope <= self._witness.value):
-                break
-            self._evaluate(x, y)
-        assert self._witness is not None
-        return self._witness
+        """The pair that attains most, every rounding counted; at least one pair must have been offered.
 
-    def _evaluate(self, x: Tensor, y: Tensor, deadline: Deadline | None = None) -> None:
-        begun = time.monotonic()
+        Which pairs were told of depends on the load, so that those count only where the time is over.
+        """
+        assert self._pairs
+        limit = max(EVALUATING * (time.monotonic() - self._begun), EVALUATING_S)
+        found = list(self._evaluated.values()) if self._problem.deadline.passed else []
+        self._problem = replace(self._problem, deadline=self._problem.deadline.within(limit))
+        ranked = sorted(self._pairs.values(), key=lambda one: one.slope, reverse=True)
+        for pair in [*ranked[: EVALUATED - 1], self._pairs.get("first", ranked[-1])]:
+            best = max((one.value for one in found), default=0.0)
+            if found and (self._problem.deadline.passed or 0.0 < pair.slope <= best):
+                break
+            found.append(self._evaluate(pair))
+        return max(found, key=lambda one: one.value)
+
+    def _evaluate(self, pair: Pair, deadline: Deadline | None = None) -> Witness:
+        if pair in self._evaluated:
+            return self._evaluated[pair]
+        begun, before = time.monotonic(), max((one.value for one in self._evaluated.values()), default=-1.0)
         try:
-            found = attained(self._problem, x, y, deadline)
+            found = attained(self._problem, pair.x, pair.y, deadline)
         finally:
             self._spent += time.monotonic() - begun
-        if self._witness is None or found.value > self._witness.value:
-            self._witness = Witness(x.detach().clone(), y.detach().clone(), found.value, found.error)
+        witness = self._evaluated[pair] = Witness(pair.x, pair.y, found.value, found.error)
+        if found.value > before:
             self._problem.progress({"method": self._method, "lower": found.value})
+        return witness
 
 
 def _inward(problem: Problem, points: Tensor, step: float) -> Tensor:
