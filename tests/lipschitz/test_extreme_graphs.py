@@ -249,7 +249,8 @@ def check_seed(seed: int, family: str) -> str:
             raise Verdict(f"{estimate.method} failed: {estimate.reason}")
         if estimate.method in CERTIFIED and estimate.value is None and estimate.status == "ok":
             raise Verdict(f"{estimate.method} gives neither a value nor a reason")
-    if kind == "no certificate" and record["upper"] and request.target["kind"] != "margins":
+    overflows = next(e.value for e in estimates if e.method == "autolip") == math.inf
+    if kind == "no certificate" and record["upper"] and request.target["kind"] != "margins" and not overflows:
         raise Verdict(f"no certificate of {record['upper']}")
     return kind if record["upper"] else "no upper"
 

@@ -13,7 +13,7 @@ from app.lipschitz.problem import Problem
 RAISED = (0.0, 1e-11, 1e-9, 1e-7, 1e-5, 1e-3, 1e-1, 10.0, 1e3)
 """Shares, one after the other: the second is what the check of a matrix of side 1,000 asks for, the last ones are for
 maps of which little more than an error is known."""
-LEAST = (2.0**-900, 2.0**-800, 2.0**-700, 2.0**-500)
+LEAST = tuple(2.0**e for e in (-900, -800, -700, -500, -200, -50, 0, 50, 200, 500))
 """A smaller norm than this may have to be claimed as this: the check's allowance for underflow is 2^-1000 an entry,
 times what it is multiplied with."""
 SHARES = (0.0, *(10.0**-k for k in range(11, 0, -1)), 1.0)

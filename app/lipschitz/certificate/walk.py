@@ -45,16 +45,14 @@ def _step(problem: Problem, node: Node, constants: Mapping[Node, float], norms: 
 
 def _flow(way: tuple[Node, Node], constants: Mapping[Node, float], norms: Norms, shortcuts: Shortcuts) -> float:
     """What comes in from a source: by the norm, or past the chain that ends there where that is less."""
-    flows = []
-    if way in norms:
-        flows.append(_times(norms[way], constants[way[1]]))
+    flows = [_times(norms.get(way, math.inf), constants[way[1]])]
     if way in shortcuts:
         start, factors = shortcuts[way]
         flow = constants[start]
         for factor in factors:
             flow = _times(flow, factor)
         flows.append(flow)
-    return min(flows, default=math.inf)
+    return min(flows)
 
 
 def _activation(problem: Problem, node: Activation, constants: Mapping[Node, float], norms: Norms) -> float:

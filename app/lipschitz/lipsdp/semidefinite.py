@@ -78,7 +78,7 @@ def _bound(
     name = "upper" if is_whole else "piece_upper"
 
     def watch(now: Progress) -> bool:
-        value = math.ldexp(math.sqrt(float(now.rho)), region.exponent)
+        value = math.ldexp(math.sqrt(max(float(now.rho), 0.0)), region.exponent)
         problem.progress({"method": "lipsdp", "phase": "solving", name: value, "gap": float(now.gap)})
         return laps.is_last()
 

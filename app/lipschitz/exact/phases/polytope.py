@@ -37,6 +37,8 @@ def room(rows: np.ndarray) -> Room | None:
     lengths = np.linalg.norm(rows[:, :-1], axis=1)
     scale = np.where(lengths > 0, lengths, np.maximum(np.abs(rows[:, -1]), 1e-300))
     scaled = rows / scale[:, None]
+    if not np.isfinite(scaled).all():
+        return None
     left = np.column_stack([-scaled[:, :-1], np.ones(len(rows))])
     bounds = [(None, None)] * n + [(None, 1.0)]
     answer = linprog(np.append(np.zeros(n), -1.0), left, scaled[:, -1], bounds=bounds, method="highs-ds")
