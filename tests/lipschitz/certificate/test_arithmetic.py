@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
@@ -11,7 +10,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
 from app.lipschitz.certificate.balls import Ball, stacked
 from app.lipschitz.certificate.check import check_piece
@@ -178,17 +176,9 @@ def test_products_with_exact_zeros_are_exact() -> None:
     assert found.radius[1, 0] > 0.0
 
 
-@pytest.mark.parametrize(
-    "function",
-    [
-        lambda x: x * torch.sinh(torch.tensor([3.0, 4.0], dtype=torch.float64)),
-        lambda x: (x * 1e200) @ torch.full((2, 2), 1e200, dtype=torch.float64),
-    ],
-    ids=["a factor whose rounding has no rule", "a product that overflows"],
-)
 @pytest.mark.parametrize("value", [5.0, 1e100])
-def test_no_claim_is_granted_of_a_map_that_is_not_known(function: Callable[[Tensor], Tensor], value: float) -> None:
-    graph = captured(function, (2,))
+def test_no_claim_is_granted_of_a_map_that_is_not_known(value: float) -> None:
+    graph = captured(lambda x: (x * 1e200) @ torch.full((2, 2), 1e200, dtype=torch.float64), (2,))
     problem = Problem(graph, build(graph, [0]), "2", WholeSpace(), 0, NEVER, lambda _: None)
     forged = PieceRecord("autolip", 0, len(problem.network.nodes) - 1, 2 * value, norms=[NormRecord(1, 0, value)])
     with np.errstate(all="ignore"), pytest.raises(InvalidCertificate):
