@@ -116,7 +116,6 @@ METHODS: tuple[MethodInfo, ...] = (
         "certified",
         "Semidefinite bound over all slopes of all activations at once, proved by a Cholesky factorisation.",
         "Fazlyab et al., NeurIPS 2019; validity of the forms: Pauli et al. 2022",
-        norms=("2",),
         settings=LipsdpOptions,
         needs="affine layers and elementwise activations; other nodes split the network",
     ),

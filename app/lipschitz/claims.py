@@ -119,6 +119,33 @@ class FourierClaim(SemidefiniteClaim):
 
 
 @dataclass(frozen=True, eq=False)
+class Program:
+    """LipSDP of some of the outputs, `rows`, each alone: weights `(n,)` of the inputs, `t` `(n,)` an activation.
+
+    For the 1-norm of the network read backwards, whose outputs are the inputs.
+    """
+
+    rows: tuple[int, ...]
+    weights: Tensor
+    t: Mapping[Activation, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class RowsClaim:
+    """LipSDP from `start` to `end` in the inf- or 1-norm: the `programs` bound every row's sum of magnitudes.
+
+    `slopes`, `fallback` and `work`, that of one program, as in `SemidefiniteClaim`.
+    """
+
+    start: Node
+    end: Node
+    slopes: Mapping[Activation, tuple[Tensor, Tensor]]
+    programs: tuple[Program, ...]
+    fallback: WalkClaim
+    work: float
+
+
+@dataclass(frozen=True, eq=False)
 class PhaseClaim:
     """A tree of phases that proves `value` for the whole network, from `start` to `end`; see `PhaseRecord`."""
 
@@ -128,4 +155,4 @@ class PhaseClaim:
     tree: tuple[PhaseRecord, ...]
 
 
-Claim = WalkClaim | SemidefiniteClaim | PhaseClaim
+Claim = WalkClaim | SemidefiniteClaim | RowsClaim | PhaseClaim

@@ -18,6 +18,7 @@ from app.lipschitz.certificate.matrices import TooLarge, array
 from app.lipschitz.certificate.phases import check_tree
 from app.lipschitz.certificate.prover import prover
 from app.lipschitz.certificate.record import ActivationRecord, PieceRecord
+from app.lipschitz.certificate.rows import check_programs
 from app.lipschitz.certificate.torus import Torus, layers_of
 from app.lipschitz.certificate.walk import Shortcuts, walked
 from app.lipschitz.network.nodes import Activation, Affine, Concat, Node
@@ -31,6 +32,8 @@ def check_piece(problem: Problem, record: PieceRecord) -> str:
     nodes = _nodes(problem, record)
     if record.kind == "lipsdp":
         return _semidefinite(problem, record, nodes)
+    if record.kind == "rows":
+        return _rows(problem, record, nodes)
     if record.kind == "fourier":
         return _fourier(problem, record, nodes)
     if record.kind == "phases":
@@ -107,10 +110,7 @@ def _node(problem: Problem, nodes: Sequence[Node], position: int) -> Node:
 def _semidefinite(problem: Problem, record: PieceRecord, nodes: Sequence[Node]) -> str:
     """The multipliers as a proof of rho, and rho as one of the constant."""
     rho = _rho(problem, record)
-    if not all(isinstance(node, Affine | Concat | Activation) for node in nodes[1:]):
-        raise InvalidCertificate("the piece holds more than affine maps and elementwise activations")
-    found = _activations(record, nodes)
-    slopes = {node: _slopes(problem, node, found[node]) for node in found}
+    found, slopes = _of_elementwise(problem, record, nodes)
     t = [np.array(found[node].multipliers)[slopes[node].free] for node in found]
     try:
         proved = prover(nodes[0], nodes[-1], slopes)(rho, np.concatenate([np.zeros(0), *t]))
@@ -118,6 +118,28 @@ def _semidefinite(problem: Problem, record: PieceRecord, nodes: Sequence[Node]) 
         raise InvalidCertificate(f"too large to be checked: {reason}") from reason
     if not proved:
         raise InvalidCertificate("the multipliers do not prove rho: the matrix is not certainly positive semidefinite")
+    return "independent"
+
+
+def _of_elementwise(
+    problem: Problem, record: PieceRecord, nodes: Sequence[Node]
+) -> tuple[dict[Activation, ActivationRecord], dict[Activation, Slopes]]:
+    """The activations of a piece that has nothing else but affine maps, with the slopes that are stated."""
+    if not all(isinstance(node, Affine | Concat | Activation) for node in nodes[1:]):
+        raise InvalidCertificate("the piece holds more than affine maps and elementwise activations")
+    found = _activations(record, nodes)
+    return found, {node: _slopes(problem, node, found[node]) for node in found}
+
+
+def _rows(problem: Problem, record: PieceRecord, nodes: Sequence[Node]) -> str:
+    """Every output, or every input where the network is read backwards, by one of the programs."""
+    if problem.p == "2":
+        raise InvalidCertificate("rows by themselves prove bounds of the inf- and 1-norm only")
+    _, slopes = _of_elementwise(problem, record, nodes)
+    try:
+        check_programs(nodes[0], nodes[-1], slopes, record, problem.p)
+    except TooLarge as reason:
+        raise InvalidCertificate(f"too large to be checked: {reason}") from reason
     return "independent"
 
 

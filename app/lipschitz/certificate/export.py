@@ -32,9 +32,10 @@ from app.lipschitz.certificate.record import (
     PieceRecord,
     Reported,
 )
+from app.lipschitz.certificate.rows_records import rows_record
 from app.lipschitz.certificate.walk import Shortcuts, walked
 from app.lipschitz.certificate.work import proof_work
-from app.lipschitz.claims import Claim, FourierClaim, NormClaim, PhaseClaim, SemidefiniteClaim, WalkClaim
+from app.lipschitz.claims import Claim, FourierClaim, NormClaim, PhaseClaim, RowsClaim, SemidefiniteClaim, WalkClaim
 from app.lipschitz.domain import Ball
 from app.lipschitz.network.nodes import Activation, Network, Node
 from app.lipschitz.operators.rounding import up_mul, up_product, up_sqrt
@@ -102,6 +103,8 @@ def _function(problem: Problem, request: Request) -> dict[str, Any]:
 def _piece(problem: Problem, claim: Claim, position: dict[Node, int]) -> PieceRecord:
     if isinstance(claim, PhaseClaim):
         return phase_record(problem, claim, position)
+    if isinstance(claim, RowsClaim):
+        return rows_record(problem, claim, position) or _walk(problem, claim.fallback, position)
     if isinstance(claim, FourierClaim):
         return fourier_record(problem, claim, position) or _walk(problem, claim.fallback, position)
     if isinstance(claim, SemidefiniteClaim):

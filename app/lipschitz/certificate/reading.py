@@ -35,6 +35,7 @@ from app.lipschitz.certificate.record import (
     NormRecord,
     PairRecord,
     PieceRecord,
+    ProgramRecord,
     Reported,
 )
 from app.lipschitz.claims import PhaseRecord
@@ -49,6 +50,7 @@ MOST_CONTAINERS = 2**20
 COMMON = {"kind", "start", "end", "constant"}
 OF_KIND = {
     "lipsdp": {"rho", "activations"},
+    "rows": {"activations", "programs"},
     "fourier": {"rho", "torus", "maps"},
     "autolip": {"norms"},
     "seqlip": {"norms", "chains"},
@@ -136,6 +138,7 @@ def _piece(found: Any) -> PieceRecord:
         [integer(one, "pieces[].torus[]") for one in entries(found.get("torus", []), "pieces[].torus", 3)],
         [_map(one) for one in entries(found.get("maps", []), "pieces[].maps", MOST_PIECES)],
         [_phase(one) for one in entries(found.get("tree", []), "pieces[].tree", MOST_PIECES)],
+        [_program(one) for one in entries(found.get("programs", []), "pieces[].programs", MOST_PIECES)],
     )
 
 
@@ -198,6 +201,16 @@ def _phase(found: Any) -> PhaseRecord:
         None if split is None else integer(split, "tree[].split"),
         None if rows is None else [integer(one, "tree[].rows[]") for one in entries(rows, "tree[].rows")],
         None if multipliers is None else numbers(multipliers, "tree[].multipliers", 0.0),
+    )
+
+
+def _program(found: Any) -> ProgramRecord:
+    found = mapping(found, "programs[]", _names(ProgramRecord))
+    lists = entries(found.get("multipliers"), "programs[].multipliers", MOST_PIECES)
+    return ProgramRecord(
+        [integer(one, "programs[].rows[]") for one in entries(found.get("rows"), "programs[].rows")],
+        numbers(found.get("weights"), "programs[].weights", 0.0),
+        [numbers(one, "programs[].multipliers[]", 0.0) for one in lists],
     )
 
 

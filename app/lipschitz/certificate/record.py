@@ -8,10 +8,11 @@ from typing import Any
 from app.lipschitz.claims import PhaseRecord
 
 FORMAT = "lipserve-certificate"
-VERSION = 3
-READABLE = (1, 2, 3)
-"""Version 2 has no phases; version 1 has no chains and no Fourier pieces either, and does not say what was reported."""
-KINDS = ("lipsdp", "fourier", "autolip", "seqlip", "phases", "recomputed")
+VERSION = 4
+READABLE = (1, 2, 3, 4)
+"""Version 3 has no rows; version 2 has no phases; version 1 has no chains and no Fourier pieces either, and does not
+say what was reported."""
+KINDS = ("lipsdp", "rows", "fourier", "autolip", "seqlip", "phases", "recomputed")
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,21 @@ class MapRecord:
 
 
 @dataclass(frozen=True)
+class ProgramRecord:
+    """`weights`, one an input, and `multipliers`, one list an activation, bound each of the outputs `rows`."""
+
+    rows: list[int]
+    weights: list[float]
+    multipliers: list[list[float]]
+
+
+@dataclass(frozen=True)
 class PieceRecord:
     """`constant` bounds the map from the node at `start` to the node at `end`.
 
-    `kind` is "lipsdp" (`rho` and `activations` prove it), "fourier" (`rho`, `torus` and `maps`), "autolip" (the
-    norms), "seqlip" (the norms and the chains), "phases" (the tree) or "recomputed" (the service's own code has to be
-    trusted).
+    `kind` is "lipsdp" (`rho` and `activations` prove it), "rows" (`activations` and `programs`), "fourier" (`rho`,
+    `torus` and `maps`), "autolip" (the norms), "seqlip" (the norms and the chains), "phases" (the tree) or "recomputed"
+    (the service's own code has to be trusted).
     """
 
     kind: str
@@ -96,6 +106,7 @@ class PieceRecord:
     torus: list[int] = field(default_factory=list)
     maps: list[MapRecord] = field(default_factory=list)
     tree: list[PhaseRecord] = field(default_factory=list)
+    programs: list[ProgramRecord] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

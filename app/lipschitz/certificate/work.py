@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Protocol
 
-from app.lipschitz.claims import Claim, FourierClaim, PhaseClaim, PhaseRecord, SemidefiniteClaim
+from app.lipschitz.claims import Claim, FourierClaim, PhaseClaim, PhaseRecord, RowsClaim, SemidefiniteClaim
 
 PROOF = 12.0
 """Multiplications over N^3 of one proof of side N: products in balls, and a factorisation."""
@@ -45,6 +45,8 @@ def proof_work(claim: Claim) -> float:
             return claim.work
         neurons = sum(float((t != 0.0).sum()) for t in claim.found.t.values())
         return PROOF * (neurons + min(claim.start.size, neurons)) ** 3
+    if isinstance(claim, RowsClaim):
+        return claim.work * len(claim.programs)
     if isinstance(claim, PhaseClaim):
         return sum(_leaf_work(record, claim.start.size) for record in claim.tree if record.split is None)
     return 0.0

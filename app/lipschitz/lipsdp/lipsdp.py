@@ -20,6 +20,7 @@ from app.lipschitz.deadline import Deadline
 from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.lipsdp.dense.interior import NotPositive
 from app.lipschitz.lipsdp.primal.bound import primal_bound
+from app.lipschitz.lipsdp.primal.rows import rows_bound
 from app.lipschitz.lipsdp.semidefinite import Bound, bound
 from app.lipschitz.lipsdp.sizes import is_large, is_wide_chain
 from app.lipschitz.lipsdp.sizes import side as side
@@ -85,8 +86,8 @@ def _is_curved(problem: Problem, node: Activation) -> bool:
 
 def check(problem: Problem, options: LipsdpOptions) -> None:
     """MethodSkipped where LipSDP cannot serve the norm or the form."""
-    if problem.p != "2":
-        raise MethodSkipped(f"LipSDP bounds the 2-norm, not the {problem.p}-norm: ask for autolip or exact")
+    if problem.p != "2" and options.form == "layer":
+        raise MethodSkipped(f"LipSDP with one multiplier a layer bounds the 2-norm, not the {problem.p}-norm")
     if options.form == "network":
         raise MethodSkipped(
             "the form 'network' of LipSDP (multipliers that couple neurons) is not a bound: Pauli et al., Training "
@@ -165,6 +166,8 @@ def _factors(
 
     Small ones have the interior-point method, which gives all digits; those between have both.
     """
+    if problem.p != "2":
+        return [_by_rows(problem, whole, deadline)]
     parts = [piece for piece in finest if piece.end in set(whole.nodes)]
     size = side(whole) if _is_worthwhile(whole) else 0
     is_large_enough = size > SMALL_SIDE and options.form == "neuron"
@@ -174,6 +177,14 @@ def _factors(
     pieces = planned(parts, options.split_size, partial(_is_curved, problem))
     factors = [_factor(problem, piece, options, deadline) for piece in pieces]
     return [first] if first is not None and first.value <= up_product([one.value for one in factors]) else factors
+
+
+def _by_rows(problem: Problem, piece: Piece, deadline: Deadline) -> Factor:
+    """In the inf- and 1-norm; AutoLip's constant where that is no less."""
+    constants = constants_within(problem, piece)
+    autolip = constants[piece.end]
+    found = rows_bound(problem, piece, constants, deadline) if _is_worthwhile(piece) and autolip > 0.0 else None
+    return Factor(piece, autolip if found is None else min(autolip, found.value), autolip, found)
 
 
 def _primal(problem: Problem, piece: Piece, deadline: Deadline) -> Factor | None:

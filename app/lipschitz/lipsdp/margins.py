@@ -50,6 +50,8 @@ OUTWARD = 1.0 + 2.0**-48
 def lipsdp_margins(problem: Problem, options: LipsdpOptions) -> Estimate:
     """The largest of the pairs' certified constants; options as for `lipsdp`."""
     check(problem, options)
+    if problem.p != "2":
+        raise MethodSkipped(f"LipSDP bounds differences of outputs in the 2-norm, not the {problem.p}-norm")
     deadline = problem.deadline.within(options.seconds)
     last = last_piece(problem, options.split_size)
     of_whole = _of_whole(problem, options, deadline) if side(last) > SMALL_SIDE else uniform(last.end.size, math.inf)

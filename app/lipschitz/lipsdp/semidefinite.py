@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from app.lipschitz.claims import Multipliers, SemidefiniteClaim
+from app.lipschitz.claims import Multipliers, RowsClaim, SemidefiniteClaim
 from app.lipschitz.deadline import Deadline, Laps, OutOfTime
 from app.lipschitz.lipsdp.deep.chain_proof import COARSE_SHARES, proved_chain
 from app.lipschitz.lipsdp.deep.deep import deep_chain, minimise_deep
@@ -47,7 +47,7 @@ class Bound:
     iterations: int
     neurons: int
     activations: list[dict[str, Any]]
-    claim: SemidefiniteClaim
+    claim: SemidefiniteClaim | RowsClaim
 
 
 def bound(

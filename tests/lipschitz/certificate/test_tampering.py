@@ -231,7 +231,7 @@ PIECES: dict[str, Callable[[Fields], None]] = {
     "trust me": lambda c: c["pieces"][0].update(kind="recomputed"),
     "a node renamed": lambda c: c["nodes"][1].update(name="other"),
     "a node missing": lambda c: c["nodes"].pop(),
-    "another version": lambda c: c.update(version=4),
+    "another version": lambda c: c.update(version=5),
     "another format": lambda c: c.update(format="zip"),
 }
 

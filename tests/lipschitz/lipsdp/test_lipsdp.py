@@ -65,8 +65,8 @@ def test_network_form_is_refused_with_the_reason() -> None:
 
 
 @pytest.mark.parametrize("norm", ["1", "inf"])
-def test_other_norms_are_skipped(norm: str) -> None:
-    assert answer(mlp([ONE, ONE]), norm=norm)["status"] == "skipped"
+def test_one_multiplier_a_layer_has_the_2_norm_alone(norm: str) -> None:
+    assert answer(mlp([ONE, ONE]), {"form": "layer"}, norm=norm)["status"] == "skipped"
 
 
 def test_affine_networks_are_skipped() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from app.lipschitz.certificate.balls import Array
 from app.lipschitz.certificate.elimination import Plan
 from app.lipschitz.certificate.forms import Slopes
 from app.lipschitz.certificate.matrices import TooLarge, array
@@ -61,9 +62,9 @@ class Parts:
         ends = np.cumsum([0, *(len(found.free) for found in self.free.values())]).tolist()
         return [slice(*pair) for pair in pairwise(ends)]
 
-    def gathered(self, t: Mapping[Activation, Tensor]) -> Any:
-        """The free neurons' multipliers of the first program, `(M,)`."""
-        return np.concatenate([array(t[node][0])[found.free] for node, found in self.free.items()])
+    def gathered(self, t: Mapping[Activation, Tensor], program: int = 0) -> Array:
+        """The free neurons' multipliers of one of the programs, `(M,)`."""
+        return np.concatenate([array(t[node][program])[found.free] for node, found in self.free.items()])
 
     def scattered(self, point: Point) -> Multipliers:
         """By activation, 0 where a neuron is no variable."""
@@ -98,8 +99,7 @@ def primal_bound(problem: Problem, piece: Piece, constants: Mapping[Node, float]
     if parts is None or not deadline.fits(PROOFS * parts.work):
         return None
     passes = Passes(piece.start, piece.nodes)
-    like = problem.local.slopes(piece.activations[0])[0]
-    slopes = {node: _on(like, found) for node, found in parts.free.items()}
+    slopes = on_device(problem, piece, parts)
     programs = Programs(passes.forward, passes.backward, piece.start.size, piece.end.size, slopes)
     search = Search(parts.system, parts.plan, parts.layers, lambda: deadline.fits(parts.work))
     best: tuple[Point, Point] | None = None
@@ -114,8 +114,13 @@ def primal_bound(problem: Problem, piece: Piece, constants: Mapping[Node, float]
     return None if best is None else _bound(problem, piece, parts, ascent, best)
 
 
-def _on(like: Tensor, found: Slopes) -> tuple[Tensor, Tensor]:
-    return torch.from_numpy(found.lower).to(like), torch.from_numpy(found.upper).to(like)
+def on_device(problem: Problem, piece: Piece, parts: Parts) -> dict[Activation, tuple[Tensor, Tensor]]:
+    """The slopes where the network is."""
+    like = problem.local.slopes(piece.activations[0])[0]
+    return {
+        node: (torch.from_numpy(found.lower).to(like), torch.from_numpy(found.upper).to(like))
+        for node, found in parts.free.items()
+    }
 
 
 def _rho(found: tuple[Point, Point]) -> float:

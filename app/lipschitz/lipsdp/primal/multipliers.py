@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.lipschitz.certificate.balls import Array
 from app.lipschitz.certificate.elimination import Plan
@@ -20,6 +21,8 @@ SHRINKS = ((1e-3, 0.0), (1e-3, 1e-3), (3e-3, 3e-3), (1e-2, 1e-2), (3e-2, 3e-2), 
 """By how much tau is shrunk, one after the other: everywhere, and more so from each layer to the next."""
 RAISES = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 """By how much rho is raised above the least one."""
+KEPT = 1e-5
+"""Share of K that neurons without multipliers may take: those that do not matter for the output in question."""
 INSIDE = 1e-3
 """The same for a point with room to spare."""
 
@@ -34,25 +37,31 @@ class Point:
 
 @dataclass(frozen=True, eq=False)
 class Search:
-    """The system with its plan; `layers` are the neurons' ranges; `go_on` is asked before each factorisation."""
+    """The system with its plan; `layers` are the neurons' ranges in the order in which a signal passes them; `go_on` is
+    asked before each factorisation.
+
+    The outputs count all together, or, where they are not taken as a `whole`, each alone.
+    """
 
     system: SparseSystem
     plan: Plan
     layers: Sequence[slice]
     go_on: Callable[[], bool]
+    whole: bool = True
 
     def feasible(self, weights: Array, tau: Array, least: float = 0.0) -> tuple[Point, Array] | None:
         """The least shrunk tau, from `least` on, that makes K positive definite for these weights, which stay.
 
         With it C K^-1 C^T, or its diagonal where the outputs stand alone.
         """
+        tau = self._floored(weights, tau)
         for shrink, by_layer in SHRINKS:
             if shrink < least:
                 continue
             if not self.go_on():
                 return None
             point = Point(weights, self._shrunk(tau, shrink, by_layer))
-            levels = self._at(point).levels(whole=True)
+            levels = self._at(point).levels(whole=self.whole)
             if levels is not None and bool(np.isfinite(levels).all()):
                 return point, levels
         return None
@@ -62,13 +71,33 @@ class Search:
         for more in RAISES:
             if not self.go_on():
                 return None
-            raised = _times(point, level * (1.0 + more))
-            if bool(self._at(raised).is_proved(whole=True)[0]):
-                return raised, _times(point, level * (1.0 + more) * (1.0 + INSIDE))
+            raised = times(point, level * (1.0 + more))
+            if bool(self.proves(raised).all()):
+                return raised, times(point, level * (1.0 + more) * (1.0 + INSIDE))
         return None
+
+    def proves(self, point: Point) -> NDArray[np.bool_]:
+        """Whether the point is proved, for all outputs together `(1,)` or for each `(p,)`."""
+        return self._at(point).is_proved(whole=self.whole)
 
     def _at(self, point: Point) -> Inequality:
         return Inequality(self.system, self.plan, point.weights, point.t)
+
+    def _floored(self, weights: Array, tau: Array) -> Array:
+        """Multipliers where there are next to none, so small that they take next to nothing from what they read.
+
+        With f the weights and multipliers before, (v_i xi)^2 <= sum_j v_ij^2 / f_j times sum_j f_j xi_j^2.
+        """
+        n, found = self.system.inputs, tau.copy()
+        before = np.concatenate([weights, np.full(len(tau), np.inf)])
+        squares = self.system.matrix[: len(tau)].power(2)
+        steepest = np.maximum(np.abs(self.system.lower), np.abs(self.system.upper)) ** 2
+        for layer in self.layers:
+            taken = steepest[layer] * (squares[layer] @ (1.0 / before)) * (layer.stop - layer.start)
+            least = KEPT / np.where(taken > 0.0, taken, 1.0)
+            found[layer] = np.maximum(found[layer], least)
+            before[n + layer.start : n + layer.stop] = found[layer]
+        return found
 
     def _shrunk(self, tau: Array, shrink: float, by_layer: float) -> Array:
         found = tau * (1.0 - shrink)
@@ -77,5 +106,6 @@ class Search:
         return found
 
 
-def _times(point: Point, factor: float) -> Point:
+def times(point: Point, factor: float) -> Point:
+    """All weights and multipliers times a factor, which changes what they say of |C d|^2 alike."""
     return Point(point.weights * factor, point.t * factor)

@@ -1,0 +1,70 @@
+"""From a claim about rows to a record that the independent check has accepted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from app.lipschitz.certificate.fields import InvalidCertificate
+from app.lipschitz.certificate.forms import Slopes
+from app.lipschitz.certificate.matrices import TooLarge, array
+from app.lipschitz.certificate.raised import widened_slopes
+from app.lipschitz.certificate.record import ActivationRecord, PieceRecord, ProgramRecord
+from app.lipschitz.certificate.rows import check_programs, total
+from app.lipschitz.certificate.work import proof_work
+from app.lipschitz.claims import RowsClaim
+from app.lipschitz.network.nodes import Activation, Node
+from app.lipschitz.operators.rounding import up_sqrt
+from app.lipschitz.problem import Problem
+
+RAISED = (0.0, 1e-6, 1e-4, 1e-2)
+"""Shares by which all weights and multipliers are raised until the check accepts them."""
+
+
+def rows_record(problem: Problem, claim: RowsClaim, position: Mapping[Node, int]) -> PieceRecord | None:
+    """The programs as they are claimed or a little larger; None where the check accepts none of them."""
+    slopes = {node: _slopes(problem, claim, node) for node in claim.slopes}
+    for more in RAISED:
+        if not problem.deadline.fits(proof_work(claim)):
+            return None
+        record = _record(claim, slopes, position, 1.0 + more)
+        try:
+            check_programs(claim.start, claim.end, slopes, record, problem.p)
+        except TooLarge:
+            return None
+        except InvalidCertificate:
+            continue
+        return record
+    return None
+
+
+def _slopes(problem: Problem, claim: RowsClaim, node: Activation) -> Slopes:
+    free = np.flatnonzero(array(claim.programs[0].t[node]))
+    return Slopes(*widened_slopes(problem, node, *claim.slopes[node]), free)
+
+
+def _record(
+    claim: RowsClaim, slopes: Mapping[Activation, Slopes], position: Mapping[Node, int], factor: float
+) -> PieceRecord:
+    """With 1 in place of the multiplier of a neuron that is a variable."""
+    programs = [
+        ProgramRecord(
+            list(one.rows),
+            (array(one.weights) * factor).tolist(),
+            [(array(one.t[node]) * factor).tolist() for node in slopes],
+        )
+        for one in claim.programs
+    ]
+    activations = []
+    for node, found in slopes.items():
+        is_free = np.zeros(node.size)
+        is_free[found.free] = 1.0
+        ends = found.lower.tolist(), found.upper.tolist()
+        activations.append(ActivationRecord(position[node], *ends, is_free.tolist()))
+    largest = max(total(np.array(program.weights)) for program in programs)
+    constant = math.nextafter(up_sqrt(largest) * (1.0 + 2.0**-48), math.inf)
+    record = PieceRecord("rows", position[claim.start], position[claim.end], constant)
+    return replace(record, activations=activations, programs=programs)

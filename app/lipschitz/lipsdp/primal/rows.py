@@ -1,0 +1,180 @@
+"""LipSDP in the inf- and 1-norm: one program a row of the Jacobian, with a weight for every input, proved.
+
+The multipliers of one row are feasible for all others, and one factorisation tells what they give for each. So the
+row with the largest bound so far is solved for next, until that is no more than what a row is known to attain.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from app.lipschitz.certificate.balls import Array
+from app.lipschitz.certificate.matrices import TooLarge
+from app.lipschitz.certificate.rows import total
+from app.lipschitz.certificate.sparse import planned
+from app.lipschitz.claims import Program, RowsClaim
+from app.lipschitz.deadline import Deadline, Laps
+from app.lipschitz.lipsdp.primal.bound import MODERATE, PROOFS, Parts, on_device, parts_of_piece
+from app.lipschitz.lipsdp.primal.iteration import Ascent, Programs, ascend
+from app.lipschitz.lipsdp.primal.multipliers import RAISES, Point, Search, times
+from app.lipschitz.lipsdp.primal.passes import Passes
+from app.lipschitz.lipsdp.semidefinite import Bound
+from app.lipschitz.network.nodes import Node
+from app.lipschitz.operators.rounding import up_sqrt
+from app.lipschitz.problem import Problem
+from app.lipschitz.walk.claims import walk_claim
+from app.lipschitz.walk.pieces import Piece
+
+GAP = 1e-6
+"""Gain of ten rounds that ends an ascent."""
+CLOSE = 3e-4
+"""Relative distance of the bound to what a row attains that is good enough."""
+MOST_ROWS = 16
+"""Programs solved for at once."""
+NUMBERS = 2**22
+"""Of the trajectories of one batch."""
+LEAST_WEIGHT = 1e-6
+"""Of an input, over the mean: none is exactly zero."""
+
+
+@dataclass(eq=False)
+class Rows:
+    """The programs so far, their weights adding up to one, with `levels` `(p,)` each: the squares they prove."""
+
+    points: list[Point] = field(default_factory=list)
+    levels: list[Array] = field(default_factory=list)
+    attained: float = 0.0
+    solved: set[int] = field(default_factory=set)
+    passes: int = 0
+
+    def squares(self, count: int) -> Array:
+        """The least level of every row."""
+        found: Array = np.min([np.full(count, np.inf), *self.levels], axis=0)
+        return found
+
+    def is_open(self, square: float) -> bool:
+        """Whether a row with that bound may be the largest, and by more than need be."""
+        return not square <= (self.attained * (1.0 + CLOSE)) ** 2
+
+
+def rows_bound(problem: Problem, piece: Piece, constants: Mapping[Node, float], deadline: Deadline) -> Bound | None:
+    """The piece's constant in the inf- or 1-norm; None where its proof fits neither memory nor time."""
+    if not all(1.0 / MODERATE < one < MODERATE for one in constants.values()):
+        return None
+    parts = parts_of_piece(problem, piece)
+    if parts is None:
+        return None
+    if problem.p == "1":
+        turned = parts.system.transposed
+        try:
+            parts = Parts(turned, planned(turned), parts.free)
+        except TooLarge:
+            return None
+    if not deadline.fits(PROOFS * parts.work):
+        return None
+    layers = parts.layers if problem.p == "inf" else parts.layers[::-1]
+    search = Search(parts.system, parts.plan, layers, lambda: deadline.fits(parts.work), whole=False)
+    rows = Rows()
+    _solve(problem, piece, parts, search, rows, deadline)
+    best = rows.squares(parts.system.outputs)
+    if not rows.points or not 0.0 < float(best.max()) < math.inf:
+        return None
+    proved = _proved(search, rows, float(best.max()))
+    return None if proved is None else _bound(problem, piece, parts, rows, proved)
+
+
+def _solve(problem: Problem, piece: Piece, parts: Parts, search: Search, rows: Rows, deadline: Deadline) -> None:
+    """Row after row, the largest bound first, as long as one is open and there is time."""
+    count, rank = parts.system.outputs, _ranks(search)
+    at_once = max(1, min(MOST_ROWS, NUMBERS // (12 * max(node.size for node in (piece.start, *piece.nodes)))))
+    while deadline.fits(PROOFS * parts.work):
+        squares = rows.squares(count)
+        order = np.lexsort((-rank, -squares))
+        chosen = [int(i) for i in order if int(i) not in rows.solved and rows.is_open(squares[i])][:at_once]
+        if not chosen:
+            return
+        rows.solved.update(chosen)
+        ascent = Ascent.begin(_programs(problem, piece, parts, chosen), problem.seed)
+        laps = Laps(deadline, PROOFS * parts.work)
+        for rounds in ascend(ascent, GAP):
+            if rounds % 10 == 0:
+                attained = max(rows.attained, float(ascent.value.max()))
+                problem.progress({"method": "lipsdp", "phase": "ascending", "optimum": attained})
+            if laps.is_last():
+                break
+        rows.passes += ascent.passes
+        rows.attained = max(rows.attained, float(ascent.value.max()))
+        _collect(parts, search, rows, ascent, chosen)
+
+
+def _collect(parts: Parts, search: Search, rows: Rows, ascent: Ascent, chosen: Sequence[int]) -> None:
+    """The multipliers of the batch's rows, as far as those before leave them open."""
+    maximum = ascent.maximum()
+    for i in torch.argsort(ascent.value, descending=True).tolist():
+        square = float(maximum.value[i]) ** 2
+        if not 0.0 < square < math.inf or not rows.is_open(rows.squares(parts.system.outputs)[chosen[i]]):
+            continue
+        weights = maximum.weights[i].cpu().numpy() / square
+        weights = weights + LEAST_WEIGHT * weights.mean()
+        found = search.feasible(weights / weights.sum(), parts.gathered(maximum.t, i) / square)
+        if found is not None:
+            rows.points.append(found[0])
+            rows.levels.append(found[1] * total(found[0].weights))
+
+
+def _programs(problem: Problem, piece: Piece, parts: Parts, rows: Sequence[int]) -> Programs:
+    passes, slopes = Passes(piece.start, piece.nodes), on_device(problem, piece, parts)
+    there, back = (passes.forward, passes.backward) if problem.p == "inf" else (passes.backward, passes.forward)
+    return Programs(there, back, parts.system.inputs, parts.system.outputs, slopes, "inf", rows)
+
+
+def _ranks(search: Search) -> Array:
+    """Sums of magnitudes along all paths to every row: which are likely to be the largest."""
+    system = search.system
+    n, m, size = system.inputs, system.neurons, abs(system.matrix)
+    steepest = np.maximum(np.abs(system.lower), np.abs(system.upper))
+    values = np.concatenate([np.ones(n), np.zeros(m)])
+    for layer in search.layers:
+        values[n + layer.start : n + layer.stop] = steepest[layer] * (size[layer] @ values)
+    found: Array = size[m:] @ values
+    return found
+
+
+def _proved(search: Search, rows: Rows, square: float) -> list[tuple[tuple[int, ...], Point]] | None:
+    """Programs that prove the square for all rows: the one that covers most of those left comes next."""
+    for more in RAISES:
+        left, found = np.ones(len(rows.levels[0]), dtype=bool), []
+        covers = [level <= square * (1.0 + more / 2.0) for level in rows.levels]
+        while left.any():
+            best = max(range(len(covers)), key=lambda i: int((covers[i] & left).sum()))
+            if not (covers[best] & left).any() or not search.go_on():
+                return None
+            point = times(rows.points[best], square * (1.0 + more) / total(rows.points[best].weights))
+            proved = search.proves(point) & left
+            covers[best] = np.zeros_like(left)
+            if proved.any():
+                found.append((tuple(np.flatnonzero(proved).tolist()), point))
+                left &= ~proved
+            elif not any((cover & left).any() for cover in covers):
+                break
+        if not left.any():
+            return found
+    return None
+
+
+def _bound(
+    problem: Problem, piece: Piece, parts: Parts, rows: Rows, proved: Sequence[tuple[tuple[int, ...], Point]]
+) -> Bound:
+    square = max(total(point.weights) for _, point in proved)
+    value = up_sqrt(square) * (1.0 + 2.0**-50)
+    slopes = {n: (torch.from_numpy(found.lower), torch.from_numpy(found.upper)) for n, found in parts.free.items()}
+    programs = tuple(Program(own, torch.from_numpy(point.weights), parts.scattered(point).t) for own, point in proved)
+    walk = walk_claim(problem, piece.start, piece.nodes)
+    claim = RowsClaim(piece.start, piece.end, slopes, programs, walk, parts.work)
+    optimum = min(rows.attained, value)
+    return Bound(value, optimum, 1.0 - (optimum / value) ** 2, rows.passes, parts.system.neurons, [], claim)
