@@ -46,6 +46,9 @@ class All(Strict):
     kind: Literal["all"] = Field(default="all", description="Everything.")
 
 
+ALL = All(kind="all")
+
+
 class Box(Strict):
     """Every coordinate between its limits: numbers, or arrays of the input's shape."""
 
@@ -58,8 +61,9 @@ class Ball(Strict):
     """All points within a radius of a centre, in the request's norm."""
 
     kind: Literal["ball"] = Field(description="A ball.")
-    center: list[Numbers] | RowName = Field(
-        description="Numbers, or a row of a data set: its id or the word `dataset`, `#`, and the row's number from 0."
+    center: Numbers | RowName = Field(
+        description="Numbers (one for all coordinates, or an array), or a row of a data set: its id or the word "
+        "`dataset`, `#`, and the row's number from 0."
     )
     radius: float = Field(gt=0, description="Its radius, in the request's norm.")
 
@@ -153,8 +157,8 @@ class Question(BaseModel):
     )
     output: str | None = Field(default=None, description="The output that is bounded; null: all of them, end to end.")
     norm: Literal["1", "2", "inf"] = Field(default="2", description="The norm of both spaces.")
-    domain: Domain = Field(default_factory=All, description="Where the constant is asked for.")
-    target: Target = Field(default_factory=All, description="Which output coordinates count.")
+    domain: Domain = Field(default=ALL, description="Where the constant is asked for.")
+    target: Target = Field(default=ALL, description="Which output coordinates count.")
     options: MethodOptions = Field(
         default_factory=MethodOptions, description="Options by method; see `GET /v1/methods`."
     )

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from app.contract.graph import GraphDigest, TensorView
 from app.contract.methods import Guarantee, Kind
-from app.contract.question import All, Document, Domain, Target
+from app.contract.question import ALL, Document, Domain, Target
 
 Verdict = Literal["pass", "fail", "inconclusive"]
 
@@ -152,8 +152,8 @@ class ResultView(Part):
     """A bracket on the Lipschitz constant, and what it rests on."""
 
     norm: str | Document = Field(description="The norm of both spaces: 1, 2 or inf.")
-    domain: Domain = Field(default=All(), description="Where the constant is bounded.")
-    target: Target = Field(default=All(), description="Which output coordinates count.")
+    domain: Domain = Field(default=ALL, description="Where the constant is bounded.")
+    target: Target = Field(default=ALL, description="Which output coordinates count.")
     upper: Bound | None = Field(description="The least certified upper bound; null where there is none.")
     lower: Bound | None = Field(description="The largest slope that a pair of points attains; null without one.")
     ratio: float | None = Field(description="Upper end over lower end; null where either is missing or zero.")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import math
 import time
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
+from app.contract.graph import GraphDigest
 from app.contract.options import GradientOptions
+from app.contract.result import EstimateView, ResultView
 from app.lipschitz.artifact import digest, from_bytes
 from app.lipschitz.artifact.captured import Captured
 from app.lipschitz.bracket import bracket, reconciled, value_of
@@ -37,19 +39,26 @@ RADII_SHARE = 0.25
 """Part of the time that the methods leave for the radii of a data set's rows."""
 
 
+@dataclass(frozen=True)
+class Answer:
+    """A result, the pair of points that attains its lower end (npz), and what proves its upper end."""
+
+    result: ResultView
+    witness: bytes | None
+    certificate: Certificate | None
+
+
 def analyze(
     artifact: bytes,
-    fields: dict[str, Any],
+    fields: Mapping[str, Any],
     progress: Progress = lambda _: None,
     dataset: bytes | None = None,
     model_sha256: str = "",
-) -> dict[str, Any]:
+) -> Answer:
     """Bracket the Lipschitz constant of a captured graph; no model file is read.
 
     `fields` are the request fields of the HTTP contract, `dataset` an npy or npz file for those methods and
-    domains that use one, `model_sha256` the digest of the file that was captured. Returns
-    `{"result": ..., "witness": ..., "certificate": ...}`, the witness as base64 of an npz file or None, the
-    certificate as JSON or None.
+    domains that use one, `model_sha256` the digest of the file that was captured.
     Raises a LipschitzError naming the cause when no bound can be given.
     """
     request = Request.parse(fields)
@@ -62,13 +71,10 @@ def analyze(
         methods_end = deadline.share(1.0 - RADII_SHARE) if request.certify else deadline
         estimates, records = run_methods(problem.until(methods_end), request)
         radii = _radii(problem, estimates) if request.certify else Certificates()
-        result = result_record(request, problem, estimates, records, radii) | {"graph": {"sha256": digest(artifact)}}
-        certificate = _certified(problem, request, model_sha256, estimates, result["warnings"])
-    return {
-        "result": result,
-        "witness": _best_witness(captured, estimates),
-        "certificate": None if certificate is None else certificate.fields(),
-    }
+        result = result_record(request, problem, estimates, records, radii)
+        certificate = _certified(problem, request, model_sha256, estimates, result.warnings)
+        told = result.model_copy(update={"graph": GraphDigest(sha256=digest(artifact))})
+    return Answer(told, _best_witness(captured, estimates), certificate)
 
 
 def _radii(problem: Problem, estimates: list[Estimate]) -> Certificates:
@@ -91,7 +97,7 @@ def _certified(
         return None
 
 
-def run_methods(problem: Problem, request: Request) -> tuple[list[Estimate], list[dict[str, Any]]]:
+def run_methods(problem: Problem, request: Request) -> tuple[list[Estimate], list[EstimateView]]:
     """Every requested method in turn; one that cannot serve this request is reported as skipped."""
     estimates: list[Estimate] = []
     seconds: list[float] = []
@@ -149,7 +155,7 @@ def run_method(problem: Problem, request: Request, name: str) -> Estimate:
     Refusals of the request itself and failed allocations end the whole job.
     """
     try:
-        methods = FOR_MARGINS if request.target["kind"] == "margins" else IMPLEMENTATIONS
+        methods = FOR_MARGINS if request.target.kind == "margins" else IMPLEMENTATIONS
         return methods[name](problem, request.options[name])
     except MethodSkipped as reason:
         return Estimate(name, None, "skipped", reason.detail)
@@ -159,12 +165,12 @@ def run_method(problem: Problem, request: Request, name: str) -> Estimate:
         return Estimate(name, None, "failed", failure(error))
 
 
-def _best_witness(captured: Captured, estimates: list[Estimate]) -> str | None:
+def _best_witness(captured: Captured, estimates: list[Estimate]) -> bytes | None:
     witnesses = [estimate.witness for estimate in estimates if estimate.witness is not None]
     if not witnesses:
         return None
     best = max(witnesses, key=lambda witness: witness.value)
-    return base64.b64encode(_npz(captured, best)).decode()
+    return _npz(captured, best)
 
 
 def _npz(captured: Captured, witness: Witness) -> bytes:

@@ -5,8 +5,10 @@ The service does the two in two processes, as a model's file may be a program.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from app.lipschitz.ingest import capture_artifact
 from app.lipschitz.problem import Progress
 from app.lipschitz.request import Request
 
+Json = dict[str, Any]
+
 
 def read_model(path: Path) -> bytes:
     """A model's file, as a bundle with the files of its weights, which lie beside it; OSError where one does not."""
@@ -35,22 +39,29 @@ def read_model(path: Path) -> bytes:
 
 
 def analyze(
-    model: bytes, fields: dict[str, Any], progress: Progress = lambda _: None, dataset: bytes | None = None
-) -> dict[str, Any]:
-    """`analysis.analyze` of a model's file, within what reading leaves of the budget. Raises the refusals of both."""
+    model: bytes, fields: Mapping[str, Any], progress: Progress = lambda _: None, dataset: bytes | None = None
+) -> Json:
+    """`analysis.analyze` of a model's file as JSON, within what reading leaves of the budget: `result`, `certificate`,
+    and `witness` in base64. Raises the refusals of both.
+    """
     begun, request = time.monotonic(), Request.parse(fields)
     progress({"phase": "reading"})
     artifact = capture_artifact(model, request.inputs)
     left = max(request.budget_s - (time.monotonic() - begun), 0.0)
-    return analysis.analyze(artifact, fields | {"budget_s": left}, progress, dataset, bundle.digest(model))
+    answer = analysis.analyze(artifact, {**fields, "budget_s": left}, progress, dataset, bundle.digest(model))
+    return {
+        "result": answer.result.model_dump(mode="json", exclude_unset=True),
+        "witness": None if answer.witness is None else base64.b64encode(answer.witness).decode(),
+        "certificate": None if answer.certificate is None else answer.certificate.fields(),
+    }
 
 
-def graph(model: bytes, shapes: InputShapes | None = None) -> dict[str, Any]:
+def graph(model: bytes, shapes: InputShapes | None = None) -> Json:
     """`graph.graph` of a model's file, with `shapes` for what it leaves open."""
     return captured_graph.graph(capture_artifact(model, shapes))
 
 
-def verify(model: bytes, certificate: bytes) -> dict[str, Any]:
+def verify(model: bytes, certificate: bytes) -> Json:
     """`certificate.verify.verify` of a model's file, which is captured only for a certificate that is about it."""
     sha256, artifact = bundle.digest(model), b""
     try:

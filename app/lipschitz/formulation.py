@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import torch
 
+from app.contract import question as asked
 from app.lipschitz.agreement import check_agreement
 from app.lipschitz.artifact.captured import Captured
 from app.lipschitz.dataset import Dataset
@@ -20,9 +20,6 @@ from app.lipschitz.network.target import output_positions, with_target
 from app.lipschitz.operators.norm import Norm
 from app.lipschitz.problem import Problem, Progress
 from app.lipschitz.request import Request
-
-MAX_DIGITS = 12
-"""Longest row number."""
 
 
 def make_problem(
@@ -53,42 +50,33 @@ def _problem(
     return replace(problem, outputs=outputs, target=request.target)
 
 
-def make_domain(fields: dict[str, Any], size: int, p: Norm, dataset: Dataset | None = None) -> Domain:
+def make_domain(domain: asked.Domain, size: int, p: Norm, dataset: Dataset | None = None) -> Domain:
     """The request's domain for flat inputs of `size` entries."""
-    kind = fields.get("kind")
-    if kind == "all":
-        return WholeSpace()
-    if kind == "box":
-        lower, upper = (_vector(fields, key, size) for key in ("lower", "upper"))
-        if bool((lower > upper).any()):
-            raise InvalidRequest("domain.lower exceeds domain.upper")
-        return Box(lower, upper)
-    if kind == "ball":
-        radius = float(fields.get("radius", 0.0))
-        if not 0.0 < radius < float("inf"):
-            raise InvalidRequest("domain.radius must be a positive number")
-        return Ball(_center(fields, size, dataset), radius, p)
-    raise InvalidRequest(f"unknown domain kind {kind!r}: known are all, box, ball")
+    match domain:
+        case asked.Box():
+            lower, upper = _vector(domain.lower, "lower", size), _vector(domain.upper, "upper", size)
+            if bool((lower > upper).any()):
+                raise InvalidRequest("domain.lower exceeds domain.upper")
+            return Box(lower, upper)
+        case asked.Ball():
+            return Ball(_center(domain.center, size, dataset), domain.radius, p)
+    return WholeSpace()
 
 
-def _center(fields: dict[str, Any], size: int, dataset: Dataset | None) -> torch.Tensor:
+def _center(center: asked.Numbers | str, size: int, dataset: Dataset | None) -> torch.Tensor:
     """The numbers given, or a row of the data set: `<its id, or the word dataset>#<row>`."""
-    given = fields.get("center")
-    if not isinstance(given, str):
-        return _vector(fields, "center", size)
-    _, mark, row = given.partition("#")
-    if not (mark and row.isdecimal() and len(row) <= MAX_DIGITS):
-        raise InvalidRequest(f"domain.center {given!r} is neither a list of numbers nor `dataset#row`")
+    if not isinstance(center, str):
+        return _vector(center, "center", size)
     if dataset is None:
         raise InvalidRequest("domain.center names a row of a data set, but the request names no data set")
-    return dataset.row(int(row))
+    return dataset.row(int(center.partition("#")[2]))
 
 
-def _vector(fields: dict[str, Any], key: str, size: int) -> torch.Tensor:
+def _vector(given: asked.Numbers, key: str, size: int) -> torch.Tensor:
     try:
-        entries = torch.as_tensor(fields[key], dtype=torch.float64).reshape(-1)
-    except (KeyError, TypeError, ValueError) as cause:
-        raise InvalidRequest(f"domain.{key} must be a number or a list of numbers") from cause
+        entries = torch.as_tensor(given, dtype=torch.float64).reshape(-1)
+    except (TypeError, ValueError) as cause:
+        raise InvalidRequest(f"domain.{key} must be a number or an array of numbers") from cause
     if len(entries) not in (1, size) or not bool(torch.isfinite(entries).all()):
         raise InvalidRequest(f"domain.{key} needs 1 or {size} finite numbers, not {len(entries)}")
     return entries.expand(size)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from app.contract.question import ALL, Target
 from app.lipschitz.artifact.captured import Captured
 from app.lipschitz.bounds.local import Local
 from app.lipschitz.claims import Claim
@@ -42,7 +43,7 @@ class Problem:
     dataset: Dataset | None = None
     norms: Norms = field(default_factory=Norms)
     outputs: Sequence[int] | None = None
-    target: dict[str, Any] = field(default_factory=lambda: {"kind": "all"})
+    target: Target = ALL
     ceiling: float = math.inf
 
     @cached_property

@@ -1,4 +1,4 @@
-"""The result as the HTTP contract states it: plain JSON values, no infinity, no NaN."""
+"""The result as the HTTP contract states it: no infinity, no NaN."""
 
 from __future__ import annotations
 
@@ -9,7 +9,21 @@ from typing import Any
 import torch
 
 from app import __version__
-from app.lipschitz.artifact.captured import Captured, Inspection, TensorSpec
+from app.contract.graph import TensorView
+from app.contract.methods import Guarantee
+from app.contract.question import Gate
+from app.contract.result import (
+    AnalysedModel,
+    Bound,
+    Details,
+    EngineView,
+    EstimateView,
+    LayerView,
+    NormView,
+    ResultView,
+    Verdict,
+)
+from app.lipschitz.artifact.captured import Captured, TensorSpec
 from app.lipschitz.bracket import attained_by, bracket, info_of, value_of
 from app.lipschitz.errors import NotGloballyLipschitz
 from app.lipschitz.network.nodes import Activation, Affine, Concat, Network, Node, Nonlinear
@@ -53,88 +67,83 @@ def without_bound(network: Network) -> str:
     return "the bound exceeds the range of float64"
 
 
-def estimate_record(estimate: Estimate, seconds: float, network: Network) -> dict[str, Any]:
+def estimate_record(estimate: Estimate, seconds: float, network: Network) -> EstimateView:
     """One entry of `estimates`."""
     method = info_of(estimate.method)
     value, reason = finite(estimate.value), estimate.reason
     if estimate.status == "ok" and value is None:
         reason = without_bound(network)
-    return {
-        "method": method.name,
-        "kind": method.kind,
-        "guarantee": method.guarantee,
-        "status": estimate.status,
-        "reason": reason,
-        "value": value,
-        "seconds": round(seconds, 6),
-        "details": plain(estimate.details),
-        "layers": plain(estimate.layers),
-    }
+    return EstimateView(
+        method=method.name,
+        kind=method.kind,
+        guarantee=method.guarantee,
+        status=estimate.status,
+        reason=reason,
+        value=value,
+        seconds=round(seconds, 6),
+        details=Details.model_validate(plain(estimate.details)),
+        layers=plain(estimate.layers),
+    )
 
 
-def verdict(gate: dict[str, float], upper: Estimate | None, lower: Estimate | None, radii: Certificates) -> str | None:
+def verdict(gate: Gate | None, upper: Estimate | None, lower: Estimate | None, radii: Certificates) -> Verdict | None:
     """Pass when the gate's every limit is kept, fail when one is broken; None where it has no limit."""
-    verdicts = []
-    if gate.get("max_upper") is not None:
-        verdicts.append(_of_upper(gate["max_upper"], upper, lower))
-    if gate.get("max_ratio") is not None:
-        verdicts.append(_of_ratio(gate["max_ratio"], upper, lower))
-    if gate.get("min_certified_share") is not None:
-        verdicts.append(share_verdict(radii, gate["min_certified_share"], gate["radius"]))
-    if not verdicts:
+    if gate is None:
         return None
-    return next((worst for worst in ("fail", "inconclusive") if worst in verdicts), "pass")
+    verdicts: list[Verdict] = []
+    if gate.max_upper is not None:
+        verdicts.append(_of_upper(gate.max_upper, upper, lower))
+    if gate.max_ratio is not None:
+        verdicts.append(_of_ratio(gate.max_ratio, upper, lower))
+    if gate.min_certified_share is not None and gate.radius is not None:
+        verdicts.append(share_verdict(radii, gate.min_certified_share, gate.radius))
+    if "fail" in verdicts:
+        return "fail"
+    return "inconclusive" if "inconclusive" in verdicts else "pass"
 
 
-def _of_upper(limit: float, upper: Estimate | None, lower: Estimate | None) -> str:
+def _of_upper(limit: float, upper: Estimate | None, lower: Estimate | None) -> Verdict:
     """Pass when the certified upper keeps the limit, fail when the witnessed lower breaks it."""
     if upper and value_of(upper) <= limit:
         return "pass"
     return "fail" if lower and attained_by(lower) > limit else "inconclusive"
 
 
-def _of_ratio(limit: float, upper: Estimate | None, lower: Estimate | None) -> str:
+def _of_ratio(limit: float, upper: Estimate | None, lower: Estimate | None) -> Verdict:
     """Pass when the bracket is as tight as asked; more time might tighten it, so it is never a failure."""
     is_tight = upper is not None and lower is not None and value_of(upper) <= limit * attained_by(lower)
     return "pass" if is_tight else "inconclusive"
 
 
 def result_record(
-    request: Request,
-    problem: Problem,
-    estimates: list[Estimate],
-    records: list[dict[str, Any]],
-    radii: Certificates,
-) -> dict[str, Any]:
+    request: Request, problem: Problem, estimates: list[Estimate], records: list[EstimateView], radii: Certificates
+) -> ResultView:
     """The contract's `result`."""
     upper, lower = bracket(estimates)
     closed = upper is not None and lower is not None and attained_by(lower) > 0
-    return {
-        "norm": request.norm,
-        "domain": request.domain,
-        "target": request.target,
-        "upper": _end(upper, upper.value, "certified") if upper else None,
-        "lower": _end(lower, attained_by(lower), "witnessed") if lower else None,
-        "ratio": finite(value_of(upper) / attained_by(lower)) if closed and upper and lower else None,
-        "verdict": verdict(request.gate, upper, lower, radii),
-        "estimates": records,
-        "layers": layer_table(problem),
-        "certificates": radii.records,
-        "model": model_record(problem.captured),
-        "engine": {
-            "version": __version__,
-            "device": str(torch.get_default_device()),
-            "dtype": "float64",
-            "torch": torch.__version__,
-        },
-        "warnings": [
+    return ResultView(
+        norm=request.norm,
+        domain=request.domain,
+        target=request.target,
+        upper=_end(upper, upper.value, "certified") if upper else None,
+        lower=_end(lower, attained_by(lower), "witnessed") if lower else None,
+        ratio=finite(value_of(upper) / attained_by(lower)) if closed and upper and lower else None,
+        verdict=verdict(request.gate, upper, lower, radii),
+        estimates=records,
+        layers=layer_table(problem),
+        certificates=radii.records,
+        model=model_record(problem.captured),
+        engine=EngineView(
+            version=__version__, device=str(torch.get_default_device()), dtype="float64", torch=torch.__version__
+        ),
+        warnings=[
             *problem.captured.warnings,
             *radii.warnings,
             *_told(estimates),
             *_unbounded(upper, records),
             *_time_warnings(estimates),
         ],
-    }
+    )
 
 
 def _time_warnings(estimates: Sequence[Estimate]) -> list[str]:
@@ -148,11 +157,11 @@ def _time_warnings(estimates: Sequence[Estimate]) -> list[str]:
     ]
 
 
-def _unbounded(upper: Estimate | None, records: Sequence[dict[str, Any]]) -> list[str]:
+def _unbounded(upper: Estimate | None, records: Sequence[EstimateView]) -> list[str]:
     """Where there is no upper bound, what each upper method said of it."""
     if upper is not None:
         return []
-    return [f"no upper bound: {r['method']}: {r['reason']}" for r in records if r["kind"] == "upper"]
+    return [f"no upper bound: {r.method}: {r.reason}" for r in records if r.kind == "upper"]
 
 
 def _told(estimates: list[Estimate]) -> list[str]:
@@ -160,34 +169,26 @@ def _told(estimates: list[Estimate]) -> list[str]:
     return [f"{e.method}: {e.reason}" for e in estimates if e.status == "ok" and e.witness is not None and e.reason]
 
 
-def _end(estimate: Estimate, value: float | None, guarantee: str) -> dict[str, Any]:
-    return {"value": value, "method": estimate.method, "guarantee": guarantee}
+def _end(estimate: Estimate, value: float | None, guarantee: Guarantee) -> Bound:
+    return Bound(value=value, method=estimate.method, guarantee=guarantee)
 
 
-def model_record(captured: Captured) -> dict[str, Any]:
+def model_record(captured: Captured) -> AnalysedModel:
     """What was analysed: the captured inputs and outputs, with the shapes that were used."""
-    return inspection_record(captured.inspection) | {
-        "inputs": [_spec(spec) for spec in captured.inputs],
-        "outputs": [_spec(spec) for spec in captured.outputs],
-    }
+    return AnalysedModel(
+        format=captured.inspection.format,
+        inputs=list(map(_spec, captured.inputs)),
+        outputs=list(map(_spec, captured.outputs)),
+        parameters=captured.inspection.parameters,
+        operators=captured.inspection.operators,
+    )
 
 
-def inspection_record(inspection: Inspection) -> dict[str, Any]:
-    """The model part of the contract that needs no run."""
-    return {
-        "format": inspection.format,
-        "inputs": [_spec(spec) for spec in inspection.inputs],
-        "outputs": [_spec(spec) for spec in inspection.outputs],
-        "parameters": inspection.parameters,
-        "operators": inspection.operators,
-    }
+def _spec(spec: TensorSpec) -> TensorView:
+    return TensorView(name=spec.name, datatype=spec.datatype, shape=list(spec.shape))
 
 
-def _spec(spec: TensorSpec) -> dict[str, Any]:
-    return {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)}
-
-
-def layer_table(problem: Problem) -> list[dict[str, Any]]:
+def layer_table(problem: Problem) -> list[LayerView]:
     """AutoLip's walk, one row a step; the norms were computed before and come from the problem's store.
 
     `sources` are the indices of the rows that a row reads, -1 for the network's input.
@@ -197,16 +198,12 @@ def layer_table(problem: Problem) -> list[dict[str, Any]]:
         steps = walk(problem.network, problem.p, lambda operator: problem.norm_of(operator).upper, problem.local)
     except NotGloballyLipschitz:
         return []
-    cumulative = {step.node: step.cumulative for step in steps}
     logs = log_factors(steps, problem.p)
-    rows = zip(steps[1:], _parts(len(steps) - 1, logs and logs[1:]), strict=True)
+    parts = _parts(len(steps) - 1, logs and logs[1:])
     position = {step.node: index - 1 for index, step in enumerate(steps)}
-    return [
-        _row(problem, index, step, cumulative)
-        | part
-        | {"sources": sorted({position[branch.source] for branch in step.branches})}
-        for index, (step, part) in enumerate(rows)
-    ]
+    cumulative = {step.node: step.cumulative for step in steps}
+    rows = [_row(problem, step, position, cumulative) for step in steps[1:]]
+    return [row.model_copy(update=part) for row, part in zip(rows, parts, strict=True)]
 
 
 def _parts(number: int, logs: list[float] | None) -> list[dict[str, float | None]]:
@@ -219,25 +216,28 @@ def _parts(number: int, logs: list[float] | None) -> list[dict[str, float | None
     return [{"factor": factor, "share": size / total} for factor, size in zip(factors, sizes, strict=True)]
 
 
-def _row(problem: Problem, index: int, step: Step, cumulative: dict[Node, float]) -> dict[str, Any]:
+def _row(problem: Problem, step: Step, position: dict[Node, int], cumulative: dict[Node, float]) -> LayerView:
     node = step.node
     bounds = [problem.norm_of(branch.operator) for branch in step.branches if branch.operator is not None]
     incoming = max(cumulative[branch.source] for branch in step.branches)
-    factor = step.branches[0].factor if len(step.branches) == 1 else step.cumulative / (incoming or 1.0)
-    return {
-        "index": index,
-        "name": _name(node),
-        "op": "+".join(dict.fromkeys(origin.op for origin in node.origins)) or "Identity",
-        "kind": _kind(node),
-        "input_shape": list(step.branches[0].source.shape),
-        "output_shape": list(node.shape),
-        "parameters": node.parameters if isinstance(node, Affine | Concat) else 0,
-        "norm": _norm(bounds[0]) if len(bounds) == 1 else None,
-        "branches": [_norm(bound) for bound in bounds] if len(bounds) > 1 else [],
-        "slope": _slope(problem, node),
-        "lipschitz": finite(factor),
-        "cumulative": finite(step.cumulative),
-    }
+    constant = step.branches[0].factor if len(step.branches) == 1 else step.cumulative / (incoming or 1.0)
+    return LayerView(
+        index=position[node],
+        name=_name(node),
+        op="+".join(dict.fromkeys(origin.op for origin in node.origins)) or "Identity",
+        kind=_kind(node),
+        input_shape=list(step.branches[0].source.shape),
+        output_shape=list(node.shape),
+        parameters=node.parameters if isinstance(node, Affine | Concat) else 0,
+        norm=_norm(bounds[0]) if len(bounds) == 1 else None,
+        branches=[_norm(bound) for bound in bounds] if len(bounds) > 1 else [],
+        slope=_slope(problem, node),
+        lipschitz=finite(constant),
+        cumulative=finite(step.cumulative),
+        factor=None,
+        share=None,
+        sources=sorted({position[branch.source] for branch in step.branches}),
+    )
 
 
 def _slope(problem: Problem, node: Node) -> list[float] | None:
@@ -247,8 +247,8 @@ def _slope(problem: Problem, node: Node) -> list[float] | None:
     return [slope.lower, slope.upper]
 
 
-def _norm(bound: NormBound) -> dict[str, Any]:
-    return {"upper": finite(bound.upper), "lower": finite(bound.lower), "method": bound.method}
+def _norm(bound: NormBound) -> NormView:
+    return NormView(upper=finite(bound.upper), lower=finite(bound.lower), method=bound.method)
 
 
 def _kind(node: Node) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+from pydantic import ValidationError
 
 from app.contract.methods import AUTO, METHODS, MethodInfo, method_named
 from app.contract.options import Options
+from app.contract.question import ALL, Document, Domain, Gate, Question, Shapes, Target
 from app.lipschitz.errors import InvalidRequest
 
 NORMS = ("1", "2", "inf")
@@ -19,27 +23,25 @@ class Request:
     methods: tuple[str, ...]
     is_auto: bool = False
     norm: str = "2"
-    inputs: dict[str, list[int]] | list[list[int]] | None = None
+    inputs: Shapes | None = None
     input: str | None = None
     output: str | None = None
-    domain: dict[str, Any] = field(default_factory=lambda: {"kind": "all"})
-    target: dict[str, Any] = field(default_factory=lambda: {"kind": "all"})
-    options: dict[str, Options] = field(default_factory=dict)
+    domain: Domain = ALL
+    target: Target = ALL
+    options: Mapping[str, Options] = field(default_factory=dict)
     certify: bool = False
-    gate: dict[str, float] = field(default_factory=dict)
+    gate: Gate | None = None
     budget_s: float = 60.0
     seed: int = 0
 
     @classmethod
-    def parse(cls, fields: dict[str, Any]) -> Request:
+    def parse(cls, fields: Mapping[str, Any]) -> Request:
         """Check a request's fields; those that concern the service only (priority, ...) are passed over."""
         methods = _methods(fields.get("methods") or "auto")
-        given = {
-            key: fields[key]
-            for key in ("inputs", "input", "output", "domain", "target", "certify", "gate", "budget_s", "seed")
-            if fields.get(key) is not None
-        }
-        if (given.get("gate") or {}).get("min_certified_share") is not None:
+        plain = ("inputs", "input", "output", "certify", "budget_s", "seed")
+        given = {key: fields[key] for key in plain if fields.get(key) is not None}
+        parts = _parts({key: fields[key] for key in ("domain", "target", "gate") if fields.get(key) is not None})
+        if parts.gate is not None and parts.gate.min_certified_share is not None:
             given["certify"] = True
         norm = str(fields.get("norm") or "2")
         if norm not in NORMS:
@@ -49,7 +51,17 @@ class Request:
             _known(name)
         chosen = {name: _checked(_known(name), options.get(name, {})) for name in methods}
         is_auto = (fields.get("methods") or "auto") in ("auto", ["auto"])
-        return cls(methods, is_auto, norm, options=chosen, **given)
+        request = cls(methods, is_auto, norm, options=chosen, **given)
+        return replace(request, domain=parts.domain, target=parts.target, gate=parts.gate)
+
+
+def _parts(fields: Mapping[str, Any]) -> Question:
+    """The domain, the target and the gate; InvalidRequest names the member at fault."""
+    try:
+        return Question.model_validate(fields)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        raise InvalidRequest("; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in faults)) from error
 
 
 def _methods(asked: str | list[str]) -> tuple[str, ...]:
@@ -66,7 +78,7 @@ def _known(name: str) -> MethodInfo:
     return found
 
 
-def _checked(method: MethodInfo, given: dict[str, Any]) -> Options:
+def _checked(method: MethodInfo, given: Document) -> Options:
     try:
         return method.checked(given)
     except ValueError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +11,7 @@ from typing import Any
 
 import torch
 
-from app.lipschitz.analysis import analyze
+from app.lipschitz.analysis import Answer, analyze
 from app.lipschitz.certificate.fields import InvalidCertificate
 from app.lipschitz.certificate.verify import refused, verify
 from app.lipschitz.errors import LipschitzError
@@ -71,7 +70,7 @@ def _graph(_request: dict[str, Any], files: Mapping[str, bytes], voice: Voice) -
 
 def _analyze(request: dict[str, Any], files: Mapping[str, bytes], voice: Voice) -> None:
     found = analyze(files["artifact"], request["request"], voice.report, files.get("dataset"), request["model"])
-    voice.tell("result", found["result"], **_files(found))
+    voice.tell("result", found.result.model_dump(mode="json", exclude_unset=True), **_files(found))
 
 
 def _verify(request: dict[str, Any], files: Mapping[str, bytes], voice: Voice) -> None:
@@ -92,11 +91,12 @@ _ANSWERS: dict[str, Callable[[dict[str, Any], Mapping[str, bytes], Voice], None]
 }
 
 
-def _files(found: dict[str, Any]) -> dict[str, bytes]:
+def _files(answer: Answer) -> dict[str, bytes]:
     """What goes beside the result."""
-    witness, certificate = found["witness"], found["certificate"]
-    files = {} if witness is None else {"witness": base64.b64decode(witness)}
-    return files if certificate is None else files | {"certificate": json.dumps(certificate, allow_nan=False).encode()}
+    files = {} if answer.witness is None else {"witness": answer.witness}
+    if answer.certificate is None:
+        return files
+    return files | {"certificate": json.dumps(answer.certificate.fields(), allow_nan=False).encode()}
 
 
 @contextmanager

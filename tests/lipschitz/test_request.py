@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.contract.methods import AUTO
+from app.contract.question import All
 from app.lipschitz.errors import InvalidRequest
 from app.lipschitz.request import Request
 
@@ -12,12 +13,7 @@ from app.lipschitz.request import Request
 def test_defaults() -> None:
     request = Request.parse({})
     assert request.methods == AUTO
-    assert (request.norm, request.domain, request.target, request.budget_s) == (
-        "2",
-        {"kind": "all"},
-        {"kind": "all"},
-        60,
-    )
+    assert (request.norm, request.domain, request.target, request.budget_s) == ("2", All(), All(), 60)
     assert request.options["gradient"].restarts > 0
 
 

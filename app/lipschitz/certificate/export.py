@@ -52,7 +52,7 @@ def certificate(problem: Problem, request: Request, sha256: str, estimates: Sequ
     There is a certificate whatever the time: what cannot be checked before the deadline is claimed with a margin that
     the check grants, or by AutoLip's walk.
     """
-    if request.target.get("kind") == "margins":
+    if request.target.kind == "margins":
         return None
     best: Certificate | None = None
     for estimate in sorted(filter(_is_claimed, estimates), key=value_of):
@@ -93,11 +93,12 @@ def node_records(network: Network) -> list[NodeRecord]:
 
 def _function(problem: Problem, request: Request) -> dict[str, Any]:
     """What of the request selects the function, as the check reads it; a centre out of a data set as numbers."""
-    domain = dict(request.domain)
+    domain = request.domain.model_dump(mode="json")
     if isinstance(domain.get("center"), str) and isinstance(problem.domain, Ball):
         domain["center"] = problem.domain.center.tolist()
-    kept = {key: getattr(request, key) for key in ("inputs", "input", "output", "norm", "target")}
-    return function(json.loads(json.dumps(kept | {"domain": domain})))
+    kept = {key: getattr(request, key) for key in ("inputs", "input", "output", "norm")}
+    target = request.target.model_dump(mode="json")
+    return function(json.loads(json.dumps(kept | {"domain": domain, "target": target})))
 
 
 def _piece(problem: Problem, claim: Claim, position: dict[Node, int]) -> PieceRecord:

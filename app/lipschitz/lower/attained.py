@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from app.contract.question import Logit, Margin, Target
 from app.lipschitz.deadline import Deadline, OutOfTime
 from app.lipschitz.digits.evaluate import values_at
 from app.lipschitz.digits.number import Number, Unable, add, integers
@@ -94,12 +95,12 @@ def _difference_of_values(problem: Problem, x: Tensor, y: Tensor, places: int, d
     return difference
 
 
-def _targeted(values: Number, target: dict[str, Any]) -> Number:
+def _targeted(values: Number, target: Target) -> Number:
     """The entry, or the difference of two, that the request asks about."""
-    if target.get("kind") == "logit":
-        return _entry(values, target["index"])
-    if target.get("kind") == "margin":
-        return add(_entry(values, target["i"]), _entry(values, target["j"]), 10**9, -1.0)
+    if isinstance(target, Logit):
+        return _entry(values, target.index)
+    if isinstance(target, Margin):
+        return add(_entry(values, target.i), _entry(values, target.j), 10**9, -1.0)
     return values
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from app.contract.question import Logit, Margin, Margins, Target
 from app.lipschitz.artifact.captured import Captured, Origin
 from app.lipschitz.errors import InvalidRequest
 from app.lipschitz.network.nodes import Affine, Network, Term
@@ -28,21 +28,19 @@ def output_positions(captured: Captured, output: str | None) -> list[int]:
     return [names.index(output)]
 
 
-def with_target(network: Network, target: dict[str, Any]) -> Network:
+def with_target(network: Network, target: Target) -> Network:
     """The network followed by the target's linear map, fused into the last layer where that is affine."""
-    kind = target.get("kind", "all")
-    if kind == "all":
-        return network
     size = network.output.size
-    if kind == "margins":
-        return _with_pairs(network)
-    if kind == "logit":
-        row = _unit(target, "index", size)
-    elif kind == "margin":
-        row = _unit(target, "i", size) - _unit(target, "j", size)
-    else:
-        raise InvalidRequest(f"target kind {kind!r} is not available: known are all, logit, margin, margins")
-    return _followed_by(network, Dense((size,), (1,), row), Origin(f"target {kind}", "Target"))
+    match target:
+        case Logit():
+            row = _unit(target.index, "index", size)
+        case Margin():
+            row = _unit(target.i, "i", size) - _unit(target.j, "j", size)
+        case Margins():
+            return _with_pairs(network)
+        case _:
+            return network
+    return _followed_by(network, Dense((size,), (1,), row), Origin(f"target {target.kind}", "Target"))
 
 
 def _with_pairs(network: Network) -> Network:
@@ -52,9 +50,8 @@ def _with_pairs(network: Network) -> Network:
     raise InvalidRequest(f"target margins is for 2 to {MOST_OUTPUTS} output entries, not {network.output.size}")
 
 
-def _unit(target: dict[str, Any], key: str, size: int) -> Tensor:
-    position = target.get(key)
-    if not isinstance(position, int) or not 0 <= position < size:
+def _unit(position: int, key: str, size: int) -> Tensor:
+    if position >= size:
         raise InvalidRequest(f"target.{key} must be an integer from 0 to {size - 1}, not {position!r}")
     row = torch.zeros(1, size, dtype=torch.float64)
     row[0, position] = 1.0

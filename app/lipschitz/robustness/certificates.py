@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from app.contract.methods import MethodInfo, method_named
 from app.contract.options import LipsdpOptions
+from app.contract.result import SampleView, Verdict
 from app.lipschitz.dataset import Dataset
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.domain import Box
@@ -48,7 +48,7 @@ class Certificates:
     """The contract's `certificates` for a data set of so many rows, and what kept others from being given."""
 
     rows: int = 0
-    records: list[dict[str, Any]] = field(default_factory=list)
+    records: list[SampleView] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -70,14 +70,14 @@ def certificates(problem: Problem, estimates: Sequence[Estimate]) -> Certificate
     return Certificates(rows, _records(problem.dataset, samples, radii), warnings)
 
 
-def share_verdict(found: Certificates, share: float, radius: float) -> str:
+def share_verdict(found: Certificates, share: float, radius: float) -> Verdict:
     """Whether that share of the rows is rightly predicted and certified up to `radius`.
 
     Fail where too many predictions are wrong; rows without labels count as rightly predicted.
     """
-    right = [one for one in found.records if one["label"] in (None, one["prediction"])]
+    right = [one for one in found.records if one.label in (None, one.prediction)]
     wrong = len(found.records) - len(right)
-    certified = sum(one["radius"] is None or one["radius"] >= radius for one in right)
+    certified = sum(one.radius is None or one.radius >= radius for one in right)
     if found.rows and certified / found.rows >= share:
         return "pass"
     return "fail" if found.rows and (found.rows - wrong) / found.rows < share else "inconclusive"
@@ -182,19 +182,19 @@ def _margins(network: Network, point: Tensor) -> tuple[int, Tensor]:
     return predicted, lead
 
 
-def _records(dataset: Dataset, samples: Samples, radii: Radii) -> list[dict[str, Any]]:
+def _records(dataset: Dataset, samples: Samples, radii: Radii) -> list[SampleView]:
     """One entry of `certificates` a row; the radius says nothing of whether the prediction is right."""
     labels = dataset.labels
     return [
-        {
-            "index": index,
-            "label": None if labels is None else int(labels[index]),
-            "prediction": predicted,
-            "radius": radius if math.isfinite(radius) else None,
-            "reason": None if math.isfinite(radius) else "no perturbation changes the prediction",
-            "against": against,
-            "method": "local" if is_local else "global",
-        }
+        SampleView(
+            index=index,
+            label=None if labels is None else int(labels[index]),
+            prediction=predicted,
+            radius=radius if math.isfinite(radius) else None,
+            reason=None if math.isfinite(radius) else "no perturbation changes the prediction",
+            against=against,
+            method="local" if is_local else "global",
+        )
         for index, predicted, radius, against, is_local in zip(
             samples.index, samples.predicted.tolist(), *radii.lists(), strict=True
         )

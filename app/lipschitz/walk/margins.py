@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from app.contract.options import NO_OPTIONS, NoOptions, Options, Searching
+from app.contract.question import Margin
 from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.network.nodes import Affine, Node
 from app.lipschitz.network.target import with_target
@@ -122,7 +123,7 @@ def of_steepest_pairs(method: Method) -> Method:
 
 
 def _on_pair(problem: Problem, method: Method, options: Options, i: int, j: int) -> Estimate:
-    target = {"kind": "margin", "i": i, "j": j}
+    target = Margin(kind="margin", i=i, j=j)
     found = method(replace(problem, network=with_target(problem.network, target), target=target), options)
     return replace(found, details=found.details | {"pair": [i, j]})
 

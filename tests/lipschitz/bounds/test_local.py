@@ -192,8 +192,8 @@ def test_attacks_within_the_domain_stay_below_and_rows_agree(radius: float) -> N
     assert lower is not None
     assert 0 < lower <= upper
     rows = layer_table(problem)
-    assert rows[-1]["cumulative"] == upper
-    assert all(row["slope"] is None or row["slope"][0] <= row["slope"][1] for row in rows)
+    assert rows[-1].cumulative == upper
+    assert all(row.slope is None or row.slope[0] <= row.slope[1] for row in rows)
 
 
 def test_rows_show_the_slopes_of_the_domain() -> None:
@@ -201,7 +201,7 @@ def test_rows_show_the_slopes_of_the_domain() -> None:
     problem = problem_of(graph, network_of(torch.sigmoid, (1, 2)), box((2, 3), (4, 5)))
     (row,) = layer_table(problem)
     sigmoid = [1 / (1 + math.exp(-x)) for x in (5, 2)]
-    assert row["slope"] == pytest.approx([s * (1 - s) for s in sigmoid])
+    assert row.slope == pytest.approx([s * (1 - s) for s in sigmoid])
 
 
 def test_lower_bounds_need_no_constant() -> None:

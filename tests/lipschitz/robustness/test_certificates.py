@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from app.contract.result import SampleView
 from app.lipschitz.files import analyze
 from app.lipschitz.robustness.certificates import Certificates, share_verdict
 from tests.lipschitz.onnx_networks import mlp
@@ -226,12 +227,16 @@ def test_rows_without_time_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "5 rows of the data set: left over when the time budget was spent" in result["warnings"][0]
 
 
+def row(label: int, prediction: int, radius: float | None) -> SampleView:
+    return SampleView(index=0, label=label, prediction=prediction, radius=radius, against=None, method="global")
+
+
 @pytest.mark.parametrize(
     ("share", "radius", "verdict"), [(0.5, 0.2, "pass"), (0.75, 0.2, "inconclusive"), (0.9, 0.2, "fail")]
 )
 def test_the_gate_on_certified_rows(share: float, radius: float, verdict: str) -> None:
     rows = [(1, 1, 0.2), (1, 1, None), (0, 0, 0.1), (2, 0, 9.0)]
-    found = Certificates(4, [{"label": a, "prediction": b, "radius": r} for a, b, r in rows])
+    found = Certificates(4, [row(a, b, r) for a, b, r in rows])
     assert share_verdict(found, share, radius) == verdict
 
 
