@@ -133,7 +133,7 @@ def _finished(problem: Problem, request: Request, estimate: Estimate) -> Estimat
 def _deepened(problem: Problem, request: Request, estimates: list[Estimate], seconds: list[float]) -> list[Estimate]:
     """The same answers, that of `gradient` from a deeper search; its time is added to the method's."""
     position = next((i for i, e in enumerate(estimates) if e.method == "gradient" and e.witness is not None), None)
-    if position is None or request.target["kind"] == "margins":
+    if position is None or request.target.kind == "margins":
         return estimates
     begun, before, options = time.monotonic(), estimates[position], request.options["gradient"]
     assert isinstance(options, GradientOptions)
