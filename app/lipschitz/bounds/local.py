@@ -8,7 +8,7 @@ needed only for the others, such as a product of two bounded factors.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -37,16 +37,22 @@ QUICK = 2e9
 
 @dataclass(frozen=True, eq=False)
 class Local:
-    """What the walk asks about a network on a domain. Folded operators are kept, so that norms can be."""
+    """What the walk asks about a network on a domain. Folded operators are kept, so that norms can be.
+
+    `given` ranges are used as they are; without them they are found.
+    """
 
     network: Network
     domain: Domain = field(default_factory=WholeSpace)
     deadline: Deadline = NEVER
     _folded: dict[object, LinearOperator] = field(default_factory=dict)
+    given: Mapping[Node, Interval] | None = None
 
     @cached_property
-    def intervals(self) -> dict[Node, Interval]:
+    def intervals(self) -> Mapping[Node, Interval]:
         """The range of every node: the one source for all that depends on the domain."""
+        if self.given is not None:
+            return self.given
         return ranges(self.network, self.domain, self.deadline)
 
     @cached_property

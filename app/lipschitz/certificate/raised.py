@@ -27,10 +27,12 @@ _WIDER = 1e-10
 
 
 def widened_slopes(problem: Problem, node: Activation, lower: Tensor, upper: Tensor) -> tuple[Array, Array]:
-    """On a bounded domain a little wider, within the slopes on the whole space."""
+    """On a bounded domain a little wider, and at least those of the ranges that the certificate proves."""
     least, most = array(lower), array(upper)
     if not problem.local.bounded:
         return least, most
+    own = [array(end) for end in problem.local.slopes(node)]
+    least, most = np.minimum(least, own[0]), np.maximum(most, own[1])
     whole = node.scalar.slope()
     return wider(least, most, whole.lower, whole.upper)
 

@@ -30,12 +30,14 @@ from app.lipschitz.certificate.record import (
     Certificate,
     ChainRecord,
     FaceRecord,
+    LineRecord,
     MapRecord,
     NodeRecord,
     NormRecord,
     PairRecord,
     PieceRecord,
     ProgramRecord,
+    RangeRecord,
     Reported,
 )
 from app.lipschitz.claims import PhaseRecord
@@ -86,6 +88,8 @@ def parsed(found: Any) -> Certificate:
         [_node(one) for one in entries(found.get("nodes"), "nodes", MOST_PIECES)],
         [_piece(one) for one in entries(found.get("pieces"), "pieces", MOST_PIECES)],
         _reported(found.get("reported")),
+        [_range(one) for one in entries(found.get("ranges", []), "ranges", MOST_PIECES)],
+        [_line(one) for one in entries(found.get("lines", []), "lines", MOST_PIECES)],
     )
 
 
@@ -220,6 +224,25 @@ def _map(found: Any) -> MapRecord:
         numbers(found.get("lower"), "maps[].lower"),
         numbers(found.get("upper"), "maps[].upper"),
         numbers(found.get("multipliers"), "maps[].multipliers", 0.0),
+    )
+
+
+def _range(found: Any) -> RangeRecord:
+    found = mapping(found, "ranges[]", _names(RangeRecord))
+    return RangeRecord(
+        integer(found.get("node"), "ranges[].node"),
+        [integer(one, "ranges[].positions[]") for one in entries(found.get("positions"), "ranges[].positions")],
+        numbers(found.get("lower"), "ranges[].lower"),
+        numbers(found.get("upper"), "ranges[].upper"),
+    )
+
+
+def _line(found: Any) -> LineRecord:
+    found = mapping(found, "lines[]", _names(LineRecord))
+    return LineRecord(
+        integer(found.get("node"), "lines[].node"),
+        numbers(found.get("below"), "lines[].below"),
+        numbers(found.get("above"), "lines[].above"),
     )
 
 

@@ -10,8 +10,9 @@ from app.lipschitz.claims import PhaseRecord
 FORMAT = "lipserve-certificate"
 VERSION = 4
 READABLE = (1, 2, 3, 4)
-"""Version 3 has no rows; version 2 has no phases; version 1 has no chains and no Fourier pieces either, and does not
-say what was reported."""
+"""Version 3 has no rows, and no ranges but those of interval arithmetic; version 2 has no phases; version 1 has no
+chains and no Fourier pieces either, and does not say what was reported.
+"""
 KINDS = ("lipsdp", "rows", "fourier", "autolip", "seqlip", "phases", "recomputed")
 
 
@@ -110,6 +111,25 @@ class PieceRecord:
 
 
 @dataclass(frozen=True)
+class RangeRecord:
+    """Entries `positions` of the node at `node` lie between `lower` and `upper` on the domain."""
+
+    node: int
+    positions: list[int]
+    lower: list[float]
+    upper: list[float]
+
+
+@dataclass(frozen=True)
+class LineRecord:
+    """Slopes of a line below and one above the activation at `node`, one each a neuron; ranges fix their offsets."""
+
+    node: int
+    below: list[float]
+    above: list[float]
+
+
+@dataclass(frozen=True)
 class Reported:
     """The least upper bound of the job, and its method: less than the certificate's where that method has none."""
 
@@ -130,7 +150,8 @@ class NodeRecord:
 class Certificate:
     """`bound` is at least the Lipschitz constant of the function that `function` selects from the model.
 
-    `method` is the one whose bound it is; `reported` is no claim and is not checked.
+    `method` is the one whose bound it is; `reported` is no claim and is not checked. `ranges` and `lines` prove what
+    the pieces use of a bounded domain.
     """
 
     sha256: str
@@ -141,6 +162,8 @@ class Certificate:
     nodes: list[NodeRecord]
     pieces: list[PieceRecord]
     reported: Reported | None = None
+    ranges: list[RangeRecord] = field(default_factory=list)
+    lines: list[LineRecord] = field(default_factory=list)
 
     def fields(self) -> dict[str, Any]:
         """As JSON."""

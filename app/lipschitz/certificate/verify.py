@@ -1,8 +1,9 @@
 """Is a certificate true of a model? Everything but the graph and the slopes on its domain is computed here anew.
 
-Shared with the service: reading the model, the typed network that must reproduce it, the weights of its linear maps,
-and the ranges of difference quotients of its activations on the domain. Not shared: the assembly and the proof of
-the inequalities. Parts that only the service's own code could bound are reported as "recomputed".
+Shared with the service: reading the model, the typed network that must reproduce it, its interval arithmetic, the
+weights of its linear maps, and what each activation tells of its values and difference quotients on an interval. Not
+shared: the proof of narrower ranges on the domain (`ranges`), and the assembly and the proof of the inequalities.
+Parts that only the service's own code could bound are reported as "recomputed".
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from app.lipschitz.artifact.captured import Captured, InputShapes
 from app.lipschitz.certificate.check import check_piece
 from app.lipschitz.certificate.export import node_records
 from app.lipschitz.certificate.fields import InvalidCertificate
+from app.lipschitz.certificate.ranges import with_ranges
 from app.lipschitz.certificate.reading import read
 from app.lipschitz.certificate.record import Certificate, PieceRecord
 from app.lipschitz.deadline import NEVER
@@ -46,6 +48,7 @@ def verify(artifact: bytes, certificate: bytes, model_sha256: str) -> dict[str, 
         answer["reported"] = asdict(found.reported) if found.reported else None
         problem = _problem(artifact, found, model_sha256)
         _check_shape(found, problem)
+        problem = with_ranges(problem, found.ranges, found.lines)
         answer["pieces"] = [_checked(problem, piece) for piece in found.pieces]
     except InvalidCertificate as reason:
         answer["reasons"] = [str(reason)]
