@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from app.contract.plain import Json
 from app.lipschitz.errors import LipschitzError
 from app.printable import printable
 
@@ -35,7 +36,7 @@ class Problem(Exception):
         self.errors = errors or []
         self.headers = dict(headers or {})
 
-    def document(self, instance: str | None = None) -> dict[str, Any]:
+    def document(self, instance: str | None = None) -> Json:
         """The problem as RFC 9457 JSON; `instance` is the path of the request or job that met it."""
         members = {
             "type": TYPE_PREFIX + self.slug,

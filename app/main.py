@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from anyio import to_thread
 from fastapi import FastAPI
@@ -18,6 +17,7 @@ from app.api.hosts import Hosts
 from app.api.job_metrics import EndingMetrics, JobMetrics
 from app.api.metrics import HttpMetrics
 from app.api.middleware import Envelope
+from app.contract.plain import Json
 from app.contract.problem import ProblemView
 from app.contract.request import AnalysisFields, JobRequest
 from app.drain import Drain
@@ -90,7 +90,7 @@ def create_app(settings: Settings) -> FastAPI:
 class Service(FastAPI):
     """FastAPI with the schemas of bodies that are read by hand, and of problems, in its document."""
 
-    def openapi(self) -> dict[str, Any]:
+    def openapi(self) -> Json:
         """The OpenAPI document."""
         if self.openapi_schema is None:
             document = super().openapi()
@@ -104,7 +104,7 @@ class Service(FastAPI):
         return self.openapi_schema or {}
 
 
-def _use_problems(document: dict[str, Any]) -> None:
+def _use_problems(document: Json) -> None:
     """FastAPI announces its own shape of 422 wherever there is a parameter; ours is a problem."""
     ours = documents.answers(InvalidRequest)[422]
     for path in document["paths"].values():

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from app.api.problems import MEDIA_TYPE
+from app.contract.plain import Json
 from app.contract.request import AnalysisFields
 from app.errors import Problem
 
-Responses = dict[int | str, dict[str, Any]]
+Responses = dict[int | str, Json]
 
 
 def answers(*kinds: type[Problem], also: Responses | None = None) -> Responses:
@@ -28,14 +27,14 @@ def answers(*kinds: type[Problem], also: Responses | None = None) -> Responses:
     return responses
 
 
-def file_body(*, with_request: bool = False, source: str | None = None, is_model: bool = True) -> dict[str, Any]:
+def file_body(*, with_request: bool = False, source: str | None = None, is_model: bool = True) -> Json:
     """The body of an upload: a form with part `file`, or the file itself, or JSON of the schema `source`.
 
     A model may take several parts `file`.
     """
     one = {"type": "string", "format": "binary"}
     many = "A model, and the files beside it that hold its weights; or a .zip or .tar of their folder."
-    parts: dict[str, Any] = {"file": {"type": "array", "items": one, "description": many} if is_model else one}
+    parts: Json = {"file": {"type": "array", "items": one, "description": many} if is_model else one}
     if with_request:
         parts["request"] = {"$ref": "#/components/schemas/AnalysisFields"}
     form = {"type": "object", "required": ["file"], "properties": parts}
@@ -46,18 +45,18 @@ def file_body(*, with_request: bool = False, source: str | None = None, is_model
     return {"requestBody": {"required": True, "content": content}}
 
 
-def json_body(schema: str) -> dict[str, Any]:
+def json_body(schema: str) -> Json:
     """A JSON body of that schema."""
     content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
     return {"requestBody": {"required": True, "content": content}}
 
 
-def query_fields() -> dict[str, Any]:
+def query_fields() -> Json:
     """Every field of an analysis as a query parameter."""
     fields = AnalysisFields.model_fields.items()
     parameters = [_query_parameter(name, field.description or "") for name, field in fields]
     return {"parameters": [_query_parameter("name", "The model's name, for a raw body."), *parameters]}
 
 
-def _query_parameter(name: str, description: str) -> dict[str, Any]:
+def _query_parameter(name: str, description: str) -> Json:
     return {"name": name, "in": "query", "description": description, "schema": {"type": "string"}}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import Any
 
 from anyio import to_thread
 from fastapi import Request
@@ -14,6 +13,7 @@ from sqlalchemy import RowMapping
 
 from app.api.callers import Caller, still_allowed
 from app.api.waiting import LOOK_S, rung, woken
+from app.contract.plain import Json
 from app.errors import JobExpired, UnknownJob
 from app.jobs.record import JobRecord
 from app.services import Services
@@ -72,5 +72,5 @@ def _is_over(services: Services, job: JobRecord) -> bool:
 
 
 def _line(row: RowMapping) -> str:
-    data: dict[str, Any] = row["data"]
+    data: Json = row["data"]
     return f"id: {row['id']}\nevent: {row['type']}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n"

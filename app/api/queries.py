@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.api.problems import parse_json
+from app.contract.plain import Json
 from app.errors import InvalidRequest, MalformedJson
 
 JSON_FIELDS = frozenset({"inputs", "domain", "target", "options", "gate", "metadata"})
 NOT_FIELDS = frozenset({"name"})
 
 
-def fields_of(query: Mapping[str, str]) -> dict[str, Any]:
+def fields_of(query: Mapping[str, str]) -> Json:
     """`methods=a,b` is a list, fields with structure are JSON, the rest is text that the schema converts."""
     return {name: _value(name, text) for name, text in query.items() if name not in NOT_FIELDS}
 

@@ -11,12 +11,13 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 
 from app.contract.job import BracketView, ComputedView, JobSummary, JobView, QueueView, Urls, time_of
+from app.contract.plain import Json
 from app.contract.problem import ProblemView
 from app.contract.progress import Progress
 from app.contract.question import Document, Question
 from app.contract.result import ResultView
 from app.contract.stored import readable
-from app.contract.uploads import DatasetView, ModelView
+from app.contract.uploads import DatasetView, FileView, ModelView
 from app.jobs.admission import ModelRecord
 from app.jobs.datasets import DatasetRecord
 from app.jobs.record import JobRecord
@@ -25,14 +26,15 @@ from app.jobs.states import Status
 
 def model_view(record: ModelRecord) -> ModelView:
     """The view of a model's record."""
-    whole = {"name": record.name, "sha256": record.id, "size_bytes": record.size_bytes}
+    whole = FileView(name=record.name, sha256=record.id, size_bytes=record.size_bytes)
+    facts: Json = {"files": [whole]} | record.inspection
     return ModelView(
         id=record.id,
         name=record.name,
         format=record.format,
         size_bytes=record.size_bytes,
         created_at=time_of(record.created_at),
-        **{"files": [whole]} | record.inspection,
+        **facts,
     )
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+from app.contract.plain import Json
 from app.contract.request import DEFAULT_PRIORITY, MAX_PRIORITY
 from app.settings import Settings
 from app.store.database import Database
@@ -97,7 +98,7 @@ def _print(options: argparse.Namespace, value: Any, text: str) -> None:
     sys.stdout.write((json.dumps(value, indent=2) if options.json else text) + "\n")
 
 
-def _shown(key: KeyRecord) -> dict[str, Any]:
+def _shown(key: KeyRecord) -> Json:
     return {
         "id": key.id,
         "owner": key.tenant,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 from app.commands.local import verify_here
+from app.contract.plain import Json
 from app.errors import Problem
 from app.printable import printable, printable_json
 
@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     return VALID if answer["valid"] else INVALID
 
 
-def _verdict(answer: dict[str, Any]) -> str:
+def _verdict(answer: Json) -> str:
     """For people: what is proved, and by what, or why nothing is."""
     if not answer["valid"]:
         return "\n".join(["INVALID", *(f"  {printable(reason)}" for reason in answer["reasons"])])

@@ -7,6 +7,9 @@ import math
 import re
 from typing import Any
 
+Json = dict[str, Any]
+"""A JSON object where its members are not ours to name: at the edges of processes, files and tables."""
+
 MAX_DEPTH = 32
 MAX_INTEGER = 2**63 - 1
 MAX_VALUES = 400_000

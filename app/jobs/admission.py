@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from sqlalchemy import RowMapping
 
+from app.contract.plain import Json
 from app.errors import Busy, InvalidModel, ModelInUse, Problem, UnknownModel, as_problems, from_slug
 from app.jobs.artifacts import Artifacts
 from app.jobs.lanes import is_quick_reading, reading_limit
@@ -27,7 +27,7 @@ class ModelRecord:
     format: str
     size_bytes: int
     created_at: float
-    inspection: dict[str, Any]
+    inspection: Json
     tenant: str
 
     @classmethod
@@ -103,11 +103,11 @@ class ModelService:
         is_new = self._repository.add(values, lambda: self._blobs.keep(staged))
         return self.get(tenant, staged.sha256), is_new
 
-    def submit_graph(self, tenant: str, sha256: str, request: dict[str, Any]) -> JobRecord:
+    def submit_graph(self, tenant: str, sha256: str, request: Json) -> JobRecord:
         """Have a child capture the model's graph, `request` with its `inputs`; refusals as in `JobService`."""
         return self._jobs.submit_graph(tenant, sha256, request, self._inspect_timeout_s)
 
-    def graph(self, capture: JobRecord) -> dict[str, Any]:
+    def graph(self, capture: JobRecord) -> Json:
         """The graph that was captured; raises the capture's refusal."""
         if capture.status is Status.SUCCEEDED:
             return self._jobs.result(capture) or {}
@@ -140,6 +140,6 @@ def _is_program(staged: Staged) -> bool:
         return is_program(file)
 
 
-def _files(staged: Staged) -> dict[str, Any]:
+def _files(staged: Staged) -> Json:
     """The files of a bundle; what a model of one file consists of is said by the model itself."""
     return {"files": [asdict(file) for file in staged.files]} if staged.files else {}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from app.contract.messages import NoMessage, read_certificate
+from app.contract.plain import Json
 from app.jobs.child import Message, ProtocolBroken, Sink
 
 ANSWERS = ("progress", "result", "error")
@@ -16,9 +16,9 @@ FILES = ("witness", "certificate")
 class Answer:
     """A result with its witness, an npz file, and its certificate, where there are any."""
 
-    result: dict[str, Any]
+    result: Json
     witness: bytes | None
-    certificate: dict[str, Any] | None
+    certificate: Json | None
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from sqlalchemy import RowMapping
 
+from app.contract.plain import Json
 from app.errors import DatasetInUse, UnknownDataset
 from app.jobs.states import ACTIVE
 from app.store.blobs import Blobs, Staged
@@ -29,8 +29,8 @@ class DatasetRecord:
     name: str
     size_bytes: int
     created_at: float
-    inputs: dict[str, Any]
-    labels: dict[str, Any] | None
+    inputs: Json
+    labels: Json | None
     tenant: str
 
     @classmethod

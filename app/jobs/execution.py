@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
+from app.contract.plain import Json
 from app.errors import OutOfMemory, Problem, TimeLimit, WorkerCrashed, WorkerProtocol
 from app.jobs import memory
 from app.jobs.child import Child, ChildDied, Message, ProtocolBroken, Sink
@@ -31,9 +32,9 @@ class Ending:
 
     move: Move | None
     error: Problem | None = None
-    result: dict[str, Any] | None = None
+    result: Json | None = None
     witness: bytes | None = None
-    certificate: dict[str, Any] | None = None
+    certificate: Json | None = None
     has_outstayed: bool = False
 
 
@@ -80,7 +81,7 @@ class Execution:
         self._leaves_at = start + stay_s
         self._look_at = start + ATTENTION_S
         self._report_at = start + self._progress_s
-        self._progress: dict[str, Any] | None = None
+        self._progress: Json | None = None
         self._kills = memory.kills()
 
     def ask(self, child: Child, question: Question) -> Message:
@@ -111,7 +112,7 @@ class Execution:
         with self._mishaps():
             child.end_turn()
 
-    def note(self, progress: dict[str, Any]) -> None:
+    def note(self, progress: Json) -> None:
         """How far the job has come."""
         self._progress = progress
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.contract.plain import Json
 from app.jobs.states import Status
 from app.store.database import OUTAGES
 from app.store.jobs import JobRepository
@@ -50,7 +51,7 @@ class Hold:
         self._is_out = False
         return status
 
-    def report(self, progress: dict[str, Any]) -> bool:
+    def report(self, progress: Json) -> bool:
         """Store how far the job has come, if the database answers."""
         try:
             self._repository.report(self._fence, progress)

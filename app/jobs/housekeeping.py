@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from app.contract.plain import Json
 from app.errors import QueueDeadline
 from app.jobs.artifacts import Artifacts
 from app.jobs.record import READINGS
@@ -45,5 +44,5 @@ class Housekeeping:
         return ended
 
 
-def _overdue(job_id: str) -> dict[str, Any]:
+def _overdue(job_id: str) -> Json:
     return QueueDeadline("No worker took the job before its wait was over.").document(f"/v1/jobs/{job_id}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from app.contract.plain import Json
 
 CHEAP = frozenset({"frobenius", "autolip", "autolip_power", "gradient"})
 """Methods whose time is one walk through the model, or a few."""
@@ -14,7 +14,7 @@ READ_S = 30.0
 READ_BYTES_PER_S = 8 * 2**20
 
 
-def is_quick_analysis(request: dict[str, Any], timeout_s: float, size_bytes: int, quick_s: float) -> bool:
+def is_quick_analysis(request: Json, timeout_s: float, size_bytes: int, quick_s: float) -> bool:
     """Whether the analysis is likely to be over within `quick_s` seconds; who is wrong loses that time."""
     limit_s = min(request.get("budget_s", timeout_s), timeout_s)
     if size_bytes > SMALL_BYTES:
@@ -32,6 +32,6 @@ def reading_limit(size_bytes: int, longest_s: float) -> float:
     return min(READ_S + size_bytes / READ_BYTES_PER_S, longest_s)
 
 
-def _methods(request: dict[str, Any]) -> list[str]:
+def _methods(request: Json) -> list[str]:
     methods = request["methods"]
     return [methods] if isinstance(methods, str) else methods

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from app.contract.plain import Json
 from app.jobs import memory
 from app.jobs.child import Child, ChildDied, ProtocolBroken
 from app.jobs.devices import Device, slot_devices
@@ -32,7 +33,7 @@ class WarmChild:
     child: Child
     device: str
     confinement: str
-    details: dict[str, Any]
+    details: Json
     role: Role | None = None
 
     def may_be(self, role: Role) -> bool:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from app.contract.frames import MAX_HEADER_BYTES, Header, NoHeader
 from app.contract.messages import NoMessage, max_bytes, read
+from app.contract.plain import Json
 
 
 class ProtocolBroken(Exception):
@@ -27,7 +27,7 @@ class Message:
     """What a child said: plain JSON of its kind's type; its files are in their sinks."""
 
     kind: str
-    body: dict[str, Any]
+    body: Json
     files: Collection[str] = ()
 
 
@@ -38,7 +38,7 @@ class Reader:
         self._turn, self._kinds, self._sinks = turn, kinds, sinks
         self._buffer = bytearray()
         self._header: Header | None = None
-        self._body: dict[str, Any] | None = None
+        self._body: Json | None = None
         self._files: list[tuple[str, int]] = []
 
     @property

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Any
 
 from sqlalchemy import RowMapping
 
+from app.contract.plain import Json
 from app.jobs.states import TERMINAL, Status
 from app.store.transitions import Fence
 
@@ -33,8 +33,8 @@ class JobRecord:
     status: Status
     model: str
     blob: str
-    request: dict[str, Any]
-    metadata: dict[str, Any]
+    request: Json
+    metadata: Json
     cached: bool
     priority: int
     timeout_s: float
@@ -47,8 +47,8 @@ class JobRecord:
     owner: str | None
     worker: str | None
     device: str | None
-    progress: dict[str, Any] | None
-    error: dict[str, Any] | None
+    progress: Json | None
+    error: Json | None
     has_witness: bool
     has_certificate: bool
     dataset: str | None

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 import app
+from app.contract.plain import Json
 from app.errors import (
     JobActive,
     JobExpired,
@@ -90,7 +91,7 @@ class JobService:
         values = _values(Kind.INSPECT, sha256, blob, **told)
         return self._queued(self._repository.insert(values))
 
-    def submit_graph(self, tenant: str, sha256: str, request: dict[str, Any], timeout_s: float) -> JobRecord:
+    def submit_graph(self, tenant: str, sha256: str, request: Json, timeout_s: float) -> JobRecord:
         """Queue the capture of a model's graph; uploads go first.
 
         Raises UnknownModel where there is none, QueueFull or QuotaExceeded where too many wait.
@@ -118,11 +119,11 @@ class JobService:
             raise JobExpired(f"Job {job_id} was over long ago ({row['status']}); its result is no longer kept.")
         return JobRecord.of(row)
 
-    def result(self, job: JobRecord) -> dict[str, Any] | None:
+    def result(self, job: JobRecord) -> Json | None:
         """What the job found, None unless it succeeded."""
         return self._repository.result(job.id) if job.status is Status.SUCCEEDED else None
 
-    def brackets(self, jobs: Sequence[JobRecord]) -> dict[str, dict[str, Any]]:
+    def brackets(self, jobs: Sequence[JobRecord]) -> dict[str, Json]:
         """`upper`, `lower` and `verdict` of each job that succeeded."""
         return self._repository.brackets([job.id for job in jobs if job.status is Status.SUCCEEDED])
 
@@ -134,10 +135,10 @@ class JobService:
             raise NoWitness(f"Job {job_id} ({job.status}) holds no witness.")
         return witness
 
-    def certificate(self, tenant: str, job_id: str) -> dict[str, Any]:
+    def certificate(self, tenant: str, job_id: str) -> Json:
         """The job's certificate; NoCertificate where there is none."""
         job = self.get(tenant, job_id)
-        certificate: dict[str, Any] | None = self._repository.certificate(job_id)
+        certificate: Json | None = self._repository.certificate(job_id)
         if certificate is None:
             raise NoCertificate(f"Job {job_id} ({job.status}) holds no certificate.")
         return certificate
@@ -216,7 +217,7 @@ class JobService:
         return job
 
 
-def _values(kind: Kind, model: str, blob: str, **others: Any) -> dict[str, Any]:
+def _values(kind: Kind, model: str, blob: str, **others: Any) -> Json:
     """The row of a new job."""
     defaults = {
         "id": str(uuid.uuid4()),
@@ -256,7 +257,7 @@ def _cache_key(asked: Submission) -> str:
     return hashlib.sha256(question.encode()).hexdigest()
 
 
-def _method_list(request: dict[str, Any]) -> str:
+def _method_list(request: Json) -> str:
     """The methods asked for as one string, for the listing's filter: `,autolip,gradient,`."""
     methods = request["methods"]
     return f",{','.join([methods] if isinstance(methods, str) else methods)},"

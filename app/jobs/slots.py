@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
+from app.contract.plain import Json
 from app.errors import Problem
 from app.jobs.artifacts import Artifacts
 from app.jobs.devices import Device, spare_device, waiting_device
@@ -46,7 +46,7 @@ class WorkerView:
     job: str | None
     pid: int | None
     confinement: str = "none"
-    details: dict[str, Any] = field(default_factory=dict)
+    details: Json = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

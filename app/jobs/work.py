@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO
 
+from app.contract.plain import Json
 from app.errors import Problem, StorageUnavailable, WorkerProtocol, from_slug
 from app.jobs.answers import ANSWERS, Files
 from app.jobs.artifacts import Artifacts, max_bytes
@@ -201,7 +202,7 @@ class Work:
         return self._artifacts.key(self._job.tenant, self._job.model, inputs)
 
 
-def after_reading(request: dict[str, Any], seconds: float) -> dict[str, Any]:
+def after_reading(request: Json, seconds: float) -> Json:
     """The request with what `seconds` of reading leave of its budget: a quick bound is given whatever is left."""
     if "budget_s" not in request:
         return request

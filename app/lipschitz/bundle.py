@@ -12,8 +12,9 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
+from app.contract.plain import Json
 from app.lipschitz.errors import InvalidModel
 
 MARK = b"lipserve bundle\n"
@@ -101,7 +102,7 @@ def _manifest(data: bytes) -> tuple[str, list[Member]]:
     length = int.from_bytes(data[end : end + LENGTH], "little") if end >= 0 else -1
     if not 0 <= length <= min(end, MAX_MANIFEST_BYTES):
         raise ValueError("no manifest")
-    manifest: dict[str, Any] = json.loads(data[end - length : end])
+    manifest: Json = json.loads(data[end - length : end])
     members = [Member(**entry) for entry in manifest["files"]]
     sizes = [member.size_bytes for member in members]
     names = {path_of(member.name) for member in members}

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from app.contract.plain import Json
 from app.lipschitz import analysis, bundle
 from app.lipschitz import graph as captured_graph
 from app.lipschitz.artifact.captured import InputShapes
@@ -23,8 +24,6 @@ from app.lipschitz.external_data import files_beside
 from app.lipschitz.ingest import capture_artifact
 from app.lipschitz.problem import Progress
 from app.lipschitz.request import Request
-
-Json = dict[str, Any]
 
 
 def read_model(path: Path) -> bytes:
@@ -57,8 +56,8 @@ def analyze(
 
 
 def graph(model: bytes, shapes: InputShapes | None = None) -> Json:
-    """`graph.graph` of a model's file, with `shapes` for what it leaves open."""
-    return captured_graph.graph(capture_artifact(model, shapes))
+    """`graph.graph` of a model's file as JSON, with `shapes` for what it leaves open."""
+    return captured_graph.graph(capture_artifact(model, shapes)).model_dump(mode="json")
 
 
 def verify(model: bytes, certificate: bytes) -> Json:

@@ -1,15 +1,15 @@
-"""The captured graph as JSON: what is analysed, node by node, and by which rule."""
+"""The captured graph for people: what is analysed, node by node, and by which rule."""
 
 from __future__ import annotations
 
 import math
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from torch.fx import Node
 
+from app.contract.graph import GraphDigest, GraphEnd, GraphFacts, NodeView, OriginView
 from app.lipschitz.artifact import digest, from_bytes
 from app.lipschitz.artifact.captured import Origin, TensorSpec
 from app.lipschitz.artifact.graphs import dependent_nodes, operator_name, short_name
@@ -24,21 +24,21 @@ RULES = {info.operator: info.rule for info in OPERATORS}
 NOT_CALLED = {"placeholder": "input", "get_attr": "stored"}
 
 
-def graph(artifact: bytes) -> dict[str, Any]:
+def graph(artifact: bytes) -> GraphFacts:
     """The captured graph in an artifact. An operator without a rule is no error here. Raises InvalidArtifact."""
     captured = from_bytes(artifact)
     *nodes, end = captured.graph.graph.nodes
     index = {node: position for position, node in enumerate(_first(nodes))}
     dependent = dependent_nodes(captured.graph)
     placeholders = [node for node in nodes if node.op == "placeholder"]
-    return {
-        "graph": {"sha256": digest(artifact)},
-        "nodes": [_record(node, index) | {"constant": node not in dependent} for node in index],
-        "inputs": _ends(captured.inputs, placeholders, index),
-        "outputs": _ends(captured.outputs, end.args[0], index),
-        "node_count": len(nodes),
-        "truncated": len(index) < len(nodes),
-    }
+    return GraphFacts(
+        graph=GraphDigest(sha256=digest(artifact)),
+        nodes=[_view(node, index, is_constant=node not in dependent) for node in index],
+        inputs=_ends(captured.inputs, placeholders, index),
+        outputs=_ends(captured.outputs, end.args[0], index),
+        node_count=len(nodes),
+        truncated=len(index) < len(nodes),
+    )
 
 
 def _first(nodes: Sequence[Node]) -> list[Node]:
@@ -52,19 +52,20 @@ def _first(nodes: Sequence[Node]) -> list[Node]:
     return kept
 
 
-def _record(node: Node, index: Mapping[Node, int]) -> dict[str, Any]:
+def _view(node: Node, index: Mapping[Node, int], *, is_constant: bool) -> NodeView:
     shape = node.meta.get("shape")
-    return {
-        "index": index[node],
-        "name": node.name,
-        "op": _operator(node),
-        "inputs": [index[source] for source in node.all_input_nodes],
-        "shape": None if shape is None else list(shape),
-        "datatype": node.meta.get("datatype"),
-        "parameters": math.prod(shape) if node.op == "get_attr" and shape is not None else 0,
-        "rule": _rule(node),
-        "origin": _origin(node),
-    }
+    return NodeView(
+        index=index[node],
+        name=node.name,
+        op=_operator(node),
+        inputs=[index[source] for source in node.all_input_nodes],
+        shape=None if shape is None else list(shape),
+        datatype=node.meta.get("datatype"),
+        parameters=math.prod(shape) if node.op == "get_attr" and shape is not None else 0,
+        rule=_rule(node),
+        origin=_origin(node),
+        constant=is_constant,
+    )
 
 
 def _operator(node: Node) -> str:
@@ -82,17 +83,17 @@ def _rule(node: Node) -> str | None:
     return RULES.get(operator_name(called)) if called.op == "call_function" else None
 
 
-def _origin(node: Node) -> dict[str, str] | None:
+def _origin(node: Node) -> OriginView | None:
     """Place and operator in the file; None where tracing found none and named the node after itself."""
     origin = node.meta.get("origin")
     if not isinstance(origin, Origin) or origin == Origin(node.name, short_name(node)):
         return None
-    return {key: text[:MAX_NAME] for key, text in asdict(origin).items()}
+    return OriginView(name=origin.name[:MAX_NAME], op=origin.op[:MAX_NAME])
 
 
-def _ends(specs: Sequence[TensorSpec], nodes: Any, index: Mapping[Node, int]) -> list[dict[str, Any]]:
+def _ends(specs: Sequence[TensorSpec], nodes: Any, index: Mapping[Node, int]) -> list[GraphEnd]:
     """Inputs or outputs with their nodes; None for a node that was cut off."""
     return [
-        {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape), "node": index.get(node)}
+        GraphEnd(name=spec.name, datatype=spec.datatype, shape=list(spec.shape), node=index.get(node))
         for spec, node in zip(specs, nodes, strict=True)
     ]

@@ -22,6 +22,8 @@ from app.lipschitz.operators.base import LinearOperator
 from app.lipschitz.operators.norm import Norm, NormBound
 from app.lipschitz.operators.norms import Norms
 
+Details = dict[str, Any]
+"""What a method tells of its work beside its number: plain values by name."""
 Progress = Callable[[dict[str, object]], None]
 
 
@@ -83,7 +85,7 @@ class Estimate:
     value: float | None
     status: Literal["ok", "skipped", "failed"] = "ok"
     reason: str | None = None
-    details: dict[str, Any] = field(default_factory=dict)
-    layers: list[dict[str, Any]] = field(default_factory=list)
+    details: Details = field(default_factory=dict)
+    layers: list[Details] = field(default_factory=list)
     witness: Witness | None = None
     claims: Sequence[Claim] = ()

@@ -7,11 +7,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from markupsafe import Markup, escape
 
-Json = dict[str, Any]
+from app.contract.plain import Json
 
 REFERENCE = "#/components/schemas/"
 CODE = re.compile(r"`([^`]+)`")

@@ -11,6 +11,7 @@ from urllib.parse import urljoin
 
 import httpx
 
+from app.contract.plain import Json
 from app.registries.guard import Guard, Refused, Unreachable
 from app.registries.guard_network import guarded_client
 
@@ -70,7 +71,7 @@ class Fetcher:
         ):
             return response.status_code == httpx.codes.OK
 
-    def post(self, url: str, document: dict[str, Any]) -> Any:
+    def post(self, url: str, document: Json) -> Any:
         """Send JSON, and the JSON of the answer."""
         self.guard.check_url(url)
         with (

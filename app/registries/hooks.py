@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from sqlalchemy import RowMapping
 
+from app.contract.plain import Json
+from app.contract.result import ResultView
 from app.errors import Busy, Problem, QueueFull, QuotaExceeded, SourceUnreachable, StorageFull, StorageUnavailable
 from app.jobs.record import JobRecord
 from app.registries.rounds import Rounds
@@ -50,12 +52,10 @@ class Intake(Protocol):
     def admit(self, tenant: str, staged: Staged, name: str) -> None:
         """Have a child read the file, and keep it; raises the refusal."""
 
-    def submit(
-        self, tenant: str, sha256: str, shapes: tuple[Shape, ...], key: str, metadata: dict[str, Any]
-    ) -> JobRecord:
+    def submit(self, tenant: str, sha256: str, shapes: tuple[Shape, ...], key: str, metadata: Json) -> JobRecord:
         """Queue the analysis; the same key gives the same job."""
 
-    def ended(self, tenant: str, job_id: str) -> tuple[JobRecord, dict[str, Any] | None]:
+    def ended(self, tenant: str, job_id: str) -> tuple[JobRecord, ResultView | None]:
         """A job and its result; UnknownJob or JobExpired where it is gone."""
 
 
@@ -155,17 +155,16 @@ class HookWorker:
         return registry
 
 
-def tags_of(job: JobRecord, result: dict[str, Any] | None) -> dict[str, str]:
+def tags_of(job: JobRecord, result: ResultView | None) -> dict[str, str]:
     """What a registry is told of a job that is over; a number that does not exist is `none`."""
     tags = {"job": job.id, "status": str(job.status)}
     if result is None:
         error = job.error or {}
         return _prefixed(tags | {"verdict": "error", "error": str(error.get("detail", job.status))})
-    for side in ("upper", "lower"):
-        bound = result.get(side) or {}
-        tags[side] = "none" if bound.get("value") is None else repr(float(bound["value"]))
-        tags |= {f"{side}.method": str(bound["method"])} if "method" in bound else {}
-    return _prefixed(tags | {"verdict": str(result.get("verdict") or "none")})
+    for side, bound in (("upper", result.upper), ("lower", result.lower)):
+        tags[side] = "none" if bound is None or bound.value is None else repr(bound.value)
+        tags |= {} if bound is None else {f"{side}.method": bound.method}
+    return _prefixed(tags | {"verdict": result.verdict or "none"})
 
 
 def _prefixed(tags: dict[str, str]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import quote
 
+from app.contract.plain import Json
 from app.errors import InvalidModel
 from app.registries.fetch import Credentials, Fetcher
 from app.registries.guard import Guard, Refused, Unreachable
@@ -45,7 +46,7 @@ class Hub:
             revision = self._commit(repository, revision)
         return Snapshot(self, repository, revision, patterns)
 
-    def files(self, repository: str, commit: str) -> Iterator[dict[str, Any]]:
+    def files(self, repository: str, commit: str) -> Iterator[Json]:
         """Every file at that commit: `path`, and `lfs.oid` with the SHA-256 of a large one."""
         url = f"{self.endpoint}/api/models/{repository}/tree/{commit}?recursive=true"
         for _ in range(MAX_PAGES):
@@ -103,7 +104,7 @@ def event_of(payload: Any) -> dict[str, str] | None:
     return None
 
 
-def _digest(entry: dict[str, Any]) -> str | None:
+def _digest(entry: Json) -> str | None:
     match entry:
         case {"lfs": {"oid": str(digest)}}:
             return digest

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from typing import Any
 
+from app.contract.plain import Json
 from app.contract.question import Document
 from app.contract.request import AnalysisFields
+from app.contract.result import ResultView
+from app.contract.stored import readable
 from app.errors import IdempotencyMismatch
 from app.jobs.admission import ModelService, check_format
 from app.jobs.record import JobRecord
@@ -64,10 +66,11 @@ class Intake:
         submission = Submission.of(asked, self._settings, model=sha256, tenant=tenant, idempotency_key=claim.key)
         return self._jobs.submit(submission)
 
-    def ended(self, tenant: str, job_id: str) -> tuple[JobRecord, Document | None]:
+    def ended(self, tenant: str, job_id: str) -> tuple[JobRecord, ResultView | None]:
         """A job and its result; UnknownJob or JobExpired where it is gone."""
         job = self._jobs.get(tenant, job_id)
-        return job, self._jobs.result(job)
+        result = self._jobs.result(job)
+        return job, None if result is None else readable(ResultView, result)
 
     def _asked(self, tenant: str, sha256: str, shapes: tuple[Shape, ...]) -> AnalysisFields:
         if self._fields.inputs is not None or not shapes:
@@ -76,7 +79,7 @@ class Intake:
         return self._fields.model_copy(update={"inputs": inputs_of(declared, shapes)})
 
 
-def inputs_of(declared: list[dict[str, Any]], shapes: tuple[Shape, ...]) -> dict[str, list[int]] | None:
+def inputs_of(declared: list[Json], shapes: tuple[Shape, ...]) -> dict[str, list[int]] | None:
     """The sizes that a file leaves open, as its registry gives them; a leading open size is the batch and becomes 1.
 
     None where nothing is open, or where the registry's inputs are not the file's.

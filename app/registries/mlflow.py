@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from app.contract.plain import Json
 from app.errors import InvalidModel
 from app.registries.fetch import Credentials, Fetcher
 from app.registries.guard import Guard, Unreachable
@@ -93,7 +94,7 @@ class Version:
     def _has(self, path: str) -> bool:
         return self.server.fetcher.exists(self.server.artifacts, self._params(path))
 
-    def _card(self) -> dict[str, Any]:
+    def _card(self) -> Json:
         try:
             text = self.server.fetcher.bytes(self.server.artifacts, MAX_CARD_BYTES, self._params(CARD))
             card = yaml.load(text, SAFE_LOADER)  # noqa: S506 (it is a safe one)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import Connection, RowMapping, func, select, update
 
 from app.errors import QueueFull, QuotaExceeded
 from app.store.database import lock
-from app.store.tables import datasets, idempotency, jobs, models
+from app.store.tables import Values, datasets, idempotency, jobs, models
 
 QUEUE_LOCK = "queue"
 RETRY_AFTER_S = 10
@@ -24,7 +23,7 @@ class QueueTerms:
     wait_s: float
 
 
-def check_room(connection: Connection, values: dict[str, Any], terms: QueueTerms) -> None:
+def check_room(connection: Connection, values: Values, terms: QueueTerms) -> None:
     """Raise QueueFull or QuotaExceeded where too many wait. Jobs come in one by one, so the count is exact."""
     lock(connection, QUEUE_LOCK)
     own = func.count().filter(jobs.c.tenant == values["tenant"])
@@ -53,7 +52,7 @@ def bind(connection: Connection, row: RowMapping, key: str | None) -> None:
         connection.execute(update(idempotency).where(*mine).values(job=row["id"]))
 
 
-def has_files(connection: Connection, values: dict[str, Any]) -> bool:
+def has_files(connection: Connection, values: Values) -> bool:
     """Whether the tenant has the job's model and data set; nobody can remove them before the transaction ends."""
     uses = [(models, values["model"])] + ([(datasets, values["dataset"])] if values["dataset"] else [])
     for digest in sorted(digest for _, digest in uses):

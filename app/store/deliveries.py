@@ -10,7 +10,7 @@ from sqlalchemy import Connection, RowMapping, and_, delete, insert, or_, select
 
 from app.store.clock import now
 from app.store.database import Database
-from app.store.tables import attempts, deliveries
+from app.store.tables import Values, attempts, deliveries
 
 PENDING, DELIVERED, FAILED = "pending", "delivered", "failed"
 ENDINGS = ("succeeded", "failed", "canceled", "timed_out")
@@ -110,7 +110,7 @@ class DeliveryRepository:
         with self._database.write() as connection:
             connection.execute(delete(deliveries).where(*old))
 
-    def _settle(self, claimed: RowMapping, outcome: Outcome, values: dict[str, Any]) -> None:
+    def _settle(self, claimed: RowMapping, outcome: Outcome, values: Values) -> None:
         """Write the attempt down; a message that was taken over or resent meanwhile is left to its new sender."""
         still = and_(deliveries.c.id == claimed["id"], deliveries.c.lease_until == claimed["lease_until"])
         told = {"status": outcome.status, "error": outcome.error and outcome.error[:MAX_ERROR]}

@@ -16,9 +16,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, RowMapping, and_, delete, exists, insert, or_, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
+from app.contract.plain import Json
 from app.store.clock import now
 from app.store.database import Database
-from app.store.tables import hooks, jobs
+from app.store.tables import Values, hooks, jobs
 
 RECEIVED, WAITING, REPORTING, DONE, FAILED = "received", "waiting", "reporting", "done", "failed"
 OVER = (DONE, FAILED)
@@ -43,7 +44,7 @@ class HookRepository:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def receive(self, key: HookKey, tenant: str, event: dict[str, Any]) -> RowMapping:
+    def receive(self, key: HookKey, tenant: str, event: Json) -> RowMapping:
         """The delivery's row, made when it is new."""
         values = {"registry": key.registry, "delivery": key.delivery, "tenant": tenant, "event": event}
         query = insert(hooks).values(**values, state=RECEIVED, tries=0, next_at=now(), created_at=now())
@@ -101,7 +102,7 @@ class HookRepository:
         with self._database.write() as connection:
             connection.execute(delete(hooks).where(*old))
 
-    def _write(self, key: HookKey, values: dict[str, Any]) -> None:
+    def _write(self, key: HookKey, values: Values) -> None:
         if values.get("error") is not None:
             values = values | {"error": values["error"][:MAX_ERROR]}
         with self._database.write() as connection:

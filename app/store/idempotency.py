@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import ColumnElement, and_, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from app.contract.plain import Json
 from app.store.clock import now
 from app.store.database import Database
 from app.store.tables import idempotency
@@ -93,5 +93,5 @@ def _held(claim: Claim, hold: float) -> ColumnElement[bool]:
     return and_(claim.row(), idempotency.c.created_at == hold)
 
 
-def _earlier(row: dict[str, Any]) -> Earlier:
+def _earlier(row: Json) -> Earlier:
     return Earlier(row["fingerprint"], row["job"], row["status"], row["headers"] or {}, row["body"] or "")

@@ -18,12 +18,13 @@ from sqlalchemy import (
     update,
 )
 
+from app.contract.plain import Json
 from app.store.admission import QueueTerms, bind, check_room, has_files, made_for
 from app.store.clock import now
 from app.store.crowds import ahead
 from app.store.database import Database
 from app.store.line import Wanted, crowds_in_line, is_line, next_in_line, own_line, take_turn
-from app.store.tables import events, jobs, models, results
+from app.store.tables import Values, events, jobs, models, results
 from app.store.transitions import Fence, Move, insert_job, move_job, record_event
 
 
@@ -44,14 +45,14 @@ class JobRepository:
         """`retention_s`: how long results stay after a job's end, None for ever."""
         self._database = database
         kept = None if retention_s is None else now() + retention_s
-        self._ended: dict[str, Any] = {"finished_at": now(), "expires_at": kept}
+        self._ended: Json = {"finished_at": now(), "expires_at": kept}
 
-    def insert(self, values: dict[str, Any]) -> RowMapping:
+    def insert(self, values: Values) -> RowMapping:
         """Add a queued job."""
         with self._database.write() as connection:
             return insert_job(connection, values)
 
-    def insert_analysis(self, values: dict[str, Any], terms: QueueTerms, key: str | None = None) -> RowMapping | None:
+    def insert_analysis(self, values: Values, terms: QueueTerms, key: str | None = None) -> RowMapping | None:
         """Add a queued job if its model, and its data set if it has one, exist.
 
         A job that was already made for the idempotency key is given instead. Raises QueueFull or QuotaExceeded.
@@ -67,7 +68,7 @@ class JobRepository:
             bind(connection, row, key)
             return row
 
-    def insert_copy(self, values: dict[str, Any], source: str, key: str | None = None) -> RowMapping | None:
+    def insert_copy(self, values: Values, source: str, key: str | None = None) -> RowMapping | None:
         """Add a finished job with a copy of the result of job `source`, if that and the job's files are there.
 
         A job that was already made for the idempotency key is given instead.
@@ -105,7 +106,7 @@ class JobRepository:
         with self._database.read() as connection:
             return connection.scalar(select(results.c.result).where(results.c.job == job_id))
 
-    def brackets(self, ids: Collection[str]) -> dict[str, dict[str, Any]]:
+    def brackets(self, ids: Collection[str]) -> dict[str, Json]:
         """The `upper` and `lower` values and the `verdict` of those jobs' results, without the rest of them."""
         upper, lower = (results.c.result[end, "value"].as_float() for end in ("upper", "lower"))
         query = select(results.c.job, upper, lower, results.c.result["verdict"].as_string())
@@ -182,7 +183,7 @@ class JobRepository:
         with self._database.read() as connection:
             return connection.scalar(select(jobs.c.status).where(fence.holds()))
 
-    def report(self, fence: Fence, progress: dict[str, Any]) -> None:
+    def report(self, fence: Fence, progress: Json) -> None:
         """Store how far the job has come."""
         with self._database.write() as connection:
             if connection.execute(update(jobs).where(fence.holds()).values(progress=progress)).rowcount:
@@ -210,10 +211,10 @@ class JobRepository:
         fence: Fence,
         move: Move,
         *,
-        error: dict[str, Any] | None = None,
-        result: dict[str, Any] | None = None,
+        error: Json | None = None,
+        result: Json | None = None,
         witness: bytes | None = None,
-        certificate: dict[str, Any] | None = None,
+        certificate: Json | None = None,
     ) -> RowMapping | None:
         """Store the outcome of a held job; None when the hold is lost or the job is in another status."""
         values = self._ended | {
@@ -256,7 +257,7 @@ class JobRepository:
             return list(connection.execute(query.order_by(events.c.id).limit(limit)).mappings())
 
 
-def _hold(owner: str, lease_s: float) -> dict[str, Any]:
+def _hold(owner: str, lease_s: float) -> Json:
     return {
         "owner": owner,
         "lease_until": now() + lease_s,

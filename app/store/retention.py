@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, delete, select, update
 
+from app.contract.plain import Json
 from app.store.clock import now
 from app.store.database import Database
 from app.store.tables import events, jobs, results
@@ -22,7 +22,7 @@ class RetentionRepository:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def close_overdue(self, move: Move, retention_s: float, error_of: Callable[[str], dict[str, Any]]) -> list[str]:
+    def close_overdue(self, move: Move, retention_s: float, error_of: Callable[[str], Json]) -> list[str]:
         """Bring jobs that waited for too long to their end; their ids."""
         overdue = (jobs.c.status.in_(move.sources), jobs.c.start_by < now())
         ended = {"finished_at": now(), "expires_at": now() + retention_s}

@@ -5,6 +5,8 @@ A tenant is the owner of a key; without keys everything belongs to the tenant wi
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -22,6 +24,8 @@ from sqlalchemy import (
     false,
 )
 
+Values = dict[str, Any]
+"""What a row is given, by the names of its columns."""
 metadata = MetaData()
 
 models = Table(

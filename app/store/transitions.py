@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, insert, select, update
 
+from app.contract.plain import Json
 from app.store.clock import now
 from app.store.deliveries import announce
-from app.store.tables import events, jobs
+from app.store.tables import Values, events, jobs
 
 EVENTS = "lipserve"
 """PostgreSQL channel that carries the id of every job to which something happens."""
@@ -39,16 +39,14 @@ class Fence:
         return and_(mine, jobs.c.lease_until.is_not(None))
 
 
-def insert_job(connection: Connection, values: dict[str, Any], waits: bool = True) -> RowMapping:
+def insert_job(connection: Connection, values: Values, waits: bool = True) -> RowMapping:
     """Add a job and its first event; `waits`: someone may take it."""
     row = connection.execute(insert(jobs).values(**values, created_at=now()).returning(jobs)).mappings().one()
     _record_status(connection, row, waits)
     return row
 
 
-def move_job(
-    connection: Connection, move: Move, where: ColumnElement[bool], values: dict[str, Any]
-) -> RowMapping | None:
+def move_job(connection: Connection, move: Move, where: ColumnElement[bool], values: Values) -> RowMapping | None:
     """Change one job's status; None when `where` or the move does not apply. What has an end never changes."""
     allowed = (jobs.c.status.in_(move.sources), jobs.c.finished_at.is_(None))
     query = update(jobs).where(where, *allowed).values(status=move.target, **values).returning(jobs)
@@ -58,7 +56,7 @@ def move_job(
     return changed
 
 
-def record_event(connection: Connection, job_id: str, kind: str, data: dict[str, Any]) -> None:
+def record_event(connection: Connection, job_id: str, kind: str, data: Json) -> None:
     """Write down what happened, and wake whoever waits for it once the transaction is through."""
     connection.execute(insert(events).values(job=job_id, at=now(), type=kind, data=data))
     _notify(connection, EVENTS, job_id)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Any
 
 from sqlalchemy import Column, ColumnElement, RowMapping, Table, and_, delete, exists, insert, select, tuple_
 
 from app.store.clock import now
 from app.store.database import Database, lock
-from app.store.tables import datasets, jobs, models
+from app.store.tables import Values, datasets, jobs, models
 
 
 class UploadRepository:
@@ -20,7 +19,7 @@ class UploadRepository:
         self._table = table
         self._used_by = used_by
 
-    def add(self, values: dict[str, Any], keep_file: Callable[[], None]) -> bool:
+    def add(self, values: Values, keep_file: Callable[[], None]) -> bool:
         """Insert the file's row unless the tenant has it, then `keep_file()`; True when it is new."""
         with self._database.write() as connection:
             lock(connection, values["id"])

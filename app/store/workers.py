@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from sqlalchemy import RowMapping, delete, insert, select
 
+from app.contract.plain import Json
 from app.store.clock import now
 from app.store.database import Database, lock
 from app.store.tables import workers
@@ -44,7 +45,7 @@ class View(Protocol):
         """How far the child is confined: full, partial or none."""
 
     @property
-    def details(self) -> dict[str, Any]:
+    def details(self) -> Json:
         """What else the child said of itself."""
 
 
@@ -89,7 +90,7 @@ class WorkerRepository:
             connection.execute(delete(workers).where(unseen))
 
 
-def _row(view: View) -> dict[str, Any]:
+def _row(view: View) -> Json:
     return {
         "name": view.name,
         "kinds": ",".join(view.kinds),

@@ -21,7 +21,9 @@ import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
+
+from app.contract.plain import Json
 
 MAX_REQUEST = 2**18
 NAME = "lipserve-child"
@@ -77,7 +79,7 @@ def fork_for_parent() -> int:
         return int(told.read())
 
 
-def _run(module: str, request: dict[str, Any], streams: array.array[int] | list[int]) -> NoReturn:
+def _run(module: str, request: Json, streams: array.array[int] | list[int]) -> NoReturn:
     """Be `python -m MODULE ARGUMENTS` with this environment; ends the process without Python's long farewell."""
     code = 1
     try:

@@ -15,12 +15,11 @@ from typing import Any, BinaryIO, Protocol
 
 from app.contract.frames import Header
 from app.contract.messages import MAX_DETAIL, max_bytes
-from app.contract.plain import cleaned
+from app.contract.plain import Json, cleaned
 from app.lipschitz.errors import LipschitzError
 from app.worker.parent import die_with_parent, take_standard_output
 
 Progress = Callable[[dict[str, object]], None]
-Document = dict[str, Any]
 
 FIRST_TURN = "0"
 PROGRESS_S = 0.05
@@ -60,10 +59,10 @@ class Voice:
 class Library(Protocol):
     """What the child can run; loaded after the ties to the supervisor are in place."""
 
-    def describe(self) -> Document:
+    def describe(self) -> Json:
         """Warm up; the device that jobs will run on, the version of torch, how far the process is confined."""
 
-    def answer(self, kind: str, request: Document, files: Mapping[str, bytes], voice: Voice) -> None:
+    def answer(self, kind: str, request: Json, files: Mapping[str, bytes], voice: Voice) -> None:
         """Say what answers the question; raises what keeps it from being answered."""
 
 

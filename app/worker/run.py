@@ -7,10 +7,10 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any
 
 import torch
 
+from app.contract.plain import Json
 from app.lipschitz.analysis import Answer, analyze
 from app.lipschitz.certificate.fields import InvalidCertificate
 from app.lipschitz.certificate.verify import refused, verify
@@ -31,7 +31,7 @@ class LipschitzLibrary:
         self._policy = policy
         self._achieved = achieved
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Json:
         """Warm up, so that whatever is imported late is there, then close the door; what jobs run on."""
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))  # torch itself read it before the fork
         has_gpu = torch.cuda.is_available()
@@ -46,7 +46,7 @@ class LipschitzLibrary:
             "details": self._achieved.details(),
         }
 
-    def answer(self, kind: str, request: dict[str, Any], files: Mapping[str, bytes], voice: Voice) -> None:
+    def answer(self, kind: str, request: Json, files: Mapping[str, bytes], voice: Voice) -> None:
         """What a capture child is asked about a model's file, or a bounding child about a captured graph."""
         with _told():
             if "model" in files:
@@ -54,26 +54,26 @@ class LipschitzLibrary:
             _ANSWERS[kind](request, files, voice)
 
 
-def _inspect(request: dict[str, Any], files: Mapping[str, bytes], voice: Voice) -> None:
+def _inspect(request: Json, files: Mapping[str, bytes], voice: Voice) -> None:
     voice.tell("inspection", asdict(inspect(files["model"])))
     if request["capture"]:
         _capture({"inputs": None}, files, voice)
 
 
-def _capture(request: dict[str, Any], files: Mapping[str, bytes], voice: Voice) -> None:
+def _capture(request: Json, files: Mapping[str, bytes], voice: Voice) -> None:
     voice.tell("artifact", {}, artifact=capture_artifact(files["model"], request["inputs"]))
 
 
-def _graph(_request: dict[str, Any], files: Mapping[str, bytes], voice: Voice) -> None:
-    voice.tell("graph", graph(files["artifact"]))
+def _graph(_request: Json, files: Mapping[str, bytes], voice: Voice) -> None:
+    voice.tell("graph", graph(files["artifact"]).model_dump(mode="json"))
 
 
-def _analyze(request: dict[str, Any], files: Mapping[str, bytes], voice: Voice) -> None:
+def _analyze(request: Json, files: Mapping[str, bytes], voice: Voice) -> None:
     found = analyze(files["artifact"], request["request"], voice.report, files.get("dataset"), request["model"])
     voice.tell("result", found.result.model_dump(mode="json", exclude_unset=True), **_files(found))
 
 
-def _verify(request: dict[str, Any], files: Mapping[str, bytes], voice: Voice) -> None:
+def _verify(request: Json, files: Mapping[str, bytes], voice: Voice) -> None:
     certificate, reason = files["certificate"], request["reason"]
     try:
         answer = refused(certificate, reason) if reason else verify(files["artifact"], certificate, request["model"])
@@ -82,7 +82,7 @@ def _verify(request: dict[str, Any], files: Mapping[str, bytes], voice: Voice) -
     voice.tell("verdict", answer)
 
 
-_ANSWERS: dict[str, Callable[[dict[str, Any], Mapping[str, bytes], Voice], None]] = {
+_ANSWERS: dict[str, Callable[[Json, Mapping[str, bytes], Voice], None]] = {
     "inspect": _inspect,
     "capture": _capture,
     "graph": _graph,

@@ -289,7 +289,7 @@ from app.lipschitz.certificate.verify import verify
 from tests.effort import examples
 data = Path({str(path)!r}).read_bytes()
 told = analyze(data, {{"methods": ["autolip"], "domain": {{"kind": "box", "lower": -1, "upper": 1}}}})
-assert told.result.graph.sha256 == graph(data)["graph"]["sha256"]
+assert told.result.graph == graph(data).graph
 foreign = [name for name in sys.modules if name.split(".")[0] in ("onnx", "onnx2torch", "onnxruntime")
            or name.startswith("app.lipschitz.ingest")]
 sys.exit(str(foreign) if foreign else 0)

@@ -18,6 +18,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, fx
 
+from app.contract.plain import Json
 from app.lipschitz.artifact import dtypes, records
 from app.lipschitz.artifact.agreement import Run
 from app.lipschitz.artifact.arguments import NotEncodable, encode
@@ -96,7 +97,7 @@ def _node(graph: fx.GraphModule, node: fx.Node, position: Mapping[fx.Node, int],
     return common | _call(node, position)
 
 
-def _call(node: fx.Node, position: Mapping[fx.Node, int]) -> dict[str, Any]:
+def _call(node: fx.Node, position: Mapping[fx.Node, int]) -> Json:
     if node.target is getitem:
         return {"kind": "item", "args": encode(node.args, position)}
     name = operator_name(node)
@@ -134,11 +135,11 @@ def _run(number: int, run: Run) -> dict[str, Tensor]:
     }
 
 
-def _spec(spec: TensorSpec) -> dict[str, Any]:
+def _spec(spec: TensorSpec) -> Json:
     return {"name": clean(spec.name), "datatype": spec.datatype, "shape": list(spec.shape)}
 
 
-def _declared(inspection: Inspection) -> dict[str, Any]:
+def _declared(inspection: Inspection) -> Json:
     return asdict(inspection) | {
         "inputs": [_spec(spec) for spec in inspection.inputs],
         "outputs": [_spec(spec) for spec in inspection.outputs],

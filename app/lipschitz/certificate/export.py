@@ -6,12 +6,12 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from app import __version__
+from app.contract.plain import Json
 from app.lipschitz.bracket import bracket, value_of
 from app.lipschitz.certificate.balls import Array
 from app.lipschitz.certificate.chain_records import chain_record
@@ -93,7 +93,7 @@ def node_records(network: Network) -> list[NodeRecord]:
     ]
 
 
-def _function(problem: Problem, request: Request) -> dict[str, Any]:
+def _function(problem: Problem, request: Request) -> Json:
     """What of the request selects the function, as the check reads it; a centre out of a data set as numbers."""
     domain = request.domain.model_dump(mode="json")
     if isinstance(domain.get("center"), str) and isinstance(problem.domain, Ball):

@@ -6,6 +6,8 @@ import math
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from app.contract.plain import Json
+
 LONGEST_TEXT = 10_000
 MOST_NUMBERS = 2**26
 
@@ -14,7 +16,7 @@ class InvalidCertificate(Exception):
     """The certificate proves nothing; the message says why."""
 
 
-def mapping(found: Any, name: str, known: Collection[str]) -> dict[str, Any]:
+def mapping(found: Any, name: str, known: Collection[str]) -> Json:
     """An object without fields that nothing here reads: they might be taken to mean something."""
     if not isinstance(found, dict):
         raise InvalidCertificate(f"{name} must be an object, not {shown(found)}")
@@ -24,7 +26,7 @@ def mapping(found: Any, name: str, known: Collection[str]) -> dict[str, Any]:
     return dict(found)
 
 
-def whole(found: Any, name: str, needed: Collection[str]) -> dict[str, Any]:
+def whole(found: Any, name: str, needed: Collection[str]) -> Json:
     """An object with just these fields."""
     given = mapping(found, name, needed)
     missing = next((key for key in needed if key not in given), None)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from app.contract.plain import Json
 from app.lipschitz.certificate.fields import (
     MOST_NUMBERS,
     InvalidCertificate,
@@ -25,7 +26,7 @@ TARGETS: dict[str, tuple[str, ...]] = {"all": (), "logit": ("index",), "margin":
 """What can be proved, with its numbers. `margins` is no function but many, and no certificate proves all of them."""
 
 
-def function(found: Any) -> dict[str, Any]:
+def function(found: Any) -> Json:
     """The request's fields that select the function; InvalidCertificate for any other than the provable ones."""
     found = whole(found, "function", FIELDS)
     return {
@@ -68,13 +69,13 @@ def _kind(found: Any, name: str, known: tuple[str, ...]) -> str:
     return choice(kind, known, f"{name}.kind")
 
 
-def _target(found: Any) -> dict[str, Any]:
+def _target(found: Any) -> Json:
     kind = _kind(found, "function.target", tuple(TARGETS))
     found = whole(found, "function.target", ("kind", *TARGETS[kind]))
     return {"kind": kind} | {key: integer(found[key], f"function.target.{key}") for key in TARGETS[kind]}
 
 
-def _domain(found: Any) -> dict[str, Any]:
+def _domain(found: Any) -> Json:
     kind = _kind(found, "function.domain", tuple(DOMAINS))
     found = whole(found, "function.domain", ("kind", *DOMAINS[kind]))
     return {"kind": kind} | {key: read(found[key], f"function.domain.{key}") for key, read in DOMAINS[kind].items()}

@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from app.contract.methods import METHODS
+from app.contract.plain import Json
 from app.lipschitz.certificate.fields import (
     InvalidCertificate,
     choice,
@@ -101,7 +102,7 @@ def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is no number")
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _once(pairs: list[tuple[str, Any]]) -> Json:
     """An object; readers differ in which of two fields of one name counts."""
     found = dict(pairs)
     if len(found) < len(pairs):

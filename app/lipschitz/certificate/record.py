@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
+from app.contract.plain import Json
 from app.lipschitz.claims import PhaseRecord
 
 FORMAT = "lipserve-certificate"
@@ -155,7 +155,7 @@ class Certificate:
     """
 
     sha256: str
-    function: dict[str, Any]
+    function: Json
     engine: str
     method: str
     bound: float
@@ -165,7 +165,7 @@ class Certificate:
     ranges: list[RangeRecord] = field(default_factory=list)
     lines: list[LineRecord] = field(default_factory=list)
 
-    def fields(self) -> dict[str, Any]:
+    def fields(self) -> Json:
         """As JSON."""
         plain = asdict(self)
         model = {"sha256": plain.pop("sha256")}

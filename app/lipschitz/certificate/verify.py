@@ -12,10 +12,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 
+from app.contract.plain import Json
 from app.lipschitz.artifact import from_bytes
 from app.lipschitz.artifact.captured import Captured, InputShapes
 from app.lipschitz.certificate.check import check_piece
@@ -33,7 +33,7 @@ from app.lipschitz.problem import Problem
 from app.lipschitz.request import Request
 
 
-def verify(artifact: bytes, certificate: bytes, model_sha256: str) -> dict[str, Any]:
+def verify(artifact: bytes, certificate: bytes, model_sha256: str) -> Json:
     """Whether the certificate's bound is proved for the model whose captured graph is in `artifact`.
 
     Returns `valid`, the `bound` with its `method` and `function`, what the job `reported` (which nothing here proves),
@@ -41,7 +41,7 @@ def verify(artifact: bytes, certificate: bytes, model_sha256: str) -> dict[str, 
     `seconds`. Never raises for what the certificate says.
     """
     started = time.monotonic()
-    answer: dict[str, Any] = {"valid": False, "reasons": [], "pieces": []}
+    answer: Json = {"valid": False, "reasons": [], "pieces": []}
     try:
         found = read(certificate)
         answer |= {"bound": found.bound, "method": found.method, "function": found.function}
@@ -63,7 +63,7 @@ def verify(artifact: bytes, certificate: bytes, model_sha256: str) -> dict[str, 
     return answer | {"valid": valid, "check": weakest if valid else None, "seconds": time.monotonic() - started}
 
 
-def refused(certificate: bytes, reason: str) -> dict[str, Any]:
+def refused(certificate: bytes, reason: str) -> Json:
     """The answer of `verify` where there is no captured graph to check the certificate on."""
     found = read(certificate)
     answer = {"bound": found.bound, "method": found.method, "function": found.function, "reported": None}
@@ -114,7 +114,7 @@ def _product(pieces: Sequence[PieceRecord]) -> Fraction:
     return product
 
 
-def _checked(problem: Problem, piece: PieceRecord) -> dict[str, Any]:
+def _checked(problem: Problem, piece: PieceRecord) -> Json:
     """One row of the answer."""
     check, reason = None, None
     try:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from app.contract.options import LipsdpOptions
 from app.lipschitz.certificate.work import ATTEMPTS, PROOF
@@ -27,7 +26,7 @@ from app.lipschitz.lipsdp.sizes import side as side
 from app.lipschitz.lipsdp.torus.bound import FourierBound, fourier_bound, longest_chain
 from app.lipschitz.network.nodes import Activation, Affine, Concat
 from app.lipschitz.operators.rounding import up_product
-from app.lipschitz.problem import Estimate, Problem
+from app.lipschitz.problem import Details, Estimate, Problem
 from app.lipschitz.walk.claims import walk_claim
 from app.lipschitz.walk.pieces import Piece, constants_within, cuts, joined
 
@@ -220,7 +219,7 @@ def _claim(problem: Problem, factor: Factor) -> Claim:
     return walk_claim(problem, factor.piece.start, factor.piece.nodes)
 
 
-def _details(factors: Sequence[Factor], options: LipsdpOptions) -> dict[str, Any]:
+def _details(factors: Sequence[Factor], options: LipsdpOptions) -> Details:
     solved = [factor.found for factor in factors if factor.found is not None]
     return {
         "form": options.form,
@@ -239,7 +238,7 @@ def _optimum(factors: Sequence[Factor]) -> float:
     return math.prod(values)
 
 
-def _layers(factors: Sequence[Factor]) -> list[dict[str, Any]]:
+def _layers(factors: Sequence[Factor]) -> list[Details]:
     return [
         {
             "names": [origin.name for node in factor.piece.nodes for origin in node.origins],

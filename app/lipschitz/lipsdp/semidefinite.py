@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,7 +25,7 @@ from app.lipschitz.lipsdp.wide.wide import minimise_wide
 from app.lipschitz.lipsdp.wide.wide_start import wide_start
 from app.lipschitz.network.nodes import Activation, Node
 from app.lipschitz.operators.rounding import up_ldexp, up_mul, up_sqrt
-from app.lipschitz.problem import Problem
+from app.lipschitz.problem import Details, Problem
 from app.lipschitz.walk.claims import walk_claim
 from app.lipschitz.walk.pieces import Piece
 
@@ -46,7 +45,7 @@ class Bound:
     gap: float
     iterations: int
     neurons: int
-    activations: list[dict[str, Any]]
+    activations: list[Details]
     claim: SemidefiniteClaim | RowsClaim
 
 
@@ -156,7 +155,7 @@ def _of_groups(system: System, point: Point) -> Point:
     return rho, t.new_zeros(1, system.multipliers).index_copy_(1, system.groups, t)
 
 
-def _activations(region: Region, found: Found) -> list[dict[str, Any]]:
+def _activations(region: Region, found: Found) -> list[Details]:
     """How much the worst direction has grown at each activation, relative to the input, and the multipliers."""
     z, t = found.energy[region.system.inputs :], found.t
     return [

@@ -19,7 +19,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -42,7 +41,7 @@ from app.lipschitz.lower.search import (
     unexplored,
 )
 from app.lipschitz.operators.norm import Norm
-from app.lipschitz.problem import Estimate, Problem
+from app.lipschitz.problem import Details, Estimate, Problem
 
 WIDE = (1.0, 0.2)
 """First and last distance of the pairs that climb, relative to the spread of the starting points."""
@@ -93,7 +92,7 @@ def gradient(problem: Problem, options: GradientOptions) -> Estimate:
     steps = within(ASCENT_SHARE * EFFORT, restarts * each, steps, min(steps, FEWEST_STEPS))
     middle, direction = _starts(problem, scouts, restarts, scale, random)
     middle, done = _ascended(problem, best, middle, direction, steps, deadline, scale)
-    details: dict[str, Any] = {"restarts": restarts, "steps": done}
+    details: Details = {"restarts": restarts, "steps": done}
     if scouts is not None:
         found = scouts.joined(evaluated(problem, middle)).top(len(scouts))
         found = climbed(problem, found, CLIMBING_SHARE * EFFORT, deadline, scale, random)

@@ -27,7 +27,7 @@ from app.lipschitz.operators.materialise import moderate
 from app.lipschitz.operators.norm import Norm
 from app.lipschitz.operators.rounding import gamma, up_add, up_mul, up_sqrt
 from app.lipschitz.operators.scaling import raised, times
-from app.lipschitz.problem import Estimate, Problem
+from app.lipschitz.problem import Details, Estimate, Problem
 from app.lipschitz.walk.walk import walk
 
 Method = Callable[[Problem, Any], Estimate]
@@ -98,7 +98,7 @@ def autolip_margins(problem: Problem, options: NoOptions = NO_OPTIONS) -> Estima
     return estimate("autolip", walked(problem), {})
 
 
-def estimate(method: str, constants: Tensor, details: dict[str, Any]) -> Estimate:
+def estimate(method: str, constants: Tensor, details: Details) -> Estimate:
     """The largest constant, with `[i, j, constant]` for every pair in the details."""
     pairs = [
         [i, j, constant if math.isfinite(constant) else None]

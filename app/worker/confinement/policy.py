@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Literal
+
+from app.contract.plain import Json
 
 Asked = Literal["full", "none"]
 Level = Literal["full", "partial", "none"]
@@ -40,7 +42,7 @@ class Policy:
     @classmethod
     def from_json(cls, text: str) -> Policy:
         """The policy that `to_json` wrote."""
-        values: dict[str, Any] = json.loads(text)
+        values: Json = json.loads(text)
         for name in {"readable", "hidden"} & values.keys():
             values[name] = tuple(values[name])
         return cls(**values)

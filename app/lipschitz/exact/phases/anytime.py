@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any
 
 from app.lipschitz.exact.phases.incumbent import Incumbent
+from app.lipschitz.problem import Details
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Anytime(ABC):
         """The largest bound among open parts; None where none is left."""
 
     @abstractmethod
-    def details(self) -> dict[str, Any]:
+    def details(self) -> Details:
         """Counts for the report."""
 
     @property

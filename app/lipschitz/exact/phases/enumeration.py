@@ -8,7 +8,6 @@ exceed the attained slope. Deep cells come first, so that attained slopes do.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from app.lipschitz.exact.phases.rest import Rest
 from app.lipschitz.exact.phases.sides import scaled
 from app.lipschitz.exact.phases.splitting import Layers
 from app.lipschitz.operators.norm import Norm
+from app.lipschitz.problem import Details
 
 MOST_INPUTS = 2
 WIDEST = 32
@@ -79,7 +79,7 @@ class Enumeration(Anytime):
         """The largest bound among open cells."""
         return max((float(cells.bound[0]) for layer in self._open for cells in layer), default=None)
 
-    def details(self) -> dict[str, Any]:
+    def details(self) -> Details:
         """Counts for the report."""
         return {"open": sum(len(cells) for layer in self._open for cells in layer), **asdict(self.counts)}
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import heapq
 import itertools
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from app.lipschitz.exact.phases.model import Model
 from app.lipschitz.exact.phases.node import Face, Node, first_free, fixed, piece_ranges
 from app.lipschitz.exact.phases.polytope import THIN, room
 from app.lipschitz.exact.phases.tree import Branch, Tree
+from app.lipschitz.problem import Details
 
 FLAT = 2.0**-40
 """Rows this small, relative to their layer's, may be zero: exact arithmetic tells."""
@@ -65,7 +65,7 @@ class Search(Anytime):
         """The largest bound among open nodes."""
         return -self._open[0][0] if self._open else None
 
-    def details(self) -> dict[str, Any]:
+    def details(self) -> Details:
         """Counts for the report."""
         return {"open": len(self._open), **asdict(self.counts)}
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
-from app.lipschitz.problem import Progress
+from app.lipschitz.problem import Details, Progress
 
 SAMPLED = 50
 """Points of the report at most."""
@@ -29,7 +28,7 @@ class Trail:
             self._told = now
             self._progress({"method": "exact", "upper": upper, "lower": lower})
 
-    def details(self) -> dict[str, Any]:
+    def details(self) -> Details:
         """The trail for the report, the last point always in it."""
         every = max(1, -(-len(self._points) // (SAMPLED - 1)))
         return {"trail": [list(point) for point in (*self._points[:-1:every], self._points[-1])]}

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +26,7 @@ from app.lipschitz.lipsdp.region import slopes_of_free
 from app.lipschitz.lipsdp.semidefinite import Bound
 from app.lipschitz.network.nodes import Activation, Node
 from app.lipschitz.operators.rounding import up_sqrt
-from app.lipschitz.problem import Problem
+from app.lipschitz.problem import Details, Problem
 from app.lipschitz.walk.claims import walk_claim
 from app.lipschitz.walk.pieces import Piece
 
@@ -162,9 +161,7 @@ def _bound(problem: Problem, piece: Piece, parts: Parts, ascent: Ascent, best: t
     return Bound(value, optimum, gap, int(ascent.passes), parts.system.neurons, layers, claim)
 
 
-def _activations(
-    ascent: Ascent, layers: Sequence[slice], point: Point, nodes: Sequence[Activation]
-) -> list[dict[str, Any]]:
+def _activations(ascent: Ascent, layers: Sequence[slice], point: Point, nodes: Sequence[Activation]) -> list[Details]:
     """How much the worst direction has grown at each activation, relative to the input, and the multipliers."""
     return [
         {

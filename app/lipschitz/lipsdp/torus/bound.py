@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
@@ -18,7 +17,7 @@ from app.lipschitz.lipsdp.torus.fourier import Chain, steepest
 from app.lipschitz.lipsdp.torus.search import Found, least_rho
 from app.lipschitz.network.nodes import Activation
 from app.lipschitz.operators.rounding import up_add, up_ldexp, up_product, up_sqrt, up_sum
-from app.lipschitz.problem import Problem
+from app.lipschitz.problem import Details, Problem
 from app.lipschitz.walk.claims import walk_claim
 from app.lipschitz.walk.pieces import Piece, joined
 
@@ -126,7 +125,7 @@ def _unscaled(chain: Chain, rho: Tensor, t: Tensor) -> tuple[float, tuple[Tensor
     return float(rho) * 4.0**growth, maps
 
 
-def _activations(chain: Chain, found: Iterate) -> list[dict[str, Any]]:
+def _activations(chain: Chain, found: Iterate) -> list[Details]:
     """How much the worst direction has grown at each activation, relative to the input, and the multipliers."""
     z = found.z.diagonal(dim1=1, dim2=2).sum(0)[2 * chain.widths[0] :]
     t = found.t[0][chain.groups]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +13,7 @@ from app.lipschitz.deadline import Deadline, OutOfTime
 from app.lipschitz.network.nodes import Node
 from app.lipschitz.operators.base import LinearOperator
 from app.lipschitz.operators.rounding import up_product
-from app.lipschitz.problem import Problem
+from app.lipschitz.problem import Details, Problem
 from app.lipschitz.seqlip.pairs.chain import Chain, chains
 from app.lipschitz.seqlip.pairs.factors import explicit
 from app.lipschitz.seqlip.pairs.pair import Pair
@@ -41,7 +40,7 @@ class Contraction:
 
     chain: Chain
     factor: float
-    rows: list[dict[str, Any]]
+    rows: list[Details]
     runs: tuple[Run, ...] = ()
 
 
@@ -79,7 +78,7 @@ def _contracted(problem: Problem, chain: Chain, clock: Clock, solve: Callable[[P
     slopes = [problem.local.slopes(activation) for activation in chain.activations]
     reaches = [_reach(ends) for ends in slopes]
     parts: list[float] = []
-    rows: list[dict[str, Any]] = []
+    rows: list[Details] = []
     runs: list[Run] = []
     for first, last in _runs(stages, reaches):
         product = up_product([*norms[first : last + 1], *reaches[first:last]])
@@ -132,7 +131,7 @@ def _reach(slopes: tuple[Tensor, Tensor]) -> float:
     return float(reach) if bool(torch.isfinite(reach)) else math.inf
 
 
-def _row(chain: Chain, position: int, factor: PairFactor) -> dict[str, Any]:
+def _row(chain: Chain, position: int, factor: PairFactor) -> Details:
     inner, outer = chain.layers[position].node, chain.layers[position + 1].node
     return {
         "layers": [_name(inner), _name(outer)],
