@@ -18,6 +18,9 @@ processes: tenfold slower with 16 processes on two cores, at GNU's default and a
 are microseconds: enough for the short waits of a quiet machine.
 """
 
+EXACT = {"NVIDIA_TF32_OVERRIDE": "0", "CUBLAS_EMULATE_DOUBLE_PRECISION": "0"}
+"""No TF32 in place of float32, and no float64 put together from smaller types, whatever a machine's default is."""
+
 
 @dataclass(frozen=True)
 class Device:
@@ -64,4 +67,4 @@ def _gpu(name: str, gpus: list[str]) -> str:
 def _environment(gpu: str, threads: int) -> dict[str, str]:
     limits = dict.fromkeys(THREAD_VARIABLES, str(threads))
     gpus = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": gpu}  # numbered as the driver and NVML do
-    return inherited_environment() | NAMELESS | limits | PATIENCE | gpus
+    return inherited_environment() | NAMELESS | limits | PATIENCE | EXACT | gpus

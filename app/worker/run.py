@@ -14,6 +14,7 @@ from app.contract.plain import Json
 from app.lipschitz.analysis import Answer, analyze
 from app.lipschitz.certificate.fields import InvalidCertificate
 from app.lipschitz.certificate.verify import refused, verify
+from app.lipschitz.device import make_exact
 from app.lipschitz.errors import LipschitzError
 from app.lipschitz.graph import graph
 from app.lipschitz.ingest import capture_artifact, inspect
@@ -34,6 +35,7 @@ class LipschitzLibrary:
     def describe(self) -> Json:
         """Warm up, so that whatever is imported late is there, then close the door; what jobs run on."""
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))  # torch itself read it before the fork
+        make_exact()
         has_gpu = torch.cuda.is_available()
         if has_gpu:
             torch.cuda.set_per_process_memory_fraction(self._policy.gpu_memory_fraction)

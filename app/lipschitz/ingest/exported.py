@@ -38,6 +38,8 @@ SYMBOL = re.compile(r"Symbol\('(\w+)'[^()]*\)|(\w+)")
 UNTRACED = {"aten.detach_.default": "aten.detach.default"}
 """Operators that change how a tensor is differentiated, and what takes their place."""
 
+VIEW = torch.ops.aten.view.default
+
 Values = dict[str, Any]
 T = TypeVar("T")
 
@@ -170,6 +172,8 @@ def _function(archive: Archive) -> Callable[..., Sequence[Tensor]]:
     graph, stored = _graph(archive), _stored(archive)
     names, ends = _user_inputs(archive), _user_outputs(archive)
     steps = [(_function_of(_target(node)), node) for node in graph["nodes"]]
+    if not any(_overwrites(call) for call, _ in steps):
+        steps = [(_reshaped if call is VIEW else call, node) for call, node in steps]
 
     def function(*tensors: Tensor) -> Sequence[Tensor]:
         values: Values = {**stored, **dict(zip(names, tensors, strict=True))}
@@ -179,6 +183,16 @@ def _function(archive: Archive) -> Callable[..., Sequence[Tensor]]:
         return [values[name] for name in ends]
 
     return function
+
+
+def _reshaped(x: Tensor, size: Sequence[int]) -> Tensor:
+    """A view of whatever layout: the exporter's kernels may lay their results out as those that we trace do not."""
+    return x.reshape(tuple(size))
+
+
+def _overwrites(call: Callable[..., Any] | None) -> bool:
+    """Then a view is not a copy."""
+    return isinstance(call, torch._ops.OpOverload) and call._schema.is_mutable
 
 
 def _stored(archive: Archive) -> Values:

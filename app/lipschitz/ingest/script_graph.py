@@ -52,7 +52,7 @@ SCALARS = words(
 ON_TENSORS = words(
     """
     aten::Bool.Tensor aten::Float.Tensor aten::Int.Tensor aten::FloatImplicit aten::IntImplicit aten::ScalarImplicit
-    aten::len.Tensor aten::size aten::cpu aten::copy_.Tensor aten::copy_.int aten::copy_.float aten::split
+    aten::len.Tensor aten::dim aten::size aten::cpu aten::copy_.Tensor aten::copy_.int aten::copy_.float aten::split
     aten::index_put_ aten::index_put aten::__interpolate.scale_list aten::__interpolate
     aten::__interpolate.size_list aten::__interpolate.size_list_scale_list aten::__upsample
     aten::__upsample.size_list aten::__upsample_bilinear aten::__upsample_bilinear.size_list

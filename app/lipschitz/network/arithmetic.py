@@ -82,7 +82,7 @@ class Interval:
         return (size * size).within(0.0, math.inf)
 
     def sqrt(self) -> Interval:
-        """The root, which IEEE 754 rounds correctly; unbounded where x may be negative."""
+        """The root, of which torch gives all but a unit (0.53 seen); unbounded where x may be negative."""
         return Interval(*ends.outward(self.lower.sqrt(), self.upper.sqrt())).within(0.0, math.inf)
 
     def hull(self, other: Interval) -> Interval:

@@ -1,9 +1,9 @@
 """Two ends of an interval, entry by entry, kept safe against rounding, underflow, overflow and NaN.
 
-IEEE 754 rounds sums, products, quotients and roots correctly, so moving each end to the next double outwards
-covers what they lose, subnormal results included: 1e-200 * 1e-200 is 0 in float64, and [0, 2^-1074] holds it. An
-infinite end stands for large real numbers: zero times it is zero, and a lower end that overflowed is the largest
-double.
+IEEE 754 rounds sums, products and quotients correctly, and torch's roots err by less than a unit, so moving each end
+to the next double outwards covers what they lose, subnormal results included: 1e-200 * 1e-200 is 0 in float64, and
+[0, 2^-1074] holds it. An infinite end stands for large real numbers: zero times it is zero, and a lower end that
+overflowed is the largest double.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from functools import lru_cache
 
-import vl_convert
 from markupsafe import Markup, escape
 
 from app.pages.charts.scales import Spec
@@ -29,6 +28,8 @@ def drawn(spec: Spec, description: str | None = None) -> Markup:
 
 @lru_cache(maxsize=KEPT)
 def _svg(spec: str) -> str:
+    import vl_convert  # 60 MB, which a service that draws nothing need not have
+
     return vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE, allowed_base_urls=[])
 
 

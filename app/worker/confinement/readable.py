@@ -43,6 +43,7 @@ SYSTEM = (
 GPU_SYSTEM = (
     "/proc/self",
     "/usr/local/cuda",
+    "/usr/local/nvidia",
     "/proc/driver/nvidia",
     "/proc/devices",
     "/proc/modules",

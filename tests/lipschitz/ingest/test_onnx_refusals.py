@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from app.lipschitz.errors import (
     UnsupportedOperator,
 )
 from app.lipschitz.ingest import capture, inspect
+from app.lipschitz.ingest.onnx_ops import fallback
 from tests.lipschitz.ingest.onnx_models import f32, i64, mlp, node, onnx_bytes, weights
 from tests.lipschitz.ingest.test_onnx_operators import branch
 
@@ -92,6 +94,18 @@ def test_unknown_domains_and_operators_are_named() -> None:
     assert inspect(unknown).unsupported == ("Det",)
     with pytest.raises(UnsupportedOperator, match=r"Det \(domain 'ai.onnx'\) at 'd'"):
         capture(unknown)
+
+
+def test_without_the_long_tail_its_operators_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """onnx2torch needs torchvision, whose binaries fit one torch alone."""
+    fallback._converters.cache_clear()
+    with monkeypatch.context() as missing:
+        missing.setitem(sys.modules, "onnx2torch", None)  # what import then raises is an ImportError
+        data = onnx_bytes([node("Identity", ["x"], ["h"]), node("IsInf", ["h"], ["y"])], {"x": SHAPE}, ["y"])
+        assert inspect(data).unsupported == ("IsInf",)
+        with pytest.raises(UnsupportedOperator, match=r"IsInf \(domain 'ai.onnx'\)"):
+            capture(data)
+    fallback._converters.cache_clear()
 
 
 def test_activations_are_not_quantised_silently() -> None:

@@ -377,6 +377,19 @@ def test_transformers_and_recurrent_layers_decompose() -> None:
     assert not any("encoder" in name or "rnn" in name or "attention" in name for name in names)
 
 
+def test_a_view_of_the_exporters_layout_is_a_reshape_of_ours() -> None:
+    """torch 2.11 exports its encoder layer so: its kernel of attention lays heads side by side, the traced one not."""
+
+    class Heads(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            heads = x.view(2, 2, 2).transpose(0, 1)[None]
+            heads = nn.functional.scaled_dot_product_attention(heads, heads, heads)
+            return heads.permute(2, 0, 1, 3).view(2, 4)
+
+    graph = capture(export(Heads(), torch.zeros(2, 4))).graph.graph
+    assert any("softmax" in str(node.target) for node in graph.nodes)
+
+
 class Recurrent(nn.Module):
     def __init__(self) -> None:
         super().__init__()

@@ -23,10 +23,16 @@ Converter = Callable[..., Any]
 
 @functools.cache
 def _converters() -> dict[str, dict[int, Converter]]:
-    """Operator name -> schema version -> converter."""
-    import onnx2torch  # noqa: F401  (fills the registry)
-    from onnx2torch.node_converters import registry
+    """Operator name -> schema version -> converter.
 
+    None where onnx2torch cannot be imported (it asks for torchvision, whose binaries fit one torch alone): then the
+    operators of the long tail are refused by name, like any that nobody knows.
+    """
+    try:
+        import onnx2torch  # noqa: F401  (fills the registry)
+        from onnx2torch.node_converters import registry
+    except ImportError:
+        return {}
     table: dict[str, dict[int, Converter]] = {}
     for description, converter in registry._CONVERTER_REGISTRY.items():
         if description.domain == defs.ONNX_DOMAIN:
