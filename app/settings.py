@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 GIB = 2**30
 MIB = 2**20
 
+_GPU_NAME = re.compile(r"\d+|(GPU|MIG)-.+")
 INHERITED = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "TMPDIR")
 """What a child process sees of the service's environment."""
 
@@ -68,7 +71,7 @@ class Settings(BaseSettings):
         description="Memory that a job may take; 0: the machine's, or the control group's, divided by the slots.",
     )
     gpu_memory_fraction: float = Field(
-        default=1.0, gt=0, le=1, description="Share of a GPU's memory that its child may take."
+        default=1.0, gt=0, le=1, description="Share of a GPU's memory that the children on it may take together."
     )
     quarantine_s: float = Field(
         default=300, ge=0, description="How long a GPU slot rests after a fault of its device, in seconds."
@@ -245,10 +248,13 @@ def inherited_environment() -> dict[str, str]:
     return {name: os.environ[name] for name in INHERITED if name in os.environ}
 
 
-def visible_gpus() -> list[str]:
-    """GPUs that this process may use: those of `CUDA_VISIBLE_DEVICES`, else all that the driver shows."""
+def visible_gpus(devices: Path = Path("/dev")) -> list[str]:
+    """GPUs that this process may use: those of `CUDA_VISIBLE_DEVICES`, else all that the driver shows.
+
+    As CUDA reads it: what follows the first entry that is no device (`-1`, say) does not count. Without the variable
+    they are numbered from 0: a container that was given `/dev/nvidia3` alone has GPU 0.
+    """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [gpu for gpu in visible.split(",") if gpu.strip()]
-    present = Path("/dev").glob("nvidia[0-9]*")
-    return sorted(path.name.removeprefix("nvidia") for path in present)
+    if visible is None:
+        return [str(index) for index, _ in enumerate(devices.glob("nvidia[0-9]*"))]
+    return list(takewhile(_GPU_NAME.fullmatch, (gpu.strip() for gpu in visible.split(","))))

@@ -30,6 +30,11 @@ class Device:
     environment: dict[str, str]
 
     @property
+    def gpu(self) -> str:
+        """The GPU as CUDA_VISIBLE_DEVICES names it: a number, a UUID or a MIG name; empty on a CPU."""
+        return self.environment["CUDA_VISIBLE_DEVICES"]
+
+    @property
     def is_gpu(self) -> bool:
         """Whether the child computes on a GPU."""
         return self.name.startswith("cuda")

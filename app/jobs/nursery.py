@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -49,6 +50,7 @@ class Nursery:
         slots = slot_devices(settings)
         shared = slots[0].environment | {"CUDA_VISIBLE_DEVICES": ""}
         self.forkserver = ForkServer(settings.worker_module, shared, settings.worker_start_s)
+        self._on_gpu = Counter(slot.gpu for slot in slots)
         self._memory_bytes = memory.job_bytes(settings.job_memory_bytes, len(slots))
 
     def start(self, device: Device, gives_up: Callable[[], bool]) -> WarmChild:
@@ -84,7 +86,7 @@ class Nursery:
             untrusted_torchscript=settings.untrusted_torchscript,
             memory_bytes=self._memory_bytes,
             gpu=device.is_gpu,
-            gpu_memory_fraction=settings.gpu_memory_fraction,
+            gpu_memory_fraction=settings.gpu_memory_fraction / max(1, self._on_gpu[device.gpu]),
             user=settings.worker_uid,
             group=settings.worker_gid,
             hidden=(str(settings.data_dir.absolute()),),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections import deque
 
-from app.errors import Problem, WorkerCrashed
+from app.errors import AnalysisFailed, Problem, WorkerCrashed
+from app.lipschitz.errors import is_device_fault
 
-FAULTS = ("cuda error", "cudaerror", "cublas_status", "cudnn_status", "cusolver_status", "cufft error", "xid", "nvrm")
 OWN_FAULTS = ("device-side assert", "out of memory")
 """What a model can do to itself on a sound device."""
 
@@ -17,8 +17,9 @@ WINDOW_S = 600.0
 
 def is_fault(error: Problem | None) -> bool:
     """Whether CUDA failed: then the child's context is lost, whoever was at fault."""
-    words = "" if error is None else error.detail.lower()
-    return any(fault in words for fault in FAULTS) and "out of memory" not in words
+    if not isinstance(error, AnalysisFailed):  # refusals hold names that the model's author chose
+        return False
+    return is_device_fault(error.detail) and "out of memory" not in error.detail.lower()
 
 
 class Quarantine:

@@ -96,7 +96,7 @@ class WorkerSlot:
         self._stay_s = stay_s
         self._name = f"{around.settings.host_name}/{index}"
         self._device_name = device.name
-        self._gpu = device.environment["CUDA_VISIBLE_DEVICES"] if device.is_gpu else ""
+        self._gpu = device.gpu
         self._around = around
         self._seat = seat or Seat(device, around.nursery, around.spare)
         self._other = Seat(spare_device(), around.nursery, around.spare)

@@ -4,6 +4,15 @@ The library knows nothing of HTTP: `slug` is the last part of the `type` URI tha
 `detail` says what is wrong, where in the model, and what to do next.
 """
 
+import re
+
+DEVICE_FAULTS = re.compile(r"cuda ?error|(cublas|cudnn|cufft|cusolver)(_status| error)|\b(nvrm|xid)\b", re.IGNORECASE)
+
+
+def is_device_fault(words: str) -> bool:
+    """Whether an error's words say that CUDA failed: then the process computes nothing more, whoever was at fault."""
+    return DEVICE_FAULTS.search(words) is not None
+
 
 class LipschitzError(Exception):
     """Root of the library's refusals: `slug` names the kind, `detail` is one sentence for the user."""

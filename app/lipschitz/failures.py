@@ -8,9 +8,10 @@ from contextlib import suppress
 
 import torch
 
-from app.lipschitz.errors import LipschitzError
+from app.lipschitz.errors import LipschitzError, is_device_fault
 
-EXHAUSTED = ("can't allocate memory", "bad_alloc", "failed to allocate memory", "not enough memory")
+EXHAUSTED = ("can't allocate memory", "bad_alloc", "failed to allocate memory", "not enough memory",
+             "cuda error: out of memory", "status_alloc_failed")  # fmt: skip
 
 LONGEST = 500
 """Characters of a reason: torch quotes whole stacks."""
@@ -19,9 +20,10 @@ LONGEST = 500
 def failure(error: Exception) -> str:
     """The reason to report for an error of our own; its traceback goes to stderr.
 
-    Raises it again where it is none of ours: a refusal of the request, or a failed allocation.
+    Raises it again where it is none of ours: a refusal of the request, a failed allocation, or a GPU that failed, on
+    which no other method would answer either.
     """
-    if isinstance(error, LipschitzError) or is_exhaustion(error):
+    if isinstance(error, LipschitzError) or is_exhaustion(error) or is_device_fault(str(error)):
         raise error
     with suppress(OSError):
         traceback.print_exception(error)

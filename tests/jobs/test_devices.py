@@ -6,7 +6,8 @@ import pytest
 
 from app.jobs.cores import core_count, granted_cores
 from app.jobs.devices import slot_devices, spare_device
-from app.settings import Settings, inherited_environment
+from app.jobs.nursery import Nursery
+from app.settings import Settings, inherited_environment, visible_gpus
 
 
 def devices(names: str, gpus: str, monkeypatch: pytest.MonkeyPatch, threads: int = 0) -> list[tuple[str, ...]]:
@@ -27,6 +28,47 @@ def test_every_gpu_has_a_slot_else_the_cpu_has_one(monkeypatch: pytest.MonkeyPat
 
 def test_slots_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert devices("cuda:1, cpu", "3,5", monkeypatch, 4) == [("cuda:1", "5", "4"), ("cpu", "", "4")]
+
+
+MIG = "MIG-c6d4f1ef-42e4-5de3-91c7-45d71c87eb3f"
+
+
+@pytest.mark.parametrize(
+    ("variable", "gpus"),
+    [
+        ("", []), ("-1", []), ("NoDevFiles", []), ("0,-1,1", ["0"]), (" 3 , GPU-8a", ["3", "GPU-8a"]), ("0,,1", ["0"]),
+        (f"{MIG},MIG-GPU-8a/1/0", [MIG, "MIG-GPU-8a/1/0"]),
+    ],
+)  # fmt: skip
+def test_the_variable_is_read_as_cuda_reads_it(variable: str, gpus: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
+    assert visible_gpus() == gpus
+    assert [device.gpu for device in slot_devices(Settings(devices="auto"))] == (gpus or [""])
+
+
+def test_without_the_variable_gpus_are_numbered_from_zero(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver's minor number is no ordinal of CUDA's: a container may have been given the fourth alone."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for name in ("nvidia3", "nvidiactl", "nvidia-uvm", "nvidia11"):
+        (tmp_path / name).touch()
+    assert visible_gpus(tmp_path) == ["0", "1"]
+
+
+def test_slots_of_one_gpu_share_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", f"0,{MIG}")
+    settings = Settings(devices="cuda:1,cuda:0,cuda:1,cpu,cpu,cuda:1", gpu_memory_fraction=0.9)
+    nursery = Nursery(settings)
+    shares = [nursery._policy(device).gpu_memory_fraction for device in slot_devices(settings) if device.is_gpu]
+    assert shares == pytest.approx([0.3, 0.9, 0.3, 0.3])
+
+
+def test_no_machine_makes_a_childs_arithmetic_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    monkeypatch.setenv("CUBLAS_EMULATE_DOUBLE_PRECISION", "1")
+    monkeypatch.setenv("CUBLAS_EMULATION_STRATEGY", "eager")
+    for device in (*slot_devices(Settings(devices="cpu")), spare_device()):
+        told = {name: value for name, value in device.environment.items() if name.startswith(("CUBLAS", "NVIDIA"))}
+        assert told == {"NVIDIA_TF32_OVERRIDE": "0", "CUBLAS_EMULATE_DOUBLE_PRECISION": "0"}
 
 
 @pytest.mark.parametrize("name", ["cuda:1", "cuda", "tpu", ""])

@@ -86,7 +86,7 @@ def test_single_operations_are_rounded_correctly(device: str) -> None:
 
 @DEVICES
 def test_roots_lie_between_the_doubles_beside_them(device: str) -> None:
-    """Not rounded correctly: vectors go through MKL on a CPU, which errs by 0.53 units. One double outwards covers it."""
+    """Not rounded correctly: MKL, to which a CPU sends vectors, errs by 0.53 units. One double further covers it."""
     x = torch.rand(4000, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 3.0
     for v, root in zip(x.tolist(), x.to(device).sqrt().tolist(), strict=True):
         below, above = (Fraction(math.nextafter(root, end)) for end in (0.0, math.inf))

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 
 from app.lipschitz import analysis
 from app.lipschitz.errors import LipschitzError, MethodSkipped, NotGloballyLipschitz
+from app.lipschitz.failures import is_exhaustion
 from app.lipschitz.files import analyze
 from tests.effort import sampled
 from tests.lipschitz.onnx_networks import mlp
@@ -78,3 +80,19 @@ def test_exact_on_networks_that_end_in_an_activation(seed: int, scale: float) ->
     model = ends_in_relu([first, last], [random.normal(size=4), random.normal(size=2)])
     (record,) = analyze(model, {"methods": ["exact"], "options": {"exact": {"seconds": 2}}})["result"]["estimates"]
     assert record["status"] == "ok", record["reason"]
+
+
+@pytest.mark.parametrize("words", ["CUDA error: an illegal memory access", "CUSOLVER_STATUS_EXECUTION_FAILED"])
+def test_a_gpu_that_fails_ends_the_job(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its context is lost: no other method would answer, and the service must hear of it."""
+    monkeypatch.setitem(analysis.IMPLEMENTATIONS, "exact", raising(RuntimeError(words)))
+    with pytest.raises(RuntimeError, match=words):
+        analyze(mlp(WEIGHTS), {"methods": ["autolip", "exact"]})
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"),
+              RuntimeError("CUDA error: out of memory"), torch.OutOfMemoryError("CUDA out of memory.")]
+)  # fmt: skip
+def test_memory_of_a_gpu_that_runs_out_is_memory_that_runs_out(error: Exception) -> None:
+    assert is_exhaustion(error)
