@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from app.lipschitz.lipsdp.system import System
+from app.lipschitz.operators.cholesky import factorises
 from app.lipschitz.operators.rounding import UNIT, gamma
 
 OUTWARD = 1.0 + 2.0**-20
@@ -63,9 +64,7 @@ def is_proved(system: System, rho: Tensor, t: Tensor) -> Tensor:
     rounding = (_summands(system) * UNIT * 2.0) * _row_sums(_majorant(system, rho, t), scale)
     lowered = OUTWARD * (share / (1.0 - share) * trace.abs() + rounding + _of_errors(system, t, scale))
     scaled.diagonal(dim1=1, dim2=2).sub_(lowered[:, None])
-    factor, info = torch.linalg.cholesky_ex(scaled)
-    sound = torch.isfinite(factor.diagonal(dim1=1, dim2=2)).all(1) & torch.isfinite(lowered)
-    return system.least((info == 0) & sound) & (t >= 0).all(1) & (rho > LEAST_RHO)
+    return system.least(factorises(scaled) & torch.isfinite(lowered)) & (t >= 0).all(1) & (rho > LEAST_RHO)
 
 
 def powers_of_two(diagonal: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from app.lipschitz.deadline import NEVER, Deadline
+from app.lipschitz.operators.cholesky import factorises
 from app.lipschitz.operators.rounding import UNIT, gamma, up_add, up_mul
 from app.lipschitz.pace import CHOLESKY, EIGENVALUES
 
@@ -117,10 +118,7 @@ def has_factor(gram: Tensor, level: float) -> Tensor:
     """Which of level I - G have a Cholesky factor, for G of `(b, n, n)`: `(b,)`."""
     shifted = -gram
     shifted.diagonal(dim1=-2, dim2=-1).add_(level)
-    factor, info = torch.linalg.cholesky_ex(shifted)
-    pivots = factor.diagonal(dim1=-2, dim2=-1).real
-    proved: Tensor = (info == 0) & torch.isfinite(pivots).all(-1) & (pivots > 0).all(-1)
-    return proved
+    return factorises(shifted)
 
 
 def verified_level(gram: Tensor, level: float, deadline: Deadline = NEVER) -> float:

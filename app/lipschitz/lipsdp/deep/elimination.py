@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from app.lipschitz.lipsdp.deep.tridiagonal import Tridiagonal
+from app.lipschitz.operators.cholesky import is_factor
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +76,10 @@ class Reduction:
             where = _around(places, k)
             rest[where, where].sub_(halves[k].T @ halves[k])
         factor, info = torch.linalg.cholesky_ex(rest)
-        return cls(blocks, gone, halves, factor) if int(info) == 0 and bool(torch.isfinite(factor).all()) else None
+        sound = int(info) == 0 and bool(torch.isfinite(factor).all())
+        if sound and rest.is_cuda:
+            sound = bool(is_factor(rest, factor))
+        return cls(blocks, gone, halves, factor) if sound else None
 
     def solve_last(self, right: Tensor) -> list[Tensor]:
         """All blocks of the solution for right-hand sides in the last one, `(n, q)`."""
