@@ -1,4 +1,4 @@
-"""The manifests of docs/kubernetes.md: as the API server reads them, and as the pods' processes do."""
+"""The manifests in deploy/kubernetes and docs/kubernetes.md: as the API server reads them, and as pods do."""
 
 from __future__ import annotations
 
@@ -25,8 +25,11 @@ from app.settings import Settings
 from tests.conftest import ROOT, eventually, free_port
 
 PAGE = (ROOT / "docs" / "kubernetes.md").read_text()
-SNIPPETS = [list(yaml.safe_load_all(text)) for text in re.findall(r"^```yaml\n(.*?)^```", PAGE, re.M | re.S)]
-KEYS, ALONE, [GPU], [SCRAPE], CLUSTER = SNIPPETS
+[GPU], [SCRAPE] = (list(yaml.safe_load_all(text)) for text in re.findall(r"^```yaml\n(.*?)^```", PAGE, re.M | re.S))
+KEYS, ALONE, CLUSTER = (
+    list(yaml.safe_load_all((ROOT / "deploy" / "kubernetes" / name).read_text()))
+    for name in re.findall(r"kubectl apply -f deploy/kubernetes/([\w-]+\.yaml)", PAGE)
+)
 OBJECTS = [*KEYS, *ALONE, *CLUSTER]
 VERSIONS = ("1.29", kubernetes_validate.latest_version())
 BINARIES = str(Path(sys.executable).parent)
