@@ -55,6 +55,7 @@ GRAPH: Document = {
     "outputs": [{"name": "y", "datatype": "FP32", "shape": [1, 784], "node": 1}],
     "node_count": 2,
     "truncated": False,
+    "choices": [],
 }
 
 DATASET: Document = {

@@ -68,5 +68,6 @@ class GraphFacts(BaseModel):
     nodes: list[NodeView] = Field(description="Its nodes, each after those that it reads.")
     inputs: list[GraphEnd] = Field(description="With the shapes that were used.")
     outputs: list[GraphEnd] = Field(description="With the shapes that came out.")
+    choices: list[str] = Field(default=[], description="What `output: auto` takes in place of outputs that jump.")
     node_count: int = Field(description="How many nodes there are, shown or not.")
     truncated: bool = Field(description="Whether only the first nodes are shown.")

@@ -155,7 +155,11 @@ class Question(BaseModel):
     input: str | None = Field(
         default=None, description="The input that varies, the others held at zero; null: all of them, end to end."
     )
-    output: str | None = Field(default=None, description="The output that is bounded; null: all of them, end to end.")
+    output: str | None = Field(
+        default=None,
+        description="The output that is bounded, or another value of the graph; null: all outputs, end to end; `auto`: "
+        "those that do not jump, or else what comes before the jumps.",
+    )
     norm: Literal["1", "2", "inf"] = Field(default="2", description="The norm of both spaces.")
     domain: Domain = Field(default=ALL, description="Where the constant is asked for.")
     target: Target = Field(default=ALL, description="Which output coordinates count.")

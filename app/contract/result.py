@@ -148,6 +148,22 @@ class VerdictView(Part):
     seconds: float = Field(description="Time that the check took.")
 
 
+class BatchView(Part):
+    """Which part of the batch that the file fixes was analysed, and why it stands for all."""
+
+    rows: int
+    of: int
+    reason: str
+
+
+class OutputView(Part):
+    """The tensors that were analysed in place of outputs that jump, and why."""
+
+    name: str
+    names: list[str]
+    reason: str
+
+
 class ResultView(Part):
     """A bracket on the Lipschitz constant, and what it rests on."""
 
@@ -165,6 +181,8 @@ class ResultView(Part):
     certificates: list[SampleView] = Field(description="Radii of the data set's rows, where they were asked for.")
     model: AnalysedModel = Field(default=AnalysedModel(), description="What was analysed.")
     graph: GraphDigest | None = Field(default=None, description="The captured graph that the bounds speak about.")
+    batch: BatchView | None = Field(default=None, description="Where one row stands for all that the file fixes.")
+    output: OutputView | None = Field(default=None, description="What `output: auto` took in place of heads that jump.")
     engine: EngineView = Field(default=EngineView(), description="What computed it.")
     warnings: list[str] = Field(description="What a reader of the bracket should know.")
 

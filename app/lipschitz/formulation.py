@@ -13,10 +13,12 @@ from app.lipschitz.dataset import Dataset
 from app.lipschitz.deadline import Deadline, OutOfTime
 from app.lipschitz.digits.constants import Sharpener
 from app.lipschitz.domain import Ball, Box, Domain, WholeSpace
-from app.lipschitz.errors import InvalidRequest, UnsupportedOperator
+from app.lipschitz.errors import Discontinuous, InvalidRequest, UnsupportedOperator
 from app.lipschitz.failures import failure
 from app.lipschitz.network.build import build
-from app.lipschitz.network.target import output_positions, with_target
+from app.lipschitz.network.heads import select, with_choices
+from app.lipschitz.network.nodes import Network
+from app.lipschitz.network.target import with_target
 from app.lipschitz.operators.norm import Norm
 from app.lipschitz.problem import Problem, Progress
 from app.lipschitz.request import Request
@@ -40,14 +42,23 @@ def make_problem(
 def _problem(
     captured: Captured, request: Request, deadline: Deadline, progress: Progress, dataset: Dataset | None
 ) -> Problem:
-    outputs = output_positions(captured, request.output)
-    whole = build(captured, outputs, Sharpener(captured, deadline))
+    selection = select(captured, request.output)
+    captured, outputs = selection.captured, selection.positions
+    whole = _built(captured, outputs, deadline)
     p: Norm = request.norm  # type: ignore[assignment]
     domain = make_domain(request.domain, whole.input.size, p, dataset)
     check_agreement(whole, captured, outputs, request.seed, domain)
     network = with_target(whole, request.target)
     problem = Problem(captured, network, p, domain, request.seed, deadline, progress, dataset)
-    return replace(problem, outputs=outputs, target=request.target)
+    return replace(problem, outputs=outputs, target=request.target, output=selection.record)
+
+
+def _built(captured: Captured, outputs: list[int], deadline: Deadline) -> Network:
+    """The network; the refusal of a head that jumps names what comes before it."""
+    try:
+        return build(captured, outputs, Sharpener(captured, deadline))
+    except Discontinuous as refusal:
+        raise with_choices(refusal, captured) from refusal
 
 
 def make_domain(domain: asked.Domain, size: int, p: Norm, dataset: Dataset | None = None) -> Domain:

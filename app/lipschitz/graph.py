@@ -14,6 +14,7 @@ from app.lipschitz.artifact import digest, from_bytes
 from app.lipschitz.artifact.captured import Origin, TensorSpec
 from app.lipschitz.artifact.graphs import dependent_nodes, operator_name, short_name
 from app.lipschitz.catalog import OPERATORS
+from app.lipschitz.network.heads import choices
 
 MAX_SIZE = 30_000
 """Nodes and edges that are told; what comes after them is cut off."""
@@ -36,6 +37,7 @@ def graph(artifact: bytes) -> GraphFacts:
         nodes=[_view(node, index, is_constant=node not in dependent) for node in index],
         inputs=_ends(captured.inputs, placeholders, index),
         outputs=_ends(captured.outputs, end.args[0], index),
+        choices=[name[:MAX_NAME] for name in choices(captured)],
         node_count=len(nodes),
         truncated=len(index) < len(nodes),
     )

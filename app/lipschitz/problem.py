@@ -11,6 +11,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from app.contract.question import ALL, Target
+from app.contract.result import OutputView
 from app.lipschitz.artifact.captured import Captured
 from app.lipschitz.bounds.local import Local
 from app.lipschitz.claims import Claim
@@ -47,6 +48,8 @@ class Problem:
     outputs: Sequence[int] | None = None
     target: Target = ALL
     ceiling: float = math.inf
+    output: OutputView | None = None
+    """What was bounded in place of outputs that jump, as the result tells it."""
 
     @cached_property
     def local(self) -> Local:

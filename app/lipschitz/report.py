@@ -14,6 +14,7 @@ from app.contract.methods import Guarantee
 from app.contract.question import Gate
 from app.contract.result import (
     AnalysedModel,
+    BatchView,
     Bound,
     Details,
     EngineView,
@@ -121,6 +122,7 @@ def result_record(
     """The contract's `result`."""
     upper, lower = bracket(estimates)
     closed = upper is not None and lower is not None and attained_by(lower) > 0
+    batch = problem.captured.batch
     return ResultView(
         norm=request.norm,
         domain=request.domain,
@@ -133,6 +135,8 @@ def result_record(
         layers=layer_table(problem),
         certificates=radii.records,
         model=model_record(problem.captured),
+        output=problem.output,
+        batch=None if batch is None else BatchView(rows=batch.rows, of=batch.of, reason=batch.reason),
         engine=EngineView(
             version=__version__, device=str(torch.get_default_device()), dtype="float64", torch=torch.__version__
         ),

@@ -41,6 +41,15 @@ class Inspection:
 
 
 @dataclass(frozen=True)
+class Batch:
+    """So many rows were captured of those `of` that the file fixes, and why they stand for all."""
+
+    rows: int
+    of: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class Captured:
     """The model as a function of its floating-point inputs, in float64, checked against the original.
 
@@ -55,3 +64,4 @@ class Captured:
     outputs: tuple[TensorSpec, ...]
     inspection: Inspection
     warnings: tuple[str, ...] = field(default=())
+    batch: Batch | None = None

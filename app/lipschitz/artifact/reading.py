@@ -21,7 +21,7 @@ from torch import Tensor, fx
 from app.lipschitz.artifact import dtypes, records
 from app.lipschitz.artifact.agreement import Run, check
 from app.lipschitz.artifact.arguments import check_call, decode
-from app.lipschitz.artifact.captured import Captured, Inspection, Origin, TensorSpec
+from app.lipschitz.artifact.captured import Batch, Captured, Inspection, Origin, TensorSpec
 from app.lipschitz.artifact.graphs import results, unsupported
 from app.lipschitz.artifact.masks import is_broken
 from app.lipschitz.artifact.operators import overload
@@ -79,7 +79,8 @@ def _captured(record: records.Graph, tensors: dict[str, Tensor]) -> Captured:
     _check_outputs(graph, outputs)
     if runs:
         check(graph, runs, [spec.name for spec in outputs])
-    return Captured(graph, inputs, outputs, _declared(record.declared), tuple(record.warnings))
+    batch = None if record.batch is None else Batch(**record.batch.model_dump())
+    return Captured(graph, inputs, outputs, _declared(record.declared), tuple(record.warnings), batch)
 
 
 def _specs(given: Sequence[records.Spec]) -> tuple[TensorSpec, ...]:

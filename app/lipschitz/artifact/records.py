@@ -78,6 +78,14 @@ class Node(Record):
     kwargs: dict[Identifier, Any] = {}
 
 
+class Batch(Record):
+    """Which part of a fixed batch was captured."""
+
+    rows: Annotated[int, Field(ge=1, lt=2**31)]
+    of: Annotated[int, Field(ge=1, lt=2**63)]
+    reason: Text
+
+
 class Graph(Record):
     """The whole: nodes read earlier nodes only, `results` are the nodes that come out; `samples` runs travel along."""
 
@@ -89,3 +97,4 @@ class Graph(Record):
     nodes: Annotated[list[Node], Field(max_length=MAX_NODES)]
     results: Annotated[list[Index], Field(min_length=1, max_length=10_000)]
     samples: Annotated[int, Field(ge=0, le=100)]
+    batch: Batch | None = None

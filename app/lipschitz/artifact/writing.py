@@ -65,6 +65,8 @@ def to_bytes(captured: Captured, samples: Sequence[Run]) -> bytes:
         "results": [position[node] for node in results(captured.graph)],
         "samples": len(samples),
     }
+    if captured.batch is not None:
+        graph["batch"] = asdict(captured.batch)
     text = canonical(graph)
     return b"".join((MARK, len(text).to_bytes(LENGTH, "little"), text, safetensors.torch.save(tensors)))
 

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import onnx.inliner
 import onnx.version_converter
 import torch
+from onnx import ModelProto
 from torch import Tensor
 
 from app.lipschitz import bundle
-from app.lipschitz.artifact.captured import InputShapes
-from app.lipschitz.errors import UnsupportedOperator
-from app.lipschitz.ingest import inputs, onnx_declared, onnx_file
+from app.lipschitz.artifact import dtypes
+from app.lipschitz.artifact.captured import Batch, InputShapes
+from app.lipschitz.errors import LipschitzError, UnsupportedOperator
+from app.lipschitz.ingest import inputs, onnx_declared, onnx_file, rows
 from app.lipschitz.ingest.messages import first_line
 from app.lipschitz.ingest.onnx_graph import OnnxGraph
 from app.lipschitz.ingest.program import Function, Program
 from app.lipschitz.ingest.runtime import FATAL, NotSupported, onnxruntime
 from app.lipschitz.ingest.trace import origin_scope
+
+MAX_REWRITTEN = 1 << 30
+"""Bytes of a model that is written again for another batch."""
 
 UPGRADE = 13
 """The operator set that files are lifted to when onnxruntime has no kernels for theirs."""
@@ -25,12 +31,15 @@ UPGRADE = 13
 
 def load(data: bytes, shapes: InputShapes | None) -> Program:
     """Parse, fix the inputs' shapes and prepare both implementations."""
-    model = onnx_file.parse(data)
+    model, batch = onnx_file.parse(data), None
     inspection = onnx_declared.inspect(model)
     inputs.require_floating(inspection.inputs)
+    if (found := _of_another_batch(model, shapes)) is not None:
+        model, batch = found
+        data = model.SerializeToString()
     declared = onnx_declared.declared_inputs(model.graph)
     symbols = [onnx_declared.symbols(value) for value in declared]
-    concrete = inputs.concrete(inspection.inputs, symbols, shapes)
+    concrete = inputs.concrete([onnx_declared.spec(value) for value in declared], symbols, shapes)
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
     graph = OnnxGraph(model, origin_scope)
@@ -43,7 +52,38 @@ def load(data: bytes, shapes: InputShapes | None) -> Program:
         graph.constant_names,
         differentiable=False,
         warnings=inputs.assumed(concrete, symbols, shapes),
+        batch=batch,
     )
+
+
+def _of_another_batch(model: ModelProto, shapes: InputShapes | None) -> tuple[ModelProto, Batch] | None:
+    """The model for one row of the batch that it fixes, or for as many as are asked for, where that is to be had.
+
+    None where the file is to be taken as it is; a model that may mix rows is given another batch only if asked.
+    """
+    of = rows.fixed_batch(model)
+    count = 1 if shapes is None else rows.asked_for(model, shapes)
+    if of is None or count in (None, of) or model.ByteSize() > MAX_REWRITTEN:
+        return None
+    reshapes = rows.reshapes_by_row(model, of)
+    if reshapes is None and shapes is None:
+        return None
+    other = rows.with_batch(model, count, reshapes or {})
+    if shapes is None and not _gives_rows(other):
+        return None
+    return other, Batch(count, of, rows.MIXED if reshapes is None else rows.BY_ROW)
+
+
+def _gives_rows(model: ModelProto) -> bool:
+    """Whether a model for one row runs, and its results have one."""
+    specs = [onnx_declared.spec(value) for value in onnx_declared.declared_inputs(model.graph)]
+    if any(size < 1 for spec in specs for size in spec.shape):
+        return False
+    zeros = [torch.zeros(spec.shape, dtype=dtypes.to_torch(spec.datatype)) for spec in specs]
+    try:
+        return all(y.shape[:1] == (1,) for y in OnnxGraph(model, lambda _: nullcontext())(*zeros))
+    except (LipschitzError, RuntimeError):
+        return False
 
 
 def _onnxruntime(data: bytes, names: Sequence[str]) -> Function:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from app.lipschitz.artifact.captured import Inspection, TensorSpec
+from app.lipschitz.artifact.captured import Batch, Inspection, TensorSpec
 
 Function = Callable[..., Sequence[Tensor]]
 """Tensors in (positional), flat list of tensors out."""
@@ -30,3 +30,4 @@ class Program:
     constant_names: Mapping[int, str]
     differentiable: bool
     warnings: tuple[str, ...] = field(default=())
+    batch: Batch | None = None

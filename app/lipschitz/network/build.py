@@ -12,7 +12,7 @@ from torch._ops import OpOverload
 
 from app.lipschitz.artifact.captured import Captured, Origin
 from app.lipschitz.artifact.graphs import operator_name
-from app.lipschitz.errors import InvalidModel, LipschitzError, UnsupportedOperator
+from app.lipschitz.errors import Discontinuous, InvalidModel, LipschitzError, UnsupportedOperator
 from app.lipschitz.failures import failure
 from app.lipschitz.network.builder import Builder
 from app.lipschitz.network.call import Call
@@ -38,6 +38,17 @@ def build(captured: Captured, outputs: Sequence[int], sharpen: Sharpen = lambda 
     Raises UnsupportedOperator, NotGloballyLipschitz or Discontinuous naming the operator and its place.
     """
     builder = Builder([spec.shape for spec in captured.inputs])
+    values = _values(captured, builder, sharpen)
+    end = captured.graph.graph.output_node()
+    return builder.finish(_outputs(builder, end, values, outputs), Origin("output", "Concat"))
+
+
+def values_of(captured: Captured) -> dict[fx.Node, Any]:
+    """What is known of every node: a value by the rules, or the refusal of it."""
+    return _values(captured, Builder([spec.shape for spec in captured.inputs]), lambda _, known: known)
+
+
+def _values(captured: Captured, builder: Builder, sharpen: Sharpen) -> dict[fx.Node, Any]:
     inputs = iter(builder.inputs)
     values: dict[fx.Node, Any] = {}
     for node in captured.graph.graph.nodes:
@@ -48,9 +59,7 @@ def build(captured: Captured, outputs: Sequence[int], sharpen: Sharpen = lambda 
         elif node.op == "call_function":
             _sharpen(node, values, sharpen)
             values[node] = _called(builder, node, values)
-        else:
-            return builder.finish(_outputs(builder, node, values, outputs), Origin("output", "Concat"))
-    raise InvalidModel("the captured graph has no output")
+    return values
 
 
 def _stored(graph: fx.GraphModule, node: fx.Node) -> Constant:
@@ -101,7 +110,7 @@ def _with_entries(value: Any, node: fx.Node) -> Any:
 def _by_rule(builder: Builder, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
     args: Any = fx.node.map_arg(node.args, values.__getitem__)
     if node.target is operator.getitem:
-        return _item(*args)
+        return _item(node, *args)
     kwargs: Any = fx.node.map_arg(node.kwargs, values.__getitem__)
     if not isinstance(node.target, OpOverload):
         origin = _origin(node)
@@ -116,7 +125,9 @@ def _by_rule(builder: Builder, node: fx.Node, values: dict[fx.Node, Any]) -> Any
     return rule(builder, call)
 
 
-def _item(results: Any, position: int) -> Any:
+def _item(node: fx.Node, results: Any, position: int) -> Any:
+    if position >= len(results) and str(node.meta.get("datatype")).startswith("INT"):
+        raise Discontinuous(f"the positions that '{_origin(node).name}' finds are discontinuous: they jump at ties")
     if position >= len(results):
         raise UnsupportedOperator(f"output {position} of a multi-output operator has no rule")
     return results[position]

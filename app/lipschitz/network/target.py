@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from app.contract.question import Logit, Margin, Margins, Target
-from app.lipschitz.artifact.captured import Captured, Origin
+from app.lipschitz.artifact.captured import Origin
 from app.lipschitz.errors import InvalidRequest
 from app.lipschitz.network.nodes import Affine, Network, Term
 from app.lipschitz.operators import algebra
@@ -16,16 +16,6 @@ from app.lipschitz.operators.dense import Dense
 
 MOST_OUTPUTS = 100
 """Outputs of which all pairs are bounded: 4,950 pairs."""
-
-
-def output_positions(captured: Captured, output: str | None) -> list[int]:
-    """Positions of the outputs that are asked for; all when none is named."""
-    names = [spec.name for spec in captured.outputs]
-    if output is None:
-        return list(range(len(names)))
-    if output not in names:
-        raise InvalidRequest(f"the model has no output {output!r}: its outputs are {', '.join(names)}")
-    return [names.index(output)]
 
 
 def with_target(network: Network, target: Target) -> Network:

@@ -28,7 +28,7 @@ def agrees(
 ) -> None:
     inputs = shape if isinstance(shape, Mapping) else {"x": shape}
     data = onnx_bytes(nodes, inputs, outputs, constants, opset)
-    captured = capture(data)
+    captured = capture(data, {name: list(size) for name, size in inputs.items()})
     values = [weights(*size, seed=99 + k) + np.float32(offset) for k, size in enumerate(inputs.values())]
     expected = run_original(data, values)
     found = Interpreter(captured.graph).run(*(torch.from_numpy(value).double() for value in values))
