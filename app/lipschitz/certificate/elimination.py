@@ -26,8 +26,8 @@ Positions = NDArray[np.intp]
 class Plan:
     """The parts in the order of elimination, with the later parts that each meets, by their places in it.
 
-    `counts` `(N,)` are the entries of every row of the factor at most; `work` its multiplications, `memory` the
-    numbers that are held at once at most.
+    `counts` `(N,)` are the entries of every row of the factor at most; `work` its multiplications, but those of the
+    border with itself, `memory` the numbers that are held at once at most.
     """
 
     parts: tuple[Positions, ...]
@@ -88,8 +88,8 @@ def _neighbours(matrix: sp.csr_array, parts: Sequence[Positions]) -> tuple[dict[
 
 def _cost(b: int, sizes: Sequence[int], meets: dict[int, set[int]], full: set[int], border: int) -> float:
     """Multiplications of eliminating a part now."""
-    n, k = float(sizes[b]), float(sum(sizes[one] for one in meets[b]) + border)
-    return n * k * k / 2.0 + (n**3 / 6.0 + n * n * k / 2.0 if b in full else 0.0)
+    n, k = float(sizes[b]), float(sum(sizes[one] for one in meets[b]))
+    return n * k * (k / 2.0 + border) + (n**3 / 6.0 + n * n * (k + border) / 2.0 if b in full else 0.0)
 
 
 def _counts(parts: Sequence[Positions], later: Sequence[Sequence[int]], side: int) -> Array:

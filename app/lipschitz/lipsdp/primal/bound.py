@@ -38,6 +38,8 @@ OVERHEAD, CALLS = 3.0, 3e7
 """Time of multiplications in small blocks, over that in large ones; what a part costs beside its own."""
 PROOFS = 4.0
 """Eliminations kept in hand while the iteration goes on."""
+CLIMBING = 0.6
+"""Share of the time for it, at most."""
 MODERATE = 1e100
 """Constants within this and its inverse: no square overflows."""
 
@@ -100,15 +102,15 @@ def primal_bound(problem: Problem, piece: Piece, constants: Mapping[Node, float]
     passes = Passes(piece.start, piece.nodes)
     slopes = on_device(problem, piece, parts)
     programs = Programs(passes.forward, passes.backward, piece.start.size, piece.end.size, slopes)
-    search = Search(parts.system, parts.plan, parts.layers, lambda: deadline.fits(parts.work))
+    search = Search(parts.system, parts.plan, parts.layers, deadline, parts.work)
     best: tuple[Point, Point] | None = None
     ascent = Ascent.begin(programs, problem.seed)
     for gap in GAPS:
-        _climb(problem, ascent, gap, Laps(deadline, PROOFS * parts.work))
+        climb(problem, ascent, gap, Laps(deadline.share(CLIMBING), PROOFS * parts.work))
         found = _proved(search, parts, ascent.maximum())
         best = found if best is None or (found is not None and _rho(found) < _rho(best)) else best
         close = best is not None and _rho(best) <= (float(ascent.value) * (1.0 + CLOSE)) ** 2
-        if close or not deadline.fits(PROOFS * parts.work):
+        if close or not search.go_on(3):
             break
     return None if best is None else _bound(problem, piece, parts, ascent, best)
 
@@ -126,10 +128,13 @@ def _rho(found: tuple[Point, Point]) -> float:
     return float(found[0].weights[0])
 
 
-def _climb(problem: Problem, ascent: Ascent, gap: float, laps: Laps) -> None:
+def climb(problem: Problem, ascent: Ascent, gap: float, laps: Laps, attained: float = 0.0) -> None:
+    """Rounds until they bring little or their time is over; `attained` is what others have reached."""
     for rounds in ascend(ascent, gap):
         if rounds % 10 == 0:
-            problem.progress({"method": "lipsdp", "phase": "ascending", "optimum": float(ascent.value)})
+            problem.progress(
+                {"method": "lipsdp", "phase": "ascending", "optimum": max(attained, float(ascent.value.max()))}
+            )
         if laps.is_last():
             break
 

@@ -6,7 +6,7 @@ that tau is the largest eigenvalue of C K^-1 C^T, and a little more of it is pro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +16,14 @@ from app.lipschitz.certificate.balls import Array
 from app.lipschitz.certificate.elimination import Plan
 from app.lipschitz.certificate.sparse import Inequality
 from app.lipschitz.certificate.sparse_system import SparseSystem
+from app.lipschitz.deadline import Deadline
 
 SHRINKS = ((1e-3, 0.0), (1e-3, 1e-3), (3e-3, 3e-3), (1e-2, 1e-2), (3e-2, 3e-2), (0.1, 0.1), (0.3, 0.2))
 """By how much tau is shrunk, one after the other: everywhere, and more so from each layer to the next."""
-RAISES = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
+RAISES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 """By how much rho is raised above the least one."""
+PROOF = 2
+"""Eliminations for which there has to be time left when a feasible point is found."""
 KEPT = 1e-5
 """Share of K that neurons without multipliers may take: those that do not matter for the output in question."""
 INSIDE = 1e-3
@@ -35,10 +38,12 @@ class Point:
     t: Array
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Search:
-    """The system with its plan; `layers` are the neurons' ranges in the order in which a signal passes them; `go_on` is
-    asked before each factorisation.
+    """The system with its plan; `layers` are the neurons' ranges in the order in which a signal passes them.
+
+    No elimination is begun that would end after the deadline: the first is predicted to be of so much `work`, the
+    others to take as long as the longest before.
 
     The outputs count all together, or, where they are not taken as a `whole`, each alone.
     """
@@ -46,8 +51,10 @@ class Search:
     system: SparseSystem
     plan: Plan
     layers: Sequence[slice]
-    go_on: Callable[[], bool]
+    deadline: Deadline
+    work: float
     whole: bool = True
+    longest: float = 0.0
 
     def feasible(self, weights: Array, tau: Array, least: float = 0.0) -> tuple[Point, Array] | None:
         """The least shrunk tau, from `least` on, that makes K positive definite for these weights, which stay.
@@ -58,18 +65,18 @@ class Search:
         for shrink, by_layer in SHRINKS:
             if shrink < least:
                 continue
-            if not self.go_on():
+            if not self.go_on(PROOF + 1):
                 return None
             point = Point(weights, self._shrunk(tau, shrink, by_layer))
-            levels = self._at(point).levels(whole=self.whole)
-            if levels is not None and bool(np.isfinite(levels).all()):
+            levels = self.levels(point)
+            if levels is not None:
                 return point, levels
         return None
 
     def proved(self, point: Point, level: float) -> tuple[Point, Point] | None:
         """The point times a little more than `level`, proved for all outputs together, and one with room to spare."""
         for more in RAISES:
-            if not self.go_on():
+            if not self.go_on(1):
                 return None
             raised = times(point, level * (1.0 + more))
             if bool(self.proves(raised).all()):
@@ -82,6 +89,19 @@ class Search:
 
     def _at(self, point: Point) -> Inequality:
         return Inequality(self.system, self.plan, point.weights, point.t)
+
+    def go_on(self, count: int) -> bool:
+        """Whether there is time for so many eliminations."""
+        if self.longest == 0.0:
+            return self.deadline.fits(count * self.work)
+        return self.deadline.left > 1.2 * count * self.longest
+
+    def levels(self, point: Point) -> Array | None:
+        """C K^-1 C^T, or its diagonal where the outputs stand alone; None where K is not positive definite."""
+        begun = self.deadline.clock()
+        found = self._at(point).levels(whole=self.whole)
+        self.longest = max(self.longest, self.deadline.clock() - begun)
+        return None if found is None or not bool(np.isfinite(found).all()) else found
 
     def _floored(self, weights: Array, tau: Array) -> Array:
         """Multipliers where there are next to none, so small that they take next to nothing from what they read.

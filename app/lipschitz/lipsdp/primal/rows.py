@@ -1,7 +1,9 @@
 """LipSDP in the inf- and 1-norm: one program a row of the Jacobian, with a weight for every input, proved.
 
 The multipliers of one row are feasible for all others, and one factorisation tells what they give for each. So the
-row with the largest bound so far is solved for next, until that is no more than what a row is known to attain.
+row with the largest bound so far is solved for next, until that is no more than what a row is known to attain. Where
+there are many rows, the multipliers of all of them together, from inf to 2, come first, and what is solved for one by
+one counts in the mean of all: K is linear in the multipliers.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ from app.lipschitz.certificate.rows import total
 from app.lipschitz.certificate.sparse import planned
 from app.lipschitz.claims import Program, RowsClaim
 from app.lipschitz.deadline import Deadline, Laps
-from app.lipschitz.lipsdp.primal.bound import MODERATE, PROOFS, Parts, on_device, parts_of_piece
-from app.lipschitz.lipsdp.primal.iteration import Ascent, Programs, ascend
+from app.lipschitz.lipsdp.primal.bound import CLIMBING, MODERATE, PROOFS, Parts, climb, on_device, parts_of_piece
+from app.lipschitz.lipsdp.primal.iteration import Ascent, Programs
 from app.lipschitz.lipsdp.primal.multipliers import RAISES, Point, Search, times
 from app.lipschitz.lipsdp.primal.passes import Passes
 from app.lipschitz.lipsdp.semidefinite import Bound
@@ -34,8 +36,12 @@ GAP = 1e-6
 """Gain of ten rounds that ends an ascent."""
 CLOSE = 3e-4
 """Relative distance of the bound to what a row attains that is good enough."""
-MOST_ROWS = 16
-"""Programs solved for at once."""
+MOST_ROWS, MANY_ROWS = 16, 64
+"""Programs solved for at once; rows beyond which the mean of their multipliers counts."""
+STALLED, PATIENCE = 0.99, 4
+"""Many rows end where so many batches leave more than this share of the bound."""
+EXPENSIVE = 5e9
+"""Work of an elimination from which on all rows are bounded together first, few as they may be."""
 NUMBERS = 2**22
 """Of the trajectories of one batch."""
 LEAST_WEIGHT = 1e-6
@@ -49,6 +55,7 @@ class Rows:
     points: list[Point] = field(default_factory=list)
     levels: list[Array] = field(default_factory=list)
     attained: float = 0.0
+    guesses: list[Point] = field(default_factory=list)
     solved: set[int] = field(default_factory=set)
     passes: int = 0
 
@@ -78,7 +85,7 @@ def rows_bound(problem: Problem, piece: Piece, constants: Mapping[Node, float], 
     if not deadline.fits(PROOFS * parts.work):
         return None
     layers = parts.layers if problem.p == "inf" else parts.layers[::-1]
-    search = Search(parts.system, parts.plan, layers, lambda: deadline.fits(parts.work), whole=False)
+    search = Search(parts.system, parts.plan, layers, deadline, parts.work, whole=False)
     rows = Rows()
     _solve(problem, piece, parts, search, rows, deadline)
     best = rows.squares(parts.system.outputs)
@@ -92,42 +99,59 @@ def _solve(problem: Problem, piece: Piece, parts: Parts, search: Search, rows: R
     """Row after row, the largest bound first, as long as one is open and there is time."""
     count, rank = parts.system.outputs, _ranks(search)
     at_once = max(1, min(MOST_ROWS, NUMBERS // (12 * max(node.size for node in (piece.start, *piece.nodes)))))
-    while deadline.fits(PROOFS * parts.work):
+    tops = [math.inf] * PATIENCE
+    if count > MANY_ROWS or (count > 1 and parts.work > EXPENSIVE):
+        _collect(parts, search, rows, _ascended(problem, piece, parts, rows, None, deadline), None)
+    while search.go_on(4):
         squares = rows.squares(count)
         order = np.lexsort((-rank, -squares))
         chosen = [int(i) for i in order if int(i) not in rows.solved and rows.is_open(squares[i])][:at_once]
-        if not chosen:
+        tops.append(float(squares.max()))
+        if not chosen or (count > MANY_ROWS and tops[-1] > STALLED * tops[-1 - PATIENCE]):
             return
         rows.solved.update(chosen)
-        ascent = Ascent.begin(_programs(problem, piece, parts, chosen), problem.seed)
-        laps = Laps(deadline, PROOFS * parts.work)
-        for rounds in ascend(ascent, GAP):
-            if rounds % 10 == 0:
-                attained = max(rows.attained, float(ascent.value.max()))
-                problem.progress({"method": "lipsdp", "phase": "ascending", "optimum": attained})
-            if laps.is_last():
-                break
-        rows.passes += ascent.passes
+        _collect(parts, search, rows, _ascended(problem, piece, parts, rows, chosen, deadline), chosen)
+
+
+def _ascended(
+    problem: Problem, piece: Piece, parts: Parts, rows: Rows, chosen: Sequence[int] | None, deadline: Deadline
+) -> Ascent:
+    """Programs of the rows chosen, or of all together."""
+    ascent = Ascent.begin(_programs(problem, piece, parts, chosen), problem.seed)
+    climb(problem, ascent, GAP, Laps(deadline.share(CLIMBING), PROOFS * parts.work), rows.attained)
+    rows.passes += ascent.passes
+    if chosen is not None:
         rows.attained = max(rows.attained, float(ascent.value.max()))
-        _collect(parts, search, rows, ascent, chosen)
+    return ascent
 
 
-def _collect(parts: Parts, search: Search, rows: Rows, ascent: Ascent, chosen: Sequence[int]) -> None:
-    """The multipliers of the batch's rows, as far as those before leave them open."""
+def _collect(parts: Parts, search: Search, rows: Rows, ascent: Ascent, chosen: Sequence[int] | None) -> None:
+    """The multipliers of the batch's rows, each as far as those before leave it open; the mean of many."""
     maximum = ascent.maximum()
     for i in torch.argsort(ascent.value, descending=True).tolist():
         square = float(maximum.value[i]) ** 2
-        if not 0.0 < square < math.inf or not rows.is_open(rows.squares(parts.system.outputs)[chosen[i]]):
+        if not 0.0 < square < math.inf:
             continue
         weights = maximum.weights[i].cpu().numpy() / square
         weights = weights + LEAST_WEIGHT * weights.mean()
-        found = search.feasible(weights / weights.sum(), parts.gathered(maximum.t, i) / square)
-        if found is not None:
-            rows.points.append(found[0])
-            rows.levels.append(found[1] * total(found[0].weights))
+        guess = Point(weights / weights.sum(), parts.gathered(maximum.t, i) / square)
+        if parts.system.outputs > MANY_ROWS:
+            rows.guesses.append(guess)
+        elif chosen is None or rows.is_open(rows.squares(parts.system.outputs)[chosen[i]]):
+            _add(search, rows, guess)
+    if rows.guesses:
+        weights, t = (np.mean([getattr(one, name) for one in rows.guesses], axis=0) for name in ("weights", "t"))
+        _add(search, rows, Point(weights, t))
 
 
-def _programs(problem: Problem, piece: Piece, parts: Parts, rows: Sequence[int]) -> Programs:
+def _add(search: Search, rows: Rows, guess: Point) -> None:
+    found = search.feasible(guess.weights, guess.t)
+    if found is not None:
+        rows.points.append(found[0])
+        rows.levels.append(found[1] * total(found[0].weights))
+
+
+def _programs(problem: Problem, piece: Piece, parts: Parts, rows: Sequence[int] | None) -> Programs:
     passes, slopes = Passes(piece.start, piece.nodes), on_device(problem, piece, parts)
     there, back = (passes.forward, passes.backward) if problem.p == "inf" else (passes.backward, passes.forward)
     return Programs(there, back, parts.system.inputs, parts.system.outputs, slopes, "inf", rows)
@@ -147,12 +171,12 @@ def _ranks(search: Search) -> Array:
 
 def _proved(search: Search, rows: Rows, square: float) -> list[tuple[tuple[int, ...], Point]] | None:
     """Programs that prove the square for all rows: the one that covers most of those left comes next."""
-    for more in RAISES:
+    for more in RAISES[1:]:
         left, found = np.ones(len(rows.levels[0]), dtype=bool), []
         covers = [level <= square * (1.0 + more / 2.0) for level in rows.levels]
         while left.any():
             best = max(range(len(covers)), key=lambda i: int((covers[i] & left).sum()))
-            if not (covers[best] & left).any() or not search.go_on():
+            if not (covers[best] & left).any() or not search.go_on(1):
                 return None
             point = times(rows.points[best], square * (1.0 + more) / total(rows.points[best].weights))
             proved = search.proves(point) & left
