@@ -295,9 +295,9 @@ class StatefulModel(Problem):
 
 
 class NotGloballyLipschitz(Problem):
-    """No finite constant exists on the domain asked for."""
+    """No finite constant was found on the domain asked for; a smaller one may have one."""
 
-    status, slug, title = 422, "not-globally-lipschitz", "No finite constant exists on this domain"
+    status, slug, title = 422, "not-globally-lipschitz", "No finite constant was found on this domain"
 
 
 class InvalidArtifact(Problem):

@@ -65,7 +65,8 @@ OPERATORS: tuple[OperatorInfo, ...] = (
              "diagonal.default tril.default triu.default movedim.int cat.default stack.default "
              "slice_scatter.default select_scatter.default index_put.default rot90.default "
              "as_strided.default hstack.default vstack.default take.default copy.default _reshape_alias.default "
-             "view_copy.default expand_copy.default"),
+             "view_copy.default expand_copy.default repeat_interleave.self_int where.self where.ScalarSelf "
+             "where.ScalarOther masked_fill.Scalar masked_fill.Tensor"),
     *_family("constant of the same shape", "0",
              "zeros_like.default ones_like.default full_like.default empty_like.default new_zeros.default "
              "new_ones.default new_full.default new_empty.default"),
@@ -92,7 +93,10 @@ OPERATORS: tuple[OperatorInfo, ...] = (
     *_family("function that is steep without bound", "none on the whole space; from its interval on a bounded domain",
              "exp.default expm1.default exp2.default square.default sqrt.default log.default log2.default "
              "log10.default rsqrt.default log1p.default reciprocal.default pow.Tensor_Scalar"),
-    *_family("softmax", "1/2 in every norm", "_softmax.default"),
+    *_family("softmax", "1/2 in every norm", "_softmax.default _safe_softmax.default"),
+    *_family("question for NaN, behind a softmax", "0", "isnan.default"),
+    *_family("equality with infinity, which a mask alone makes; refused with any other number", "0",
+             "eq.Scalar ne.Scalar"),
     *_family("log-softmax", "sqrt(n) in the 2-norm", "_log_softmax.default"),
     *_family("log-sum-exp", "1", "logsumexp.default"),
     *_family("layer, group or instance norm", "max|gamma| / sqrt(eps) in the 2-norm",
@@ -115,7 +119,7 @@ OPERATORS: tuple[OperatorInfo, ...] = (
     *_family("refused: step function", _JUMPS,
              "sign.default sgn.default floor.default ceil.default round.default trunc.default "
              "frac.default argmax.default argmin.default gt.Scalar gt.Tensor ge.Scalar ge.Tensor "
-             "lt.Scalar lt.Tensor le.Scalar le.Tensor eq.Scalar eq.Tensor ne.Scalar ne.Tensor "
+             "lt.Scalar lt.Tensor le.Scalar le.Tensor eq.Tensor ne.Tensor "
              "hardshrink.default heaviside.default remainder.Scalar fmod.Scalar floor_divide.default "
              "round.decimals div.Tensor_mode div.Scalar_mode argsort.default"),
 )  # fmt: skip

@@ -85,7 +85,7 @@ class StatefulModel(UnsupportedOperator):
 
 
 class NotGloballyLipschitz(LipschitzError):
-    """No finite constant exists on the whole space; the detail names the node and suggests a domain."""
+    """No finite constant was found on the domain; the detail names the node and suggests another."""
 
     slug = "not-globally-lipschitz"
 

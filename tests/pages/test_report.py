@@ -140,7 +140,7 @@ def test_jobs_that_are_not_over_are_followed(pages: RunningService) -> None:
     ("slug", "title", "todo"),
     [
         ("unsupported-operator", "The graph holds an operator without a rule", "Replace the operator that is named"),
-        ("not-globally-lipschitz", "No finite constant exists on this domain", "Ask on a bounded domain"),
+        ("not-globally-lipschitz", "No finite constant was found on this domain", "Ask on a bounded domain"),
     ],
 )
 def test_a_failure_is_explained(pages: RunningService, slug: str, title: str, todo: str) -> None:

@@ -57,12 +57,15 @@ def enclosed(value: Any, known: Constant) -> Constant:
     """A long number as a float64 constant with a radius."""
     if not isinstance(value, Number):
         return replace(known, radius=None)
-    lower, upper = ends(value)
-    middle = (lower / 2 + upper / 2).to(known.value.device)
-    radius = torch.maximum(_away(upper, middle), _away(-lower, -middle))
-    return replace(known, value=middle.reshape(known.shape), radius=radius.reshape(known.shape))
+    lower, upper = (end.to(known.value.device).reshape(known.shape) for end in ends(value))
+    found = _around(lower / 2 + upper / 2, lower, upper, known)
+    return _around(known.value, lower, upper, known) if is_wide(found) else found
+
+
+def _around(middle: Tensor, lower: Tensor, upper: Tensor, known: Constant) -> Constant:
+    return replace(known, value=middle, radius=torch.maximum(_away(upper, middle), _away(-lower, -middle)))
 
 
 def _away(end: Tensor, middle: Tensor) -> Tensor:
-    distance = end.to(middle.device) - middle
+    distance = end - middle
     return torch.nextafter(distance.clamp(min=0.0), torch.full_like(distance, math.inf))

@@ -14,6 +14,7 @@ from app.lipschitz.artifact.captured import Captured, Origin
 from app.lipschitz.deadline import Deadline, OutOfTime
 from app.lipschitz.device import on_cpu
 from app.lipschitz.digits import matrices, operators, reductions  # noqa: F401 - their entries go into the table
+from app.lipschitz.digits.masks import masked, require_apart, without_infinity
 from app.lipschitz.digits.number import Number, Unable, aligned, exact
 from app.lipschitz.digits.operators import evaluate as evaluate_call
 from app.lipschitz.network.call import Call
@@ -31,12 +32,15 @@ def values_at(
     """
     given = _inputs(captured, points)
     values: Values = {}
+    masks = masked(captured.graph)
     readers = {node: len(node.users) for node in captured.graph.graph.nodes}
     with torch.no_grad(), on_cpu():
         for node in captured.graph.graph.nodes:
             if deadline.passed:
                 raise OutOfTime
             if node.op == "output":
+                if any(node.args[0][position] in masks for position in outputs):
+                    raise Unable("an output that may be infinite")
                 chosen: list[Any] = [node.args[0][position] for position in outputs]
                 return [_joined([_flat(_at(values[one], i)) for one in chosen]) for i in range(len(points))]
             if node.op == "placeholder":
@@ -44,7 +48,7 @@ def values_at(
             elif node.op == "get_attr":
                 values[node] = [_stored(captured.graph, node)]
             else:
-                values[node] = _called(node, values, places)
+                values[node] = _called(node, values, places, masks)
             for source in node.all_input_nodes:
                 readers[source] -= 1
                 if not readers[source]:
@@ -57,7 +61,7 @@ def evaluated(graph: fx.GraphModule, node: fx.Node, known: dict[fx.Node, Any], p
 
     Unable names what has no rule; OutOfTime where the deadline passes first.
     """
-    needed = _made_of(node, known)
+    needed, masks = _made_of(node, known), masked(graph)
     for one in graph.graph.nodes:
         if one not in needed:
             continue
@@ -65,7 +69,7 @@ def evaluated(graph: fx.GraphModule, node: fx.Node, known: dict[fx.Node, Any], p
             raise OutOfTime
         if one.op == "placeholder":
             raise Unable(f"'{one.name}', which is an input")
-        known[one] = _stored(graph, one) if one.op == "get_attr" else _result(one, known, places)
+        known[one] = _stored(graph, one) if one.op == "get_attr" else _result(one, known, places, masks)
     return known[node]
 
 
@@ -95,20 +99,23 @@ def _at(values: Sequence[Any], point: int) -> Any:
 
 def _stored(graph: fx.GraphModule, node: fx.Node) -> Any:
     value = operator.attrgetter(str(node.target))(graph).detach().cpu()
-    return exact(value) if value.is_floating_point() else value
+    return exact(without_infinity(value)) if value.is_floating_point() else value
 
 
-def _called(node: fx.Node, values: Values, places: int) -> Sequence[Any]:
+def _called(node: fx.Node, values: Values, places: int, masks: set[fx.Node]) -> Sequence[Any]:
     count = max((len(values[source]) for source in node.all_input_nodes), default=1)
-    return [_result(node, {one: _at(values[one], i) for one in node.all_input_nodes}, places) for i in range(count)]
+    points = ({one: _at(values[one], i) for one in node.all_input_nodes} for i in range(count))
+    return [_result(node, point, places, masks) for point in points]
 
 
-def _result(node: fx.Node, values: dict[fx.Node, Any], places: int) -> Any:
-    """The call's at one point."""
-    args: Any = fx.node.map_arg(node.args, values.__getitem__)
+def _result(node: fx.Node, values: dict[fx.Node, Any], places: int, masks: set[fx.Node]) -> Any:
+    """The call's at one point; `masks` are the nodes that may hold -inf."""
+    args: Any = fx.node.map_arg(tuple(map(without_infinity, node.args)), values.__getitem__)
+    if node in masks or any(source in masks for source in node.all_input_nodes):
+        require_apart(node, [values[source] for source in node.all_input_nodes])
     if node.target is operator.getitem:
         return args[0][args[1]]
-    kwargs: Any = fx.node.map_arg(node.kwargs, values.__getitem__)
+    kwargs: Any = fx.node.map_arg({k: without_infinity(v) for k, v in node.kwargs.items()}, values.__getitem__)
     if not isinstance(node.target, OpOverload):
         raise Unable(f"{node.target} is no operator")
     origin = node.meta.get("origin") or Origin(node.name, str(node.target))

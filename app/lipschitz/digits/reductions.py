@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from app.lipschitz.digits.functions import one_over, reciprocal, square_root
+from app.lipschitz.digits.masks import MASKED
 from app.lipschitz.digits.matrices import added
 from app.lipschitz.digits.number import Number, Unable, add, exact, middle, negative, product, select
 from app.lipschitz.digits.operators import described, reduced
@@ -75,9 +76,29 @@ def constant_like(call: Call, a: Arguments, _places: int) -> Any:
 
 @rule("_softmax.default", "_safe_softmax.default")
 def softmax(call: Call, a: Arguments, places: int) -> Number:
-    """exp(x - m) over its sum, m near the largest entry."""
-    exponentials, total, _ = _shifted(call, number(a["input"]), [a["dim"]], places)
-    return product(torch.mul, exponentials, reciprocal(total, places), 1, places)
+    """exp(x - m) over its sum, m near the largest entry; a row that is masked all over is 0, or has no rule."""
+    x = number(a["input"])
+    empty = middle(x).amax(a["dim"], keepdim=True) <= MASKED / 4
+    if bool(empty.any()) and "safe" not in call.name:
+        raise Unable("a softmax of nothing but masks")
+    exponentials, total, _ = _shifted(call, x, [a["dim"]], places)
+    found = product(torch.mul, exponentials, reciprocal(total, places), 1, places)
+    return select(empty, number(0.0), found)
+
+
+@rule("isnan.default")
+def is_nan(_call: Call, a: Arguments, _places: int) -> Tensor:
+    """No number is."""
+    return torch.zeros(number(a["input"]).shape, dtype=torch.bool)
+
+
+@rule("eq.Scalar", "ne.Scalar")
+def equality(call: Call, a: Arguments, _places: int) -> Tensor:
+    """With what stands for -inf."""
+    if a["other"] != MASKED:
+        raise Unable("a comparison of numbers")
+    found = middle(number(a["input"])) <= MASKED / 4
+    return found if "eq" in call.name else ~found
 
 
 @rule("_log_softmax.default")

@@ -17,6 +17,7 @@ from app.lipschitz.artifact.captured import InputShapes, Inspection, TensorSpec
 from app.lipschitz.errors import InvalidInputs, InvalidModel, StatefulModel, UnsupportedOperator
 from app.lipschitz.ingest import export_archive, inputs, torch_module
 from app.lipschitz.ingest.export_archive import DTYPES, Archive, element_type
+from app.lipschitz.ingest.fused_attention import FOR_A_DEVICE
 from app.lipschitz.ingest.program import Program
 from app.lipschitz.ingest.visible import is_dispatched, is_visible
 
@@ -155,8 +156,8 @@ def _target(node: Mapping[str, Any]) -> str:
 
 def _function_of(target: str) -> Callable[..., Any] | None:
     """The operator of that name if a program may call it: found in a table or among ATen's visible ones."""
-    if target in ON_SIZES:
-        return ON_SIZES[target]
+    if target in ON_SIZES or target in FOR_A_DEVICE:
+        return ON_SIZES.get(target) or FOR_A_DEVICE[target]
     parts = target.split(".")
     if len(parts) != 3 or parts[0] != "aten":
         return None

@@ -23,7 +23,10 @@ from app.lipschitz.ingest.onnx_tensors import stored_bytes, to_array
 MAX_DEPTH = 16
 """Nested subgraphs; exporters write two or three."""
 
-_ACCEPT_INFINITY = frozenset({"Where", "Clip", "Pad", "Max", "Min", "Constant", "ConstantOfShape"})
+_ACCEPT_INFINITY = frozenset(
+    {"Where", "Clip", "Pad", "Max", "Min", "Constant", "ConstantOfShape", "Add", "Attention", "Expand", "Unsqueeze",
+     "Squeeze", "Reshape", "Slice", "Gather", "Transpose", "Concat", "Identity"}
+)  # fmt: skip
 """Operators for which an infinite constant is a mask or an absent limit rather than a broken weight."""
 
 

@@ -16,6 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from app.lipschitz.artifact import dtypes
 from app.lipschitz.artifact.captured import Origin
 from app.lipschitz.errors import StatefulModel
+from app.lipschitz.ingest.fused_attention import DECOMPOSITIONS
 from app.lipschitz.ingest.program import Program
 
 aten = torch.ops.aten
@@ -41,7 +42,7 @@ def origin_scope(origin: Origin) -> Iterator[None]:
 def trace(program: Program, examples: Sequence[Tensor]) -> GraphModule:
     """The program's graph on these examples, before clean-up: dead nodes tell what the run depended on."""
     with _plain_operators(), torch.set_grad_enabled(program.differentiable):
-        tracer = make_fx(program.function, _error_on_data_dependent_ops=False)
+        tracer = make_fx(program.function, dict(DECOMPOSITIONS), _error_on_data_dependent_ops=False)
         return tracer(*(x.requires_grad_(program.differentiable) for x in examples))
 
 

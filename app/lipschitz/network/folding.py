@@ -18,7 +18,7 @@ from app.lipschitz.network.call import Call, is_value
 from app.lipschitz.network.constants import exact, radius
 from app.lipschitz.network.ends import around
 from app.lipschitz.network.rules.elementwise import DESCRIBED, described
-from app.lipschitz.network.rules.movement import IDENTITIES, MOVEMENTS
+from app.lipschitz.network.rules.movement import CHOICES, IDENTITIES, MOVEMENTS, without_numbers
 from app.lipschitz.network.values import Constant
 from app.lipschitz.operators.folding import pattern
 from app.lipschitz.operators.rounding import TINY
@@ -26,7 +26,10 @@ from app.lipschitz.operators.rounding import TINY
 aten = torch.ops.aten
 
 SPATIAL = {f"aten.avg_pool{dims}d.default": dims for dims in (1, 2, 3)}
-MOVING = frozenset((*MOVEMENTS, *IDENTITIES))
+MOVING = frozenset((*MOVEMENTS, *IDENTITIES, *CHOICES))
+CASTS = frozenset(("_to_copy.default", "to.dtype"))
+LARGEST_WHOLE = 2**53
+"""Whole numbers up to here are float64 numbers."""
 FILLING = frozenset(
     f"{name}.default"
     for name in (
@@ -47,9 +50,20 @@ def fold(call: Call) -> Any:
             return ARITHMETIC[name](call)
         if name in DESCRIBED and isinstance(call.arguments["input"], Constant):
             return enclosed(call)
+    if name in CASTS:
+        return _cast(call)
     if name in FILLING:
         return _wrapped(call.run(), exact)
     return _wrapped(call.run(), lambda value: constants.unknown(value, *call.constants()))
+
+
+def _cast(call: Call) -> Constant:
+    """Between real numbers the identity; of integers exact below 2^53; to integers exact where the number is."""
+    operand, value = _operand(call, "input"), call.run()
+    if operand.value.is_floating_point() and value.is_floating_point():
+        return replace(operand, value=value)
+    is_known = operand.radius is None and bool((operand.value.abs() <= LARGEST_WHOLE).all())
+    return Constant(value, None, operand.parameters) if is_known else constants.unknown(value, operand)
 
 
 def _moved(call: Call) -> Any:
@@ -67,7 +81,8 @@ def _on_radii(call: Call) -> Call:
         floating = isinstance(leaf, Constant) and leaf.value.is_floating_point()
         return Constant(radius(leaf)) if floating else leaf
 
-    return replace(call, arguments=pytree.tree_map(spread, dict(call.arguments), is_leaf=is_value))
+    arguments = pytree.tree_map(spread, dict(call.arguments), is_leaf=is_value)
+    return replace(call, arguments=arguments | without_numbers(call))
 
 
 def _wrapped(result: Any, wrap: Callable[[Tensor], Constant]) -> Any:
@@ -234,6 +249,7 @@ ARITHMETIC: dict[str, Callable[[Call], Constant]] = {
     "_log_softmax.default": _log_softmax,
     "logsumexp.default": _log_sum,
     "linalg_vector_norm.default": _norm,
+    "_safe_softmax.default": _softmax,
     **dict.fromkeys(("round.default", "floor.default", "ceil.default", "trunc.default", "sign.default"), _step),
     "cumsum.default": _running_total,
     **dict.fromkeys((name.removeprefix("aten.") for name in SPATIAL), _average),

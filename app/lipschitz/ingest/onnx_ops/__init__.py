@@ -3,6 +3,7 @@
 from onnx import NodeProto
 
 from app.lipschitz.ingest.onnx_ops import (  # noqa: F401  (importing fills the table)
+    attention,
     elementwise,
     generators,
     indexing,

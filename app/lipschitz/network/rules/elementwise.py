@@ -205,9 +205,9 @@ def log_sigmoid(builder: Builder, call: Call) -> tuple[Linear, ...]:
 
 
 @elementwise("sin.default", "cos.default")
-def wave(_call: Call, _value: Linear, function: Function) -> Scalar:
+def wave(call: Call, _value: Linear, function: Function) -> Scalar:
     """Sine and cosine."""
-    return waves.Wave(function)
+    return waves.Wave(function, 0.25 if _short(call) == "sin" else 0.0)
 
 
 @elementwise("tan.default")

@@ -35,7 +35,11 @@ MOVEMENTS = (
     "cat.default", "stack.default", "slice_scatter.default", "select_scatter.default",
     "index_put.default", "rot90.default", "as_strided.default", "hstack.default", "vstack.default",
     "take.default", "copy.default", "_reshape_alias.default", "view_copy.default", "expand_copy.default",
+    "repeat_interleave.self_int",
 )  # fmt: skip
+
+CHOICES = ("where.self", "where.ScalarSelf", "where.ScalarOther", "masked_fill.Scalar", "masked_fill.Tensor")
+"""Of two entries one, by a mask that no input reaches."""
 
 IDENTITIES = (
     "clone.default", "alias.default", "detach.default", "contiguous.default", "lift_fresh_copy.default",
@@ -66,7 +70,7 @@ def constant_like(builder: Builder, call: Call) -> Constant:
     return Constant(call.run(Linear.offset))
 
 
-@rule(*MOVEMENTS)
+@rule(*MOVEMENTS, *CHOICES)
 def move(builder: Builder, call: Call) -> Any:
     """Find by trial where every entry of the result comes from, and gather it from there."""
     values = list(dict.fromkeys(call.linears()))
@@ -107,16 +111,28 @@ def _gather(value: Linear, positions: Tensor) -> Gather:
     return Gather(value.shape, tuple(positions.shape), index)
 
 
-CONTENT = frozenset({"tensors", "src", "values", "input"})
+CONTENT = frozenset({"tensors", "src", "values", "input", "other"})
 """Arguments that hold entries (as against indices, masks and sizes)."""
+
+FILLED = frozenset(f"aten.{name}" for name in ("constant_pad_nd.default", *CHOICES))
+"""Operators that write a number of the call's into their result."""
 
 
 def _without_fill(call: Call) -> dict[str, Any]:
     """Constants that the operator writes into its result must read as position 0."""
-    fill = {"value": 0.0} if call.name == "aten.constant_pad_nd.default" else {}
     content = {key: argument for key, argument in call.arguments.items() if key in CONTENT}
     zeroed: dict[str, Any] = pytree.tree_map(_zero_if_constant, content, is_leaf=is_value)
-    return fill | zeroed
+    return without_numbers(call) | zeroed
+
+
+def without_numbers(call: Call) -> dict[str, Any]:
+    """The numbers that the operator writes into its result, as zeros."""
+    if call.name not in FILLED:
+        return {}
+    given = {key: call.arguments.get(key) for key in ("value", "input", "other")}
+    zeros = {key: 0.0 for key, argument in given.items() if isinstance(argument, int | float)}
+    masked = given["value"]
+    return zeros | ({"value": Constant(torch.zeros_like(masked.value))} if isinstance(masked, Constant) else {})
 
 
 def _zero_if_constant(leaf: Any) -> Any:
@@ -126,5 +142,5 @@ def _zero_if_constant(leaf: Any) -> Any:
 def _check_plain(call: Call) -> None:
     if call.arguments.get("accumulate"):
         raise UnsupportedOperator(f"{call.place} accumulates: only plain assignment has a rule")
-    if any(isinstance(call.arguments.get(key), Linear) for key in ("index", "mask", "indices")):
+    if any(isinstance(call.arguments.get(key), Linear) for key in ("index", "mask", "indices", "condition")):
         raise UnsupportedOperator(f"{call.place} has an index that depends on the input")

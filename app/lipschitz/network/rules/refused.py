@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+import math
+from typing import NoReturn
 
 from app.lipschitz.errors import Discontinuous
 from app.lipschitz.network.builder import Builder
 from app.lipschitz.network.call import Call
 from app.lipschitz.network.rules.affine import not_lipschitz
-from app.lipschitz.network.rules.table import rule
+from app.lipschitz.network.rules.table import only_dependent, rule
+from app.lipschitz.network.values import Constant
 
 UNBOUNDED = {
     "cumprod.default": "multiplies values that depend on the input",
@@ -17,7 +19,7 @@ UNBOUNDED = {
 JUMPS = ("sign.default", "sgn.default", "floor.default", "ceil.default", "round.default", "trunc.default",
          "frac.default",
          "argmax.default", "argmin.default", "gt.Scalar", "gt.Tensor", "ge.Scalar", "ge.Tensor", "lt.Scalar",
-         "lt.Tensor", "le.Scalar", "le.Tensor", "eq.Scalar", "eq.Tensor", "ne.Scalar", "ne.Tensor",
+         "lt.Tensor", "le.Scalar", "le.Tensor", "eq.Tensor", "ne.Tensor",
          "hardshrink.default",
          "heaviside.default", "remainder.Scalar", "fmod.Scalar", "floor_divide.default", "round.decimals",
          "div.Tensor_mode", "div.Scalar_mode", "argsort.default")  # fmt: skip
@@ -29,8 +31,18 @@ def unbounded(_builder: Builder, call: Call) -> NoReturn:
     raise not_lipschitz(call, UNBOUNDED[call.name.removeprefix("aten.")])
 
 
+@rule("eq.Scalar", "ne.Scalar")
+def equality(builder: Builder, call: Call) -> Constant:
+    """A step function; but only what a mask made infinite is equal to infinity."""
+    number = float(call.arguments["other"])
+    if math.isfinite(number):
+        jumps(builder, call)
+    found = only_dependent(call).offset() == number
+    return Constant(found if call.name == "aten.eq.Scalar" else ~found)
+
+
 @rule(*JUMPS)
-def jumps(_builder: Builder, call: Call) -> Any:
+def jumps(_builder: Builder, call: Call) -> NoReturn:
     """A step function."""
     raise Discontinuous(
         f"{call.place} is discontinuous: it has no finite Lipschitz constant on any domain where it jumps"

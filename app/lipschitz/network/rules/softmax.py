@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from app.lipschitz.errors import UnsupportedOperator
 from app.lipschitz.network.builder import Builder
 from app.lipschitz.network.call import Call
 from app.lipschitz.network.ends import MARGIN, Ends, widened
-from app.lipschitz.network.nodes import Constants, Function
+from app.lipschitz.network.nodes import Constants, Function, Nonlinear
 from app.lipschitz.network.rules.normalization import OUTWARD
 from app.lipschitz.network.rules.table import only_dependent, rule
-from app.lipschitz.network.values import Linear
+from app.lipschitz.network.values import Constant, Linear
 from app.lipschitz.operators.base import Shape
 from app.lipschitz.operators.rounding import gamma
 
@@ -25,53 +27,95 @@ HALF: Constants = {"1": 0.5, "2": 0.5, "inf": 0.5}
 ONE: Constants = {"1": 1.0, "2": 1.0, "inf": 1.0}
 
 
-@rule("_softmax.default")
+@rule("_softmax.default", "_safe_softmax.default")
 def softmax(builder: Builder, call: Call) -> Linear:
     """Softmax over one axis."""
     return softmax_over(builder, call, only_dependent(call), int(call.arguments["dim"]))
 
 
-def softmax_over(builder: Builder, call: Call, value: Linear, dim: int) -> Linear:
-    """Softmax of `value` over one axis: diag(p) - p p^T has 2-norm at most 1/2.
+@dataclass(frozen=True, eq=False)
+class Softmax:
+    """Softmax over one axis of tensors of a shape, where entries of `mask` take no part: as if they were -inf.
 
-    It is symmetric with absolute row sums 2 p_i (1 - p_i) <= 1/2, and lies between 0 and diag(p).
+    A row of which no entry takes part is 0: so says `_safe_softmax`, and any other graph is NaN there, which the gate
+    refuses. diag(p) - p p^T is symmetric with absolute row sums 2 p_i (1 - p_i) <= 1/2, and lies between 0 and diag(p).
     """
-    axis = dim % max(len(value.shape), 1)
 
-    def enclose(_function: Function, lower: Tensor, upper: Tensor) -> Ends:
-        return _probabilities(lower, upper, value.shape, axis)
+    shape: Shape
+    axis: int
+    mask: Tensor
 
-    def local(lower: Tensor, upper: Tensor) -> Constants:
-        low, high = _probabilities(lower, upper, value.shape, axis)
+    def __call__(self, x: Tensor) -> Tensor:
+        """`(B, *shape)` to the same."""
+        return torch.where(self.mask, 0.0, torch.softmax(self._masked(x), self.axis + 1))
+
+    def range(self, _function: Function, lower: Tensor, upper: Tensor) -> Ends:
+        """Entrywise enclosure, flat."""
+        low, high = (self._masked(end.reshape(self.shape)) for end in (lower, upper))
+        least, most = _probabilities(low, high, self.axis)
+        return self._kept(least), self._kept(most)
+
+    def local(self, lower: Tensor, upper: Tensor) -> Constants:
+        """On `lower <= x <= upper`."""
+        low, high = self.range(self, lower, upper)
         half = torch.minimum(low.clamp(min=0.5), high)
         rows = min(0.5, OUTWARD * float((2 * half * (1 - half)).max()))
         return {"1": rows, "2": min(rows, float(high.max())), "inf": rows}
 
+    @property
+    def simplex(self) -> int:
+        """Entries of a row, where they lie one after the other and every row adds up to one."""
+        is_last, full = self.axis == len(self.shape) - 1, bool(self.mask.all(self.axis).any())
+        return self.shape[self.axis] if is_last and not full else 0
+
+    def _masked(self, x: Tensor) -> Tensor:
+        return x.masked_fill(self.mask, -math.inf)
+
+    def _kept(self, end: Tensor) -> Tensor:
+        return torch.where(self.mask, 0.0, end).reshape(-1)
+
+
+def softmax_over(builder: Builder, call: Call, value: Linear, dim: int) -> Linear:
+    """Softmax of `value` over one axis; entries to which -inf was added take no part."""
+    axis = dim % max(len(value.shape), 1)
+    masked, mask = unmasked(value)
+    layer = Softmax(value.shape, axis, mask)
     return builder.nonlinear(
-        value,
-        value.shape,
-        lambda x: torch.softmax(x, axis + 1),
-        HALF,
-        "normalization",
-        call.origin,
-        enclose,
-        local,
-        value.shape[axis] if axis == len(value.shape) - 1 else 0,
+        masked, value.shape, layer, HALF, "normalization", call.origin, layer.range, layer.local, layer.simplex
     )
 
 
-def _probabilities(lower: Tensor, upper: Tensor, shape: Shape, axis: int) -> Ends:
+def unmasked(value: Linear) -> tuple[Linear, Tensor]:
+    """The value without the -inf that a mask added, and where that was."""
+    mask = value.offset() == -math.inf
+    if not bool(mask.any()):
+        return value, mask
+    flat = mask.reshape(-1)
+    bias, radius = (None if x is None else torch.where(flat, 0.0, x) for x in (value.bias, value.bias_radius))
+    radius = None if radius is None or not bool(radius.any()) else radius
+    return replace(value, bias=bias, bias_radius=radius), mask
+
+
+@rule("isnan.default")
+def is_nan(_builder: Builder, call: Call) -> Constant:
+    """Nowhere behind a softmax, which leaves masked rows 0, or another normalisation."""
+    value = only_dependent(call)
+    if not (isinstance(value.source, Nonlinear) and value.source.kind == "normalization"):
+        raise UnsupportedOperator(f"{call.place} asks for NaN, which is no real number: no rule")
+    return Constant(torch.zeros(value.shape, dtype=torch.bool))
+
+
+def _probabilities(low: Tensor, high: Tensor, axis: int) -> Ends:
     """p_i is largest where z_i is largest and all other z_j are smallest, and the other way round."""
-    low, high = lower.reshape(shape), upper.reshape(shape)
     top = high.amax(axis, keepdim=True)
     small, large = torch.exp(low - top), torch.exp(high - top)
     all_small, all_large = small.sum(axis, keepdim=True), large.sum(axis, keepdim=True)
-    slack = MARGIN + gamma(shape[axis])
+    slack = MARGIN + gamma(low.shape[axis])
     least = small / (small + (all_large - large).clamp(min=0.0) + slack * all_large)
     most = large / (large + (all_small - small - slack * all_small).clamp(min=0.0))
     least = torch.nan_to_num(least * (1 - MARGIN) - SMALLEST, nan=0.0).clamp(0.0, 1.0)
     most = torch.nan_to_num(most * (1 + MARGIN) + SMALLEST, nan=1.0).clamp(0.0, 1.0)
-    return least.reshape(-1), most.reshape(-1)
+    return least, most
 
 
 @rule("_log_softmax.default")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,24 +12,56 @@ from torch import Tensor
 from app.lipschitz.network.arithmetic import Interval, choose
 from app.lipschitz.network.ends import MARGIN, Ends, nan_unbounded
 from app.lipschitz.network.scalar import EVERYTHING, LINE, Scalar, Slope, Window
-from app.lipschitz.network.scalars.library import monotone
+from app.lipschitz.network.scalars.library import monotone, trusted
+
+LARGEST = 2.0**30
+"""Arguments up to here are told from their place in a turn."""
 
 
 @dataclass(frozen=True, eq=False)
 class Wave(Scalar):
-    """Sine and cosine: too many turns to list, every interval counts as a whole period."""
+    """Sine and cosine: -1 and 1 where an interval holds a trough or a crest, else what they are at its ends.
+
+    Crests lie at `crest` turns of 2 pi, those of the derivative a quarter of a turn before.
+    """
+
+    crest: float = 0.0
 
     def slope(self) -> Slope:
         """[-1, 1]."""
         return Slope(-1.0, 1.0)
 
     def slopes(self, lower: Tensor, upper: Tensor, window: Window = LINE) -> Ends:  # noqa: ARG002
-        """[-1, 1]."""
-        return torch.full_like(lower, -1.0), torch.full_like(upper, 1.0)
+        """Of the derivative, which is ahead by a quarter of a turn."""
+        return _wave(self.crest - 0.25, *nan_unbounded(lower, upper))
 
     def range(self, lower: Tensor, upper: Tensor) -> Ends:
-        """[-1, 1]."""
-        return self.slopes(lower, upper)
+        """Of the function itself."""
+        return _wave(self.crest, *nan_unbounded(lower, upper))
+
+
+def _wave(crest: float, lower: Tensor, upper: Tensor) -> Ends:
+    """Enclosure of cos(x - 2 pi crest), `crest` a number of quarters."""
+    far = (lower.abs() > LARGEST) | (upper.abs() > LARGEST)
+    ends = torch.where(far, 0.0, torch.stack([lower, upper]))
+    turns = ends / (2.0 * math.pi) - crest
+    slack = MARGIN * (1.0 + turns.abs().amax(0))
+    values = QUARTERS[round(4.0 * crest) % 4](ends)
+    low, high = trusted(values.amin(0), values.amax(0)).within(-1.0, 1.0).ends
+    high = torch.where(far | _holds_whole(turns, slack), 1.0, high)
+    low = torch.where(far | _holds_whole(turns - 0.5, slack), -1.0, low)
+    return low, high
+
+
+def _holds_whole(turns: Tensor, slack: Tensor) -> Tensor:
+    """Whether a whole number may lie between two numbers of turns."""
+    return torch.floor(turns[1] + slack) >= torch.ceil(turns[0] - slack)
+
+
+QUARTERS: tuple[Callable[[Tensor], Tensor], ...] = (
+    torch.cos, torch.sin, lambda x: -torch.cos(x), lambda x: -torch.sin(x),
+)  # fmt: skip
+"""cos(x - 2 pi q / 4) for q = 0, 1, 2, 3."""
 
 
 @dataclass(frozen=True, eq=False)
