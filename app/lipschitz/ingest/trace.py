@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import operator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -69,10 +70,30 @@ def pure(graph: GraphModule, examples: Sequence[Tensor]) -> GraphModule:
     for node in writes:
         if isinstance(node.args[0], Node) and node.args[0].op == "get_attr":
             raise StatefulModel(f"The model overwrites one of its own tensors ({node.target}): it keeps state.")
-    function = torch.func.functionalize(_Labelled(graph).run, remove="mutations")
+    names = list(dict.fromkeys(str(node.target) for node in graph.graph.find_nodes(op="get_attr")))
+    stored = [operator.attrgetter(name)(graph) for name in names]
+
+    def run(*values: Tensor) -> Any:
+        return _Labelled(graph, dict(zip(names, values, strict=False))).run(*values[len(names) :])
+
     with torch.no_grad():
-        result: GraphModule = make_fx(function)(*(x.detach() for x in examples))
+        function = make_fx(torch.func.functionalize(run, remove="mutations"), _error_on_data_dependent_ops=False)
+        result: GraphModule = function(*(x.detach() for x in (*stored, *examples)))
+    _store(result, names, stored)
     return result
+
+
+def _store(graph: GraphModule, names: Sequence[str], tensors: Sequence[Tensor]) -> None:
+    """The first inputs become the graph's own tensors again: functionalisation only follows what is an input."""
+    for node, name, tensor in zip(graph.graph.find_nodes(op="placeholder"), names, tensors, strict=False):
+        flat = f"stored_{name.replace('.', '_')}"
+        graph.register_buffer(flat, tensor)
+        with graph.graph.inserting_before(node):
+            own = graph.graph.get_attr(flat)
+        own.meta = dict(node.meta)
+        node.replace_all_uses_with(own)
+        graph.graph.erase_node(node)
+    graph.recompile()
 
 
 class _Labelled(Interpreter):
@@ -81,6 +102,14 @@ class _Labelled(Interpreter):
     Operators without overwriting may lay their results out in another order in memory, where a view is
     impossible: it is replayed as a reshape.
     """
+
+    def __init__(self, graph: GraphModule, stored: Mapping[str, Tensor]) -> None:
+        super().__init__(graph)
+        self._stored = stored
+
+    def get_attr(self, target: Target, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG002
+        """One of the graph's tensors, as it is given."""
+        return self._stored[str(target)]
 
     def call_function(self, target: Target, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Evaluate one operator."""

@@ -1,7 +1,8 @@
-"""Layer norm, RMS norm and softmax written as several operations of the captured graph.
+"""Layer norm, RMS norm, unit vectors and softmax written as several operations of the captured graph.
 
     layer norm   d = x - mean x, y = d / sqrt(mean d^2 + eps)
     RMS norm     y = x / sqrt(mean x^2 + eps)
+    unit vector  y = x / max(|x|, floor)
     softmax      e = exp x or exp(x - max x), y = e / sum e
 
 A gain and a bias that follow are affine and need no place here. Everything is matched on the graph, exactly in
@@ -23,9 +24,8 @@ from torch._ops import OpOverload
 from app.lipschitz.artifact.captured import Origin
 from app.lipschitz.network.builder import Builder
 from app.lipschitz.network.call import Call
-from app.lipschitz.network.ends import MARGIN, Ends
-from app.lipschitz.network.nodes import Constants, Function
-from app.lipschitz.network.rules.normalization import OUTWARD, Normalizer
+from app.lipschitz.network.rules.normalization import Normalizer
+from app.lipschitz.network.rules.scaling import RootMeanSquare, Scaling, UnitVector
 from app.lipschitz.network.rules.softmax import softmax_over
 from app.lipschitz.network.values import Constant, Linear
 
@@ -48,7 +48,7 @@ def normalized(builder: Builder, node: fx.Node, values: Values) -> Linear | None
         return None
     above, spread = pair[0], _spread(pair[1], values, -0.5 if _name(node) == "mul" else 0.5)
     if spread is None:
-        return _softmax(builder, node, *pair, values)
+        return _unit(builder, node, *pair, values) or _softmax(builder, node, *pair, values)
     if spread.of is not above:
         return None
     centred = _centred(above, spread.axes, values)
@@ -56,48 +56,43 @@ def normalized(builder: Builder, node: fx.Node, values: Values) -> Linear | None
     if not isinstance(value, Linear):
         return None
     index = _groups(value, spread.axes)
-    layer: Normalizer | RootMeanSquare
     if centred is None:
-        layer = RootMeanSquare(index, spread.eps)
-    else:
-        plain = torch.ones(value.operator.out_size, dtype=torch.float64)
-        layer = Normalizer(index, spread.eps, plain, torch.zeros_like(plain))
-    local = layer.local if isinstance(layer, Normalizer) else None
+        return _appended(builder, node, value, RootMeanSquare(index, spread.eps))
+    plain = torch.ones(value.operator.out_size, dtype=torch.float64)
+    return _appended(builder, node, value, Normalizer(index, spread.eps, plain, torch.zeros_like(plain)))
+
+
+def _appended(builder: Builder, node: fx.Node, value: Linear, layer: Normalizer | Scaling) -> Linear:
     constants = layer.constants()
-    return builder.nonlinear(value, value.shape, layer, constants, "normalization", _origin(node), layer.range, local)
+    return builder.nonlinear(
+        value, value.shape, layer, constants, "normalization", _origin(node), layer.range, layer.local
+    )
 
 
-@dataclass(frozen=True, eq=False)
-class RootMeanSquare:
-    """x -> x / sqrt(mean x^2 + eps) over groups of n entries; `index` is `(groups, n)`, flat positions.
+def _unit(builder: Builder, node: fx.Node, above: fx.Node, below: fx.Node, values: Values) -> Linear | None:
+    """x / max(|x|, floor) by the 2-norm over axes that are kept, the floor 0 where there is none."""
+    while _name(below) in ("expand", "clone"):
+        below = below.all_input_nodes[0]
+    floor: float | None = 0.0
+    if _name(below) in ("clamp_min", "clamp", "maximum") and len(below.args) == 2 and not below.kwargs:
+        below, floor = below.all_input_nodes[0], _literal(below.args[1], values)
+    while _name(below) == "clone":
+        below = below.all_input_nodes[0]
+    value = values.get(above)
+    if floor is None or floor < 0.0 or _name(node) != "div" or not isinstance(value, Linear):
+        return None
+    axes = _of_norm(below, above, len(value.shape))
+    return None if axes is None else _appended(builder, node, value, UnitVector(_groups(value, axes), floor))
 
-    With s = sqrt(mean x^2 + eps) the Jacobian (I - x x^T / (n s^2)) / s is symmetric between 0 and I / s, and its
-    rows have 1-norm at most (1 + sqrt(n) t / (1 + t)) / sqrt(eps (1 + t)) for t = mean x^2 / eps, by
-    |x_i| <= sqrt(n t eps) and sum |x_j| <= n sqrt(t eps); and t / (1 + t)^(3/2) <= 2 / sqrt(27).
-    """
 
-    index: Tensor
-    eps: float
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """`(B, *shape)` -> `(B, size)`."""
-        grouped = x.flatten(1)[:, self.index]
-        scaled = grouped / torch.sqrt(grouped.square().mean(-1, keepdim=True) + self.eps)
-        return scaled.flatten(1)[:, torch.argsort(self.index.flatten())]
-
-    def constants(self) -> Constants:
-        """On the whole space; infinite without a positive eps."""
-        steepest = OUTWARD / math.sqrt(self.eps) if self.eps > 0 else math.inf
-        rows = OUTWARD * (1 + math.sqrt(self.index.shape[1]) * 2 / math.sqrt(27))
-        return {"1": steepest * rows, "2": steepest, "inf": steepest * rows}
-
-    def range(self, _function: Function, lower: Tensor, upper: Tensor) -> Ends:
-        """No entry exceeds sqrt(n), nor |x_i| / sqrt(eps); the sign is the entry's."""
-        reach = math.sqrt(self.index.shape[1]) * (1 + MARGIN)
-        scale = (1 + MARGIN) / math.sqrt(self.eps) if self.eps > 0 else math.inf
-        low = torch.nan_to_num(lower.clamp(max=0.0) * scale, nan=0.0, neginf=-math.inf)
-        high = torch.nan_to_num(upper.clamp(min=0.0) * scale, nan=0.0, posinf=math.inf)
-        return low.clamp(min=-reach), high.clamp(max=reach)
+def _of_norm(node: fx.Node, of: fx.Node, rank: int) -> tuple[int, ...] | None:
+    """The axes of a 2-norm of `of` that keeps them."""
+    if _name(node) != "linalg_vector_norm" or node.kwargs or node.args[0] is not of or len(node.args) != 4:
+        return None
+    _, order, dims, keeps = node.args
+    if float(str(order)) != 2.0 or keeps is not True or not isinstance(dims, list | tuple) or not dims:
+        return None
+    return tuple(sorted(int(str(dim)) % rank for dim in dims))
 
 
 def _softmax(builder: Builder, node: fx.Node, above: fx.Node, below: fx.Node, values: Values) -> Linear | None:

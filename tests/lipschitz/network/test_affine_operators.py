@@ -56,6 +56,7 @@ KERNEL = rand(3, 2, 3, 2)
 NORM = (rand(2), rand(2), rand(2), VARIANCE)
 FLOAT = torch.float64
 AXES = torch.tensor([2, 0, 2])
+CHOSEN = torch.tensor([[True, False, True, True], [False] * 4, [True] * 4])
 
 EXAMPLES: dict[str, tuple[Example, ...]] = {
     "mm": (call(MATRIX, rand(4, 2)), call(rand(2, 3), MATRIX)),
@@ -144,6 +145,12 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     "tile": (call(MATRIX, [2]),),
     "flip": (call(CUBE, [0, 2]),),
     "roll": (call(CUBE, [1, -1], [0, 2]), call(CUBE, [5])),
+    "where.self": (call(CHOSEN, MATRIX, rand(4)), call(CHOSEN, rand(3, 1), MATRIX)),
+    "where.ScalarSelf": (call(CHOSEN, 2.0, MATRIX),),
+    "where.ScalarOther": (call(CHOSEN, MATRIX, -3.0),),
+    "masked_fill.Scalar": (call(MATRIX, CHOSEN, 7.0),),
+    "masked_fill.Tensor": (call(MATRIX, CHOSEN, rand(1).reshape(())),),
+    "repeat_interleave.self_int": (call(CUBE, 2, 1),),
     "constant_pad_nd": (call(IMAGE, [1, 2, 0, -1], 3.0), call(MATRIX, [-1, 2], 0.5)),
     "reflection_pad1d": (call(BATCH, [3, 2]), call(MATRIX, [0, 3])),
     "reflection_pad2d": (call(IMAGE, [2, 1, 0, 3]),),

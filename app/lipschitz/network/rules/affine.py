@@ -6,6 +6,7 @@ it needs no formula of its own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -120,15 +121,11 @@ def rounding_norm(call: Call, weight: Constant, spread: Tensor | None) -> float:
     """Bound on a weight's rounding error in every p-norm from its radius `(..., o, i)`."""
     if spread is None:
         return 0.0
-    require_known(call, weight)
-    return float(torch.maximum(spread.sum(-1).max(), spread.sum(-2).max())) * constants.SLACK
-
-
-def require_known(call: Call, weight: Constant) -> None:
-    """UnsupportedOperator for a weight of which no enclosure is known."""
-    if weight.radius is not None and not bool(torch.isfinite(weight.radius).all()):
+    error = float(torch.maximum(spread.sum(-1).max(), spread.sum(-2).max())) * constants.SLACK
+    if not math.isfinite(error):
         cause = f": {weight.cause}" if weight.cause else ""
         raise UnsupportedOperator(f"{call.place}: its weight comes from an operation without a rounding rule{cause}")
+    return error
 
 
 @rule("convolution.default", "_convolution.default", "_convolution.deprecated")
@@ -208,7 +205,6 @@ def negate(_builder: Builder, call: Call) -> Linear:
 
 def _scaled(call: Call, value: Linear, weight: Constant) -> Linear:
     shape = tuple(torch.broadcast_shapes(value.shape, weight.shape))
-    require_known(call, weight)
     expanded = broadcast(value, shape)
     operator = diagonal(weight, shape)
     return expanded.then(operator, call.run(lambda _: expanded.offset()), call.origin, parameters(call))

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 
-from app.lipschitz.errors import UnsupportedOperator
 from app.lipschitz.network.constants import radius, without_doubtful_zeros
 from app.lipschitz.network.values import Constant, Linear
 from app.lipschitz.operators.base import Shape
@@ -24,13 +21,7 @@ def broadcast(value: Linear, shape: Shape) -> Linear:
 
 
 def diagonal(weight: Constant, shape: Shape) -> Diagonal:
-    """Multiplication by a constant tensor that broadcasts to `shape`; its rounding goes into `error`.
-
-    UnsupportedOperator where that is not known.
-    """
+    """Multiplication by a constant tensor that broadcasts to `shape`; its rounding goes into `error`."""
     weight = without_doubtful_zeros(weight)
     error = float(radius(weight).max()) if weight.value.numel() else 0.0
-    if not math.isfinite(error):
-        cause = f": {weight.cause}" if weight.cause else ""
-        raise UnsupportedOperator(f"a factor comes from an operation without a rounding rule{cause}")
     return Diagonal(tuple(shape), tuple(shape), weight.value.to(torch.float64), error)

@@ -1,15 +1,23 @@
 """Layers that divide by a spread computed from their own input, over groups of entries.
 
 With n entries in a group, centred x and s = sqrt(var + eps), the Jacobian of layer norm is
-(I - 11^T/n - x x^T / (n s^2)) / s up to the gain. Its 2-norm is at most 1/s, and 1/s <= 1/sqrt(eps) (attained for
-constant inputs when n > 1). Its rows have 1-norm at most (2 (n-1)/n + sqrt(n-1) var/s^2) / s, the matrix is
-symmetric, so columns too. Over all inputs, with t = var/eps, var/s^3 = t/(1+t)^(3/2) / sqrt(eps) and
-t/(1+t)^(3/2) <= 2/sqrt(27). On an interval var >= v gives 1/s <= 1/sqrt(v + eps) and var/s^2 <= 1.
+(I - 11^T/n - z z^T/n) / s up to the gain, z = x / s. Its 2-norm is at most 1/s, and 1/s <= 1/sqrt(eps) (attained for
+constant inputs when n > 1). It is symmetric; its rows in the 1-norm, with a = z_i^2, t = |z|^2/n = var/s^2 <= 1 and
+sum z = 0: |1 - 1/n - a/n| + sum_{j != i} |1 + z_i z_j|/n, where Cauchy and Schwarz bound the sum by the root of
+(n-1) (n-1 - 2a + a (nt - a)), a quadratic in a. Its largest value together with the first term is at most
+
+    layer_rows(n, t) = 1 - t/2 + sqrt(n t^2 + 4 (1 - t))/2, that is (1 + sqrt(n))/2 at t = 1,
+
+and also at most near_rows(n, t) = 2 (n-1)/n + sqrt(n-1) t, by sum |z_i z_j|/n <= sqrt(n-1) t, which is better at t = 0.
+
+In the same way RMS norm, (I - z z^T/n) / s, has rows of at most rms_rows(n, t) = 1 - t/2 + t sqrt(n)/2. Over all inputs
+1/s = sqrt((1 - t)/eps); on an interval var >= v gives 1/s <= 1/sqrt(v + eps).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +33,32 @@ from app.lipschitz.operators.rounding import gamma
 
 OUTWARD = 1.0 + 2.0**-40
 """Covers the rounding of the closed forms below."""
+
+
+CELLS = 1024
+"""Parts of 0 <= t <= 1 on which rows are bounded."""
+
+
+def layer_rows(n: int, t: Tensor) -> Tensor:
+    """Largest absolute row sum of s times layer norm's Jacobian, times 1 + MARGIN; the root is convex in t^2 and t."""
+    return (1.0 - t / 2 + torch.sqrt(n * t * t + 4.0 * (1.0 - t)) / 2) * OUTWARD
+
+
+def rms_rows(n: int, t: Tensor) -> Tensor:
+    """The same of RMS norm's."""
+    return (1.0 - t / 2 + t * (math.sqrt(n) / 2)) * OUTWARD
+
+
+def near_rows(n: int, t: Tensor) -> Tensor:
+    """Another bound of layer norm's rows."""
+    return (2.0 * (n - 1) / n + math.sqrt(n - 1) * t) * OUTWARD
+
+
+def largest_rows(n: int, *bounds: Callable[[int, Tensor], Tensor]) -> float:
+    """sup over t of sqrt(1 - t) times the rows: each bound is convex in t, so largest at an end of every part."""
+    t = torch.linspace(0.0, 1.0, CELLS + 1, dtype=torch.float64, device="cpu")
+    parts = torch.stack([torch.maximum(ends[:-1], ends[1:]) for ends in (rows(n, t) for rows in bounds)])
+    return float((torch.sqrt(1.0 - t[:-1]) * parts.amin(0)).max()) * OUTWARD
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,15 +88,14 @@ class Normalizer:
         """On the whole space; infinite without a positive eps."""
         n, largest = self.index.shape[1], float(self.gain.abs().max())
         steepest = math.inf if self.eps <= 0 else OUTWARD * largest / math.sqrt(self.eps)
-        rows = 2 * (n - 1) / n + math.sqrt(n - 1) * 2 / math.sqrt(27)
-        return _norms(0.0 if n == 1 else steepest, rows)
+        return norms(0.0 if n == 1 else steepest, largest_rows(n, layer_rows, near_rows))
 
     def local(self, lower: Tensor, upper: Tensor) -> Constants:
         """On `lower <= x <= upper`."""
         n, least = self.index.shape[1], self._deviations(lower, upper)[0]
         gains = self.gain[self.index].abs().amax(1, keepdim=True)
         steepest = OUTWARD * float((gains / least).max()) if self.eps >= 0 else math.inf
-        near = _norms(0.0 if n == 1 else steepest, 2 * (n - 1) / n + math.sqrt(n - 1))
+        near = norms(0.0 if n == 1 else steepest, max(2.0, (1 + math.sqrt(n)) / 2))
         return {p: min(near[p], constant) for p, constant in self.constants().items()}
 
     def range(self, _function: object, lower: Tensor, upper: Tensor) -> Ends:
@@ -98,7 +131,8 @@ class Normalizer:
         return (least.square() + self.eps).sqrt() / OUTWARD, (most.square() + self.eps).sqrt() * OUTWARD
 
 
-def _norms(steepest: float, rows: float) -> Constants:
+def norms(steepest: float, rows: float) -> Constants:
+    """Of a symmetric Jacobian of 2-norm `steepest` whose rows are `rows` times that at most."""
     return {"1": steepest * rows * OUTWARD, "2": steepest, "inf": steepest * rows * OUTWARD}
 
 
