@@ -122,7 +122,7 @@ def _without_fill(call: Call) -> dict[str, Any]:
     """Constants that the operator writes into its result must read as position 0."""
     content = {key: argument for key, argument in call.arguments.items() if key in CONTENT}
     zeroed: dict[str, Any] = pytree.tree_map(_zero_if_constant, content, is_leaf=is_value)
-    return without_numbers(call) | zeroed
+    return zeroed | without_numbers(call)
 
 
 def without_numbers(call: Call) -> dict[str, Any]:
