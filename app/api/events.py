@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy import RowMapping
 
 from app.api.callers import Caller, still_allowed
-from app.api.waiting import LOOK_S, rung, woken
+from app.api.waiting import LOOK_S, wait_for_ring, woken
 from app.contract.plain import Json
 from app.errors import JobExpired, UnknownJob
 from app.jobs.record import JobRecord
@@ -60,7 +60,7 @@ async def _lines(services: Services, caller: Caller, job: JobRecord, after: int)
                 spoke_at = loop.time()
                 yield KEEP_ALIVE
             if not rows:
-                await rung(bell, LOOK_S)
+                await wait_for_ring(bell, LOOK_S)
 
 
 def _is_over(services: Services, job: JobRecord) -> bool:

@@ -28,7 +28,7 @@ async def until_over(services: Services, job: JobRecord, seconds: float, *, stay
             left = end - loop.time()
             if job.is_over or left <= 0 or (services.drain.is_on and not stays):
                 return job
-            await rung(bell, min(left, LOOK_S))
+            await wait_for_ring(bell, min(left, LOOK_S))
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def woken(services: Services, job_id: str) -> Iterator[asyncio.Event]:
         yield bell
 
 
-async def rung(bell: asyncio.Event, seconds: float) -> None:
+async def wait_for_ring(bell: asyncio.Event, seconds: float) -> None:
     """Return when the bell rings, at the latest after that many seconds."""
     try:
         async with asyncio.timeout(seconds):

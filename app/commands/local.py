@@ -24,8 +24,8 @@ from app.errors import Problem, TimeLimit, TorchscriptRefused, WorkerCrashed, fr
 from app.jobs.answers import ANSWERS, Answer, Files
 from app.jobs.artifacts import max_bytes
 from app.jobs.child import ChildDied, Message, ProtocolBroken, Sink
+from app.jobs.child_factory import ChildFactory, StartFailed
 from app.jobs.devices import Device, slot_devices, spare_device
-from app.jobs.nursery import Nursery, StartFailed
 from app.lipschitz.bundle import Member, identity, trailer
 from app.lipschitz.external_data import files_beside
 from app.parsing import parse_fields
@@ -89,9 +89,9 @@ class _Subject:
 class _Child:
     """A child of its own for one question, started when this is made, and confined as the service's are."""
 
-    def __init__(self, nursery: Nursery, device: Device, limit_s: float) -> None:
-        self._nursery, self._device, self._limit_s = nursery, device, limit_s
-        self._child = nursery.begin(device, lambda: False)
+    def __init__(self, factory: ChildFactory, device: Device, limit_s: float) -> None:
+        self._factory, self._device, self._limit_s = factory, device, limit_s
+        self._child = factory.begin(device, lambda: False)
 
     def asked(
         self,
@@ -103,7 +103,7 @@ class _Child:
         progress: OnProgress,
     ) -> Message:
         """Its answer; Problem where that is a refusal, or none comes in time."""
-        child = self._nursery.finish(self._child, self._device, lambda: False).child
+        child = self._factory.finish(self._child, self._device, lambda: False).child
         child.ask(kind, request, files, answers, sinks)
         deadline = time.monotonic() + self._limit_s
         while time.monotonic() < deadline:
@@ -126,12 +126,12 @@ def _children(trusts: bool, limit_s: float = math.inf) -> Iterator[tuple[_Child,
     """A capture child and a bounding child, which has `limit_s` seconds; killed at the end."""
     settings = Settings(untrusted_torchscript="trust") if trusts else Settings()
     with ExitStack() as stack:
-        children, nursery = [], Nursery(settings)
-        stack.callback(nursery.close)
+        children, factory = [], ChildFactory(settings)
+        stack.callback(factory.close)
         limits = ((spare_device(), settings.default_timeout_s), (slot_devices(settings)[0], limit_s))
         try:
             for device, seconds in limits:
-                children.append(_Child(nursery, device, seconds))
+                children.append(_Child(factory, device, seconds))
                 stack.callback(children[-1].kill)
             yield children[0], children[1]
         except (StartFailed, ChildDied, ProtocolBroken) as error:

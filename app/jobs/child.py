@@ -21,7 +21,7 @@ from app.contract.frames import Header
 from app.jobs.forkserver import Process
 from app.jobs.pace import Pace
 from app.jobs.reader import Message, ProtocolBroken, Reader, Sink
-from app.jobs.remarks import Remarks
+from app.jobs.stderr_tail import StderrTail
 
 __all__ = ["Child", "ChildDied", "Message", "ProtocolBroken", "Sink", "describe_exit"]
 
@@ -31,7 +31,7 @@ STALL_S = 60.0
 """How long a child may leave what is sent to it unread; an idle child reads at once."""
 END_S = 1.0
 """How long a child that closed its pipe may take to end."""
-REMARKS_S = 0.1
+STDERR_S = 0.1
 """How often a child that says too much on its standard error is listened to."""
 
 FIRST_TURN = "0"
@@ -63,7 +63,7 @@ class Child:
         os.set_blocking(self._stdin, False)
         with suppress(OSError):  # fewer, larger pieces, where this user may still have so large a pipe
             fcntl.fcntl(self._stdin, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        self._remarks = Remarks(self._stderr, self.pid)
+        self._stderr_tail = StderrTail(self._stderr, self.pid)
         self._listens_at = 0.0
         self._poll = select.poll()
         self._poll.register(self._stdout, select.POLLIN)
@@ -102,7 +102,7 @@ class Child:
         turn, body = secrets.token_hex(16), json.dumps(request, allow_nan=False).encode()
         header = Header(kind, turn, len(body), {name: _size(file) for name, file in files.items()})
         self._reader = Reader(turn, frozenset(answers), sinks or {})
-        self._remarks.renew()
+        self._stderr_tail.renew()
         self._outgoing = _pieces(header.encode() + body, files.values())
         self._stalls_at = time.monotonic() + STALL_S
         self._next_chunk()
@@ -149,10 +149,10 @@ class Child:
             self._write(self._stdin in ready)
 
     def _listen(self) -> None:
-        goes_on = self._remarks.read()
-        if not goes_on or self._remarks.is_too_much:
+        goes_on = self._stderr_tail.read()
+        if not goes_on or self._stderr_tail.is_too_much:
             self._poll.unregister(self._stderr)
-            self._listens_at = time.monotonic() + REMARKS_S if goes_on else 0.0
+            self._listens_at = time.monotonic() + STDERR_S if goes_on else 0.0
 
     def _write(self, is_ready: bool) -> None:
         now = time.monotonic()
@@ -183,8 +183,8 @@ class Child:
             code = self._process.wait(END_S)
         except TimeoutError:
             raise ProtocolBroken("the child closed its pipe and went on") from None
-        self._remarks.read()
-        raise ChildDied(code, self._remarks.tail) from None
+        self._stderr_tail.read()
+        raise ChildDied(code, self._stderr_tail.tail) from None
 
 
 def _size(file: BinaryIO) -> int:

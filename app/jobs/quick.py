@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from app.jobs.nursery import WarmChild
+from app.jobs.child_factory import WarmChild
 from app.jobs.record import READINGS, Kind
 from app.jobs.slots import WorkerSlot, WorkerView
 from app.jobs.spare import Spare
@@ -19,7 +19,7 @@ LANES = (Wanted(READINGS, only_quick=True, program_share=1), Wanted((Kind.ANALYZ
 """Somebody waits for a reading, so these go first."""
 
 
-class LentSeat:
+class LentChild:
     """Where the spare sits while it works: taken for one job, and given back."""
 
     def __init__(self, spare: Spare) -> None:
@@ -63,10 +63,10 @@ class QuickSlot:
     """A slot that works only while those that could do the job as well are busy."""
 
     def __init__(
-        self, slot: WorkerSlot, seat: LentSeat, spare: Spare, repository: JobRepository, others: Sequence[WorkerSlot]
+        self, slot: WorkerSlot, holder: LentChild, spare: Spare, repository: JobRepository, others: Sequence[WorkerSlot]
     ) -> None:
         self._slot = slot
-        self._seat = seat
+        self._holder = holder
         self._spare = spare
         self._repository = repository
         self._others = others
@@ -102,6 +102,6 @@ class QuickSlot:
         if is_taken or not self._repository.is_waiting(CLAIM, wanted):
             return False
         try:
-            return self._seat.fill(lambda: True) and self._slot.run(wanted)
+            return self._holder.fill(lambda: True) and self._slot.run(wanted)
         finally:
-            self._seat.give_back()
+            self._holder.give_back()

@@ -12,14 +12,14 @@ from functools import cached_property
 from app.contract.plain import Json
 from app.errors import Problem
 from app.jobs.artifacts import Artifacts
+from app.jobs.child_factory import ChildFactory, Role
+from app.jobs.child_holder import ChildHolder, DeviceChild
 from app.jobs.devices import Device, spare_device, waiting_device
 from app.jobs.execution import Ending, Execution
 from app.jobs.gpu_memory import gpu_memory
 from app.jobs.hold import Hold, Lost
-from app.jobs.nursery import Nursery, Role
 from app.jobs.quarantine import Quarantine, is_fault
 from app.jobs.record import JobRecord, Kind
-from app.jobs.seat import ChildSeat, Seat
 from app.jobs.spare import Spare
 from app.jobs.states import CANCELED, CLAIM, REQUEUE, Status
 from app.jobs.watch import Watch
@@ -50,7 +50,7 @@ class WorkerView:
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class SlotContext:
     """What all slots of a supervisor share."""
 
     settings: Settings
@@ -65,9 +65,9 @@ class Surroundings:
     taken: Callable[[str], None]
 
     @cached_property
-    def nursery(self) -> Nursery:
+    def factory(self) -> ChildFactory:
         """Where their children come from."""
-        return Nursery(self.settings)
+        return ChildFactory(self.settings)
 
     @cached_property
     def spare(self) -> Spare | None:
@@ -75,7 +75,7 @@ class Surroundings:
         if not self.settings.warm_spare:
             return None
         device = waiting_device(self.settings)
-        return Spare(lambda: self.nursery.start(device, self.is_stopping), self.is_stopping)
+        return Spare(lambda: self.factory.start(device, self.is_stopping), self.is_stopping)
 
 
 class WorkerSlot:
@@ -86,22 +86,22 @@ class WorkerSlot:
         index: int,
         device: Device,
         wanted: Wanted,
-        around: Surroundings,
-        seat: ChildSeat | None = None,
+        context: SlotContext,
+        holder: ChildHolder | None = None,
         stay_s: float = math.inf,
     ) -> None:
         """`stay_s`: for how long a job may stay here before it goes back to the queue."""
         self._wanted = wanted
         self._kinds = tuple(map(Kind, wanted.kinds))
         self._stay_s = stay_s
-        self._name = f"{around.settings.host_name}/{index}"
+        self._name = f"{context.settings.host_name}/{index}"
         self._device_name = device.name
         self._gpu = device.gpu
-        self._around = around
-        self._seat = seat or Seat(device, around.nursery, around.spare)
-        self._other = Seat(spare_device(), around.nursery, around.spare)
+        self._context = context
+        self._holder = holder or DeviceChild(device, context.factory, context.spare)
+        self._other = DeviceChild(spare_device(), context.factory, context.spare)
         self._other_until = 0.0
-        self._quarantine = Quarantine(around.settings.quarantine_s) if device.is_gpu else None
+        self._quarantine = Quarantine(context.settings.quarantine_s) if device.is_gpu else None
         self._state = "starting"
         self._job: str | None = None
 
@@ -120,7 +120,7 @@ class WorkerSlot:
 
     def view(self) -> WorkerView:
         """The slot's state at this moment; may be read from any thread."""
-        warm = self._seat.warm
+        warm = self._holder.warm
         reason = self._quarantine.reason if self._quarantine else ""
         memory = gpu_memory(self._gpu) if self._gpu else {}
         lane = {} if math.isinf(self._stay_s) else {"lane": "quick"}
@@ -140,10 +140,10 @@ class WorkerSlot:
         """Whether a warm child waits; starts one where there is none, unless the device rests."""
         self._dismiss()
         if self._quarantine is not None and self._quarantine.reason:
-            self._seat.empty()
+            self._holder.empty()
             self._become("quarantined")
             return False
-        return self._fill(self._around.is_stopping)
+        return self._fill(self._context.is_stopping)
 
     def run_next(self) -> bool:
         """Claim the job that is next for this slot, run it, store how it ended; False when none waits."""
@@ -157,35 +157,35 @@ class WorkerSlot:
 
     def run(self, wanted: Wanted) -> bool:
         """The same, for some of its jobs."""
-        around = self._around
+        context = self._context
         since = time.monotonic()
-        lease_s, where = around.settings.lease_s, {"worker": self._name, "device": self._device_name}
-        row = around.repository.claim(CLAIM, wanted, around.owner, lease_s, **where)
+        lease_s, where = context.settings.lease_s, {"worker": self._name, "device": self._device_name}
+        row = context.repository.claim(CLAIM, wanted, context.owner, lease_s, **where)
         if row is None:
             return False
         job = JobRecord.of(row)
-        around.watch.changed(job.id)
+        context.watch.changed(job.id)
         self._job = job.id
         self._become("busy")
-        around.taken(job.id)
+        context.taken(job.id)
         try:
-            self._complete(job, Hold(around.repository, job.fence, lease_s, since))
+            self._complete(job, Hold(context.repository, job.fence, lease_s, since))
         except BaseException:
-            self._seat.empty()
+            self._holder.empty()
             self._other.empty()
             raise
         finally:
             self._job = None
-            self._become("idle" if self._seat.warm else "restarting")
+            self._become("idle" if self._holder.warm else "restarting")
         return True
 
     def drop_child(self) -> None:
         """Kill its children; the spare goes with them when the service stops."""
         self._other.empty()
-        if self._around.is_stopping():
-            self._seat.close()
+        if self._context.is_stopping():
+            self._holder.close()
         else:
-            self._seat.empty()
+            self._holder.empty()
         self._become("restarting")
 
     def _dismiss(self) -> None:
@@ -196,52 +196,52 @@ class WorkerSlot:
     def _become(self, state: str) -> None:
         if state != self._state or state == "busy":
             self._state = state
-            self._around.changed()
+            self._context.changed()
 
     def _fill(self, gives_up: Callable[[], bool]) -> bool:
-        is_filled = self._seat.fill(gives_up)
-        if self._seat.warm is not None:
-            self._device_name = self._seat.warm.device
+        is_filled = self._holder.fill(gives_up)
+        if self._holder.warm is not None:
+            self._device_name = self._holder.warm.device
         if self._job is None:
-            self._become("idle" if is_filled else "failed" if self._seat.is_failing else "restarting")
+            self._become("idle" if is_filled else "failed" if self._holder.is_failing else "restarting")
         return is_filled
 
     def _complete(self, job: JobRecord, hold: Hold) -> None:
         ending, is_bounding = self._execute(job, hold)
         if self._quarantine is not None and is_bounding:
             if is_fault(ending.error):
-                self._seat.empty()
+                self._holder.empty()
             self._quarantine.note(ending.error)
         self._store(job, ending, hold)
 
     def _execute(self, job: JobRecord, hold: Hold) -> tuple[Ending, bool]:
         """How the job ended, and whether a bounding child had to do with it."""
-        around = self._around
-        calls = (around.is_stopping, around.watch.changed)
-        execution = Execution(job, hold, around.settings, *calls, self._stay_s)
-        main, other = self._seat, self._other
+        context = self._context
+        calls = (context.is_stopping, context.watch.changed)
+        execution = Execution(job, hold, context.settings, *calls, self._stay_s)
+        main, other = self._holder, self._other
         capturing, bounding = (other, main) if job.kind is Kind.ANALYZE else (main, other)
-        seats: dict[Role, ChildSeat] = {"capture": capturing, "bounding": bounding}
-        stores = (around.blobs, around.datasets, around.artifacts)
-        work = Work(job, execution, seats, stores, around.settings.max_message_bytes)
+        holders: dict[Role, ChildHolder] = {"capture": capturing, "bounding": bounding}
+        stores = (context.blobs, context.datasets, context.artifacts)
+        work = Work(job, execution, holders, stores, context.settings.max_message_bytes)
         ending = work.run()
         self._other_until = time.monotonic() + IDLE_S
         return ending, work.is_bounding
 
     def _store(self, job: JobRecord, ending: Ending, hold: Hold) -> None:
-        around = self._around
+        context = self._context
         try:
-            status = hold.keep(lambda: self._stored(job, ending), around.is_stopping)
+            status = hold.keep(lambda: self._stored(job, ending), context.is_stopping)
         except Lost:
             status = None
-        around.watch.changed(job.id)
+        context.watch.changed(job.id)
         if status == Status.QUEUED:
-            around.taken(job.id)
+            context.taken(job.id)
         logger.info("job %s: %s", job.id, status or "the lease is lost, its outcome is dropped")
 
     def _stored(self, job: JobRecord, ending: Ending) -> str | None:
         """The job's status once its ending is in the table, None when it is no longer ours."""
-        repository, fence = self._around.repository, job.fence
+        repository, fence = self._context.repository, job.fence
         if ending.move is None:
             return None
         if ending.move is REQUEUE:

@@ -12,10 +12,10 @@ from app.jobs.devices import slot_devices, spare_device, waiting_device
 from app.jobs.dispatcher import Dispatcher
 from app.jobs.housekeeping import Housekeeping
 from app.jobs.publisher import Publisher
-from app.jobs.quick import LentSeat, QuickSlot
+from app.jobs.quick import LentChild, QuickSlot
 from app.jobs.record import READINGS, Kind
 from app.jobs.recovery import Recovery
-from app.jobs.slots import Surroundings, WorkerSlot, WorkerView
+from app.jobs.slots import SlotContext, WorkerSlot, WorkerView
 from app.jobs.watch import Watch
 from app.settings import Settings
 from app.store.blobs import Blobs
@@ -55,8 +55,8 @@ class Supervisor:
         self._publisher = Publisher(workers, owner, settings.host_name, settings.lease_s / 3, self.workers)
         bells = (self._publisher.changed, dispatcher.hear)
         stores = (blobs, datasets, artifacts)
-        self._around = Surroundings(settings, repository, *stores, watch, owner, self._stop.is_set, *bells)
-        self._slots = _slots(settings, self._around)
+        self._context = SlotContext(settings, repository, *stores, watch, owner, self._stop.is_set, *bells)
+        self._slots = _slots(settings, self._context)
         self._sweeper = threading.Thread(target=self._sweep_forever, name="sweeper", daemon=True)
 
     def start(self) -> None:
@@ -72,7 +72,7 @@ class Supervisor:
         self._dispatcher.close()
         for slot in self._slots:
             slot.drop_child()
-        self._around.nursery.close()
+        self._context.factory.close()
         self._sweeper.join()
         self._publisher.stop()
         self._lock.release()
@@ -101,13 +101,13 @@ class Supervisor:
         self._dispatcher.notify(job_id, 0)
 
 
-def _slots(settings: Settings, around: Surroundings) -> list[WorkerSlot | QuickSlot]:
+def _slots(settings: Settings, context: SlotContext) -> list[WorkerSlot | QuickSlot]:
     """One slot a device for analyses, one that none of them holds up for uploads and graphs, and the quick lane."""
     analyses, readings = Wanted((Kind.ANALYZE,)), Wanted(READINGS, program_share=1)
-    slots = [WorkerSlot(index, device, analyses, around) for index, device in enumerate(slot_devices(settings))]
-    slots.append(WorkerSlot(len(slots), spare_device(), readings, around))
-    if around.spare is None or not settings.quick_s:
+    slots = [WorkerSlot(index, device, analyses, context) for index, device in enumerate(slot_devices(settings))]
+    slots.append(WorkerSlot(len(slots), spare_device(), readings, context))
+    if context.spare is None or not settings.quick_s:
         return [*slots]
-    seat, either = LentSeat(around.spare), Wanted((*READINGS, Kind.ANALYZE), only_quick=True)
-    lane = WorkerSlot(len(slots), waiting_device(settings), either, around, seat, settings.quick_s)
-    return [*slots, QuickSlot(lane, seat, around.spare, around.repository, slots)]
+    holder, either = LentChild(context.spare), Wanted((*READINGS, Kind.ANALYZE), only_quick=True)
+    lane = WorkerSlot(len(slots), waiting_device(settings), either, context, holder, settings.quick_s)
+    return [*slots, QuickSlot(lane, holder, context.spare, context.repository, slots)]

@@ -18,10 +18,10 @@ from app.errors import Problem, StorageUnavailable, WorkerProtocol, from_slug
 from app.jobs.answers import ANSWERS, Files
 from app.jobs.artifacts import Artifacts, max_bytes
 from app.jobs.child import Child, Message, ProtocolBroken, Sink
+from app.jobs.child_factory import Role
+from app.jobs.child_holder import ChildHolder
 from app.jobs.execution import Ending, Execution, Over, Question
-from app.jobs.nursery import Role
 from app.jobs.record import JobRecord, Kind
-from app.jobs.seat import ChildSeat
 from app.jobs.states import FAIL, SUCCEED, TIME_OUT
 from app.lipschitz.formats import is_program
 from app.store.artifacts import ArtifactKey
@@ -56,7 +56,7 @@ class Work:
         self,
         job: JobRecord,
         execution: Execution,
-        seats: dict[Role, ChildSeat],
+        holders: dict[Role, ChildHolder],
         stores: tuple[Blobs, Blobs, Artifacts],
         max_file_bytes: int,
     ) -> None:
@@ -64,7 +64,7 @@ class Work:
         self._begun = time.monotonic()
         self._job = job
         self._execution = execution
-        self._seats = seats
+        self._holders = holders
         self._models, self._datasets, self._artifacts = stores
         self._max_file_bytes = max_file_bytes
 
@@ -110,7 +110,7 @@ class Work:
                 raise
             message = None
         if message is None:
-            self._seats["capture"].empty()
+            self._holders["capture"].empty()
         return message is not None and message.kind == "artifact"
 
     def _bound(self) -> Ending:
@@ -170,24 +170,24 @@ class Work:
     @contextmanager
     def _child(self, role: Role, is_program: bool) -> Iterator[Child]:
         """The child of that role; killed unless it comes to rest, and after every program."""
-        seat, is_idle = self._seats[role], False
+        holder, is_idle = self._holders[role], False
         try:
-            yield self._seated(seat, role)
+            yield self._held_child(holder, role)
             is_idle = not is_program
         except Refused:
             is_idle = not is_program
             raise
         finally:
             if not is_idle:
-                seat.empty()
+                holder.empty()
 
-    def _seated(self, seat: ChildSeat, role: Role) -> Child:
+    def _held_child(self, holder: ChildHolder, role: Role) -> Child:
         while True:
-            if seat.warm is not None and not seat.warm.may_be(role):
-                seat.empty()
-            if seat.fill(lambda: not self._execution.is_wanted()) and seat.warm and seat.warm.may_be(role):
-                seat.warm.role = role
-                return seat.warm.child
+            if holder.warm is not None and not holder.warm.may_be(role):
+                holder.empty()
+            if holder.fill(lambda: not self._execution.is_wanted()) and holder.warm and holder.warm.may_be(role):
+                holder.warm.role = role
+                return holder.warm.child
             self._execution.tend()
             time.sleep(REFILL_S)
 

@@ -13,7 +13,7 @@ from app.contract.plain import Json
 from app.contract.result import ResultView
 from app.errors import Busy, Problem, QueueFull, QuotaExceeded, SourceUnreachable, StorageFull, StorageUnavailable
 from app.jobs.record import JobRecord
-from app.registries.rounds import Rounds
+from app.registries.poller import Poller
 from app.registries.sources import Found, Shape, Source, told
 from app.registries.webhooks import pause
 from app.store.blobs import Staged
@@ -85,12 +85,12 @@ class HookWorker:
         self._fetch_model = fetch
         self._terms = terms
 
-    def rounds(self) -> Rounds[HookKey]:
+    def poller(self) -> Poller[HookKey]:
         """The threads that work."""
-        rounds = Rounds("hooks", THREADS, self._terms.poll_s, self._repository.due, self.work)
-        rounds.also(RENEW_S, lambda: self._repository.renew(rounds.under_way, LEASE_S))
-        rounds.also(FORGET_S, lambda: self._repository.forget(self._terms.keep_s))
-        return rounds
+        poller = Poller("hooks", THREADS, self._terms.poll_s, self._repository.due, self.work)
+        poller.also(RENEW_S, lambda: self._repository.renew(poller.under_way, LEASE_S))
+        poller.also(FORGET_S, lambda: self._repository.forget(self._terms.keep_s))
+        return poller
 
     def work(self, key: HookKey) -> None:
         """Take the delivery's next step, unless another process does."""

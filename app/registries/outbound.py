@@ -17,7 +17,7 @@ from app.registries.huggingface import Hub
 from app.registries.intake import Intake
 from app.registries.messages import message_of
 from app.registries.mlflow import Server
-from app.registries.rounds import Rounds
+from app.registries.poller import Poller
 from app.registries.signing import tenant_secret
 from app.registries.sources import Source, whole
 from app.registries.webhooks import Sender
@@ -74,18 +74,18 @@ class Outbound:
     public_hub: Hub
     sender: Sender
     worker: HookWorker
-    rounds: list[Rounds[HookKey] | Rounds[str]]
+    pollers: list[Poller[HookKey] | Poller[str]]
 
     def start(self) -> None:
         """Begin to send, and to work on what registries tell."""
-        self.rounds.extend([self.sender.rounds(), self.worker.rounds()])
-        for rounds in self.rounds:
-            rounds.start()
+        self.pollers.extend([self.sender.poller(), self.worker.poller()])
+        for poller in self.pollers:
+            poller.start()
 
     def stop(self) -> None:
         """End what was begun."""
-        for rounds in self.rounds:
-            rounds.stop()
+        for poller in self.pollers:
+            poller.stop()
 
     def hub_for(self, tenant: str) -> Hub:
         """The hub; with the operator's token for the operator's own tenant only."""
@@ -130,5 +130,5 @@ def open_outbound(settings: Settings, database: Database, blobs: Blobs, intake: 
         public_hub=Hub.of(endpoint, "", guard, limit_s),
         sender=Sender(deliveries, guard, sending, secret_of, render),
         worker=HookWorker(received, registries, intake, fetch, working),
-        rounds=[],
+        pollers=[],
     )

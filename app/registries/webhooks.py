@@ -18,7 +18,7 @@ from sqlalchemy import RowMapping
 
 from app.registries.guard import Guard, Refused, Unreachable
 from app.registries.guard_network import guarded_client
-from app.registries.rounds import Rounds
+from app.registries.poller import Poller
 from app.registries.signing import signed
 from app.store.deliveries import DeliveryRepository, Outcome
 
@@ -59,11 +59,11 @@ class Sender:
         self._secret_of = secret_of
         self._message_of = message_of
 
-    def rounds(self) -> Rounds[str]:
+    def poller(self) -> Poller[str]:
         """The threads that send."""
-        rounds = Rounds("webhooks", SENDERS, self._terms.poll_s, self._repository.due, self.send)
-        rounds.also(FORGET_S, lambda: self._repository.forget(self._terms.keep_s))
-        return rounds
+        poller = Poller("webhooks", SENDERS, self._terms.poll_s, self._repository.due, self.send)
+        poller.also(FORGET_S, lambda: self._repository.forget(self._terms.keep_s))
+        return poller
 
     def send(self, delivery_id: str) -> None:
         """Try one message now, unless another sender has it."""

@@ -11,27 +11,27 @@ from fsspec.core import split_protocol
 from app.errors import StorageUnavailable
 from app.settings import Settings
 from app.store.bucket import Bucket
+from app.store.file_stores import DirectoryStore, FileStore
 from app.store.locks import is_abandoned
-from app.store.shelves import Directory, Shelf
 from app.store.staging import STAGING, Staged
 
 __all__ = ["Blobs", "Staged", "open_blobs"]
 
 
 class Blobs:
-    """Content-addressed files. They are staged below the local directory `root`, and kept there or on a `shelf`.
+    """Content-addressed files. They are staged below the local directory `root`, and kept there or on a `store`.
 
     Files that need not be `is_lasting` can be made again, and spare the disk the effort.
     """
 
     def __init__(
-        self, root: Path, max_bytes: int, reserve_bytes: int, shelf: Shelf | None = None, is_lasting: bool = True
+        self, root: Path, max_bytes: int, reserve_bytes: int, store: FileStore | None = None, is_lasting: bool = True
     ) -> None:
         self._root = root.absolute()
         self.max_bytes = max_bytes
         self._reserve_bytes = reserve_bytes
         self._is_lasting = is_lasting
-        self._shelf = shelf or Directory(self._root, is_lasting)
+        self._store = store or DirectoryStore(self._root, is_lasting)
         self._staging = self._root / STAGING
         self._staging.mkdir(parents=True, exist_ok=True)
         self.sweep()
@@ -43,33 +43,33 @@ class Blobs:
 
     def open(self, key: str) -> BinaryIO:
         """The file behind a key, to be read from the start; FileNotFoundError, or OSError where the store fails."""
-        return self._shelf.open(key)
+        return self._store.open(key)
 
     def exists(self, sha256: str) -> bool:
         """Whether the file of that digest is here."""
-        return self._shelf.exists(self.key(sha256))
+        return self._store.exists(self.key(sha256))
 
     def stage(self) -> Staged:
         """A new empty local file; the caller closes it, kept or not."""
         path = self._staging / uuid.uuid4().hex
         caps = (self.max_bytes, self._reserve_bytes)
-        return Staged(path, caps, self._shelf.show, self._shelf.withdraw, self._is_lasting)
+        return Staged(path, caps, self._store.show, self._store.withdraw, self._is_lasting)
 
     def keep(self, staged: Staged) -> None:
         """Have a staged, synced file appear under its digest; a file that is already there stays."""
         if not self.exists(staged.sha256):
-            self._shelf.keep(staged.key, self.key(staged.sha256))
+            self._store.keep(staged.key, self.key(staged.sha256))
 
     def remove(self, sha256: str) -> None:
         """Delete the file of that digest."""
-        self._shelf.remove(self.key(sha256))
+        self._store.remove(self.key(sha256))
 
     def sweep(self) -> None:
         """Delete staged files whose writer is gone."""
         for path in self._staging.iterdir():
             if is_abandoned(path):
                 path.unlink(missing_ok=True)
-        self._shelf.sweep()
+        self._store.sweep()
 
     def check(self) -> None:
         """Raise OSError unless files can be staged and shown."""

@@ -31,7 +31,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {"s3": {"config_kwargs": {"connect_timeout
 
 
 class Bucket:
-    """A shelf of objects, each whole or not there. Raises StorageUnavailable."""
+    """A store of objects, each whole or not there. Raises StorageUnavailable."""
 
     def __init__(self, url: str, options: dict[str, Any], orphaned_s: float = ORPHANED_S) -> None:
         defaults = DEFAULTS.get(url.partition(":")[0], {})

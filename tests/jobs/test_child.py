@@ -267,7 +267,7 @@ def test_what_a_child_says_is_logged_within_limits(spawn: Spawn, caplog: pytest.
         "turn, *_ = hear()\nsys.stderr.write('words\\n' * 100_000)\nsys.stderr.flush()\n"
         "say('error', turn, {'slug': 'a', 'detail': 'b'})\n"
     )
-    with caplog.at_level("INFO", logger="app.jobs.remarks"):
+    with caplog.at_level("INFO", logger="app.jobs.stderr_tail"):
         ask(child)
         assert received(child).kind == "error"
     assert "words" in caplog.messages[0]

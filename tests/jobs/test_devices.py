@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from app.jobs.child_factory import ChildFactory
 from app.jobs.cores import core_count, granted_cores
 from app.jobs.devices import slot_devices, spare_device
-from app.jobs.nursery import Nursery
 from app.settings import Settings, inherited_environment, visible_gpus
 
 
@@ -57,8 +57,8 @@ def test_without_the_variable_gpus_are_numbered_from_zero(tmp_path: Path, monkey
 def test_slots_of_one_gpu_share_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", f"0,{MIG}")
     settings = Settings(devices="cuda:1,cuda:0,cuda:1,cpu,cpu,cuda:1", gpu_memory_fraction=0.9)
-    nursery = Nursery(settings)
-    shares = [nursery._policy(device).gpu_memory_fraction for device in slot_devices(settings) if device.is_gpu]
+    factory = ChildFactory(settings)
+    shares = [factory._policy(device).gpu_memory_fraction for device in slot_devices(settings) if device.is_gpu]
     assert shares == pytest.approx([0.3, 0.9, 0.3, 0.3])
 
 

@@ -114,5 +114,5 @@ class Bench:
     def close(self) -> None:
         self.stop.set()
         self.slot.drop_child()
-        self.around.nursery.close()
+        self.around.factory.close()
         self.database.close()

@@ -18,8 +18,8 @@ import pytest
 
 from app.jobs import forkserver
 from app.jobs.child import Sink
+from app.jobs.child_factory import ChildFactory, WarmChild
 from app.jobs.devices import spare_device
-from app.jobs.nursery import Nursery, WarmChild
 from app.settings import Settings
 
 ORDINARY = 4321
@@ -50,11 +50,11 @@ def started(module: str, tmp_path: Path, identity: str = "", **settings: Any) ->
         if identity == "ordinary" and os.geteuid() == 0:
             patch.setattr(forkserver.sys, "executable", str(ordinary_interpreter(tmp_path)))
         chosen = Settings(worker_module=module, data_dir=tmp_path / "data", **settings)
-        nursery = Nursery(chosen)
+        factory = ChildFactory(chosen)
         try:
-            warm = nursery.start(spare_device(), lambda: False)
+            warm = factory.start(spare_device(), lambda: False)
         finally:
-            nursery.close()
+            factory.close()
     try:
         yield warm
     finally:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.jobs.nursery import WarmChild
+from app.jobs.child_factory import WarmChild
 from tests.worker.children import started
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.jobs import memory
-from app.jobs.nursery import WarmChild
+from app.jobs.child_factory import WarmChild
 from app.worker.admission import ProgramRefused, admit
 from app.worker.confinement import Achieved, Policy
 from app.worker.confinement.policy import Untrusted

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.jobs.child import ChildDied
-from app.jobs.nursery import WarmChild
+from app.jobs.child_factory import WarmChild
 from tests.worker.children import started, told
 
 DENIED = (errno.EPERM, errno.EACCES, errno.ENOSYS)

@@ -15,7 +15,7 @@ import onnx
 import pytest
 from onnx import GraphProto, TensorProto, helper, numpy_helper
 
-from app.jobs.nursery import WarmChild
+from app.jobs.child_factory import WarmChild
 from tests.effort import sampled
 from tests.lipschitz.ingest.onnx_models import i64, node, onnx_bytes
 from tests.worker.children import ask

@@ -117,7 +117,7 @@ def test_nothing_of_a_program_runs_on(bench: Bench) -> None:
     assert bench.prepared()
     assert bench.slot.run_next()
     assert bench.repository.get("thief", job) is not None
-    kept = {bench.pid, bench.around.nursery.forkserver.pid}
+    kept = {bench.pid, bench.around.factory.forkserver.pid}
     eventually(lambda: children_of(os.getpid()), lambda pids: pids == kept)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.jobs.nursery import WarmChild
+from app.jobs.child_factory import WarmChild
 from app.worker.warmup import tiny_model
 from tests.worker import scripts
 from tests.worker.children import ask, started

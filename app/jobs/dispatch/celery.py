@@ -17,7 +17,7 @@ from celery.worker import WorkController, state
 from celery.worker.request import Request
 from kombu.entity import Queue
 
-from app.jobs.dispatch.desks import Desks
+from app.jobs.dispatch.slot_threads import SlotThreads
 from app.jobs.dispatcher import Slot
 from app.jobs.record import Kind
 from app.jobs.states import CLAIM
@@ -71,7 +71,7 @@ class CeleryDispatcher:
         request = _Unacknowledged if _is_redis(broker_url) else Request
         self._app.task(self._ring, name=TASK, shared=False, Request=request, wake=self._wake)
         self._repository = repository
-        self._desks = Desks(poll_s)
+        self._threads = SlotThreads(poll_s)
         self._rings = _Rings(self._app)
         self._worker: WorkController | None = None
         self._thread: threading.Thread | None = None
@@ -83,11 +83,11 @@ class CeleryDispatcher:
 
     def hear(self, job_id: str) -> None:  # noqa: ARG002 (the table knows it)
         """Wake the slots for inspections, whose rings may be stuck behind those of long jobs."""
-        self._desks.ring(Kind.INSPECT)
+        self._threads.ring(Kind.INSPECT)
 
     def serve(self, slots: Sequence[Slot]) -> None:
         """Start one thread a slot, and a Celery worker that takes as many rings at once as analyses can run."""
-        self._desks.open(slots)
+        self._threads.open(slots)
         self._app.set_default()  # where the worker's threads look their tasks up
         state.should_stop = None
         busy = max(1, sum(Kind.ANALYZE in slot.kinds for slot in slots))
@@ -98,16 +98,16 @@ class CeleryDispatcher:
         """Let slots and rings end. A worker that waits for its broker does not hold us up."""
         self._closed.set()
         state.should_stop = 0
-        self._desks.close()
+        self._threads.close()
         self._rings.close()
         if self._thread is not None:
             self._thread.join(END_S)
 
     def _ring(self, job_id: str) -> None:  # noqa: ARG002 (whichever job it was for, the table knows which is next)
         """What the Celery task does: return when a slot has seen to a job, so that a busy host takes no more rings."""
-        self._desks.ring(Kind.INSPECT)
+        self._threads.ring(Kind.INSPECT)
         if self._repository.is_waiting(CLAIM, Wanted((Kind.ANALYZE,))):
-            self._desks.ring_one(Kind.ANALYZE)
+            self._threads.ring_one(Kind.ANALYZE)
 
     def _consume(self, rings: int) -> None:
         """Let a Celery worker listen. It bears the loss of its connection itself; should it end, another takes over."""

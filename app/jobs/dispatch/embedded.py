@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.jobs.dispatch.desks import Desks
+from app.jobs.dispatch.slot_threads import SlotThreads
 from app.jobs.dispatcher import Slot
 
 
@@ -12,20 +12,20 @@ class EmbeddedDispatcher:
     """Slots are woken by `notify`, and by `hear` where the database brings news."""
 
     def __init__(self, poll_s: float) -> None:
-        self._desks = Desks(poll_s)
+        self._threads = SlotThreads(poll_s)
 
     def notify(self, job_id: str, priority: int) -> None:  # noqa: ARG002 (the table knows both)
         """Wake every idle slot."""
-        self._desks.ring()
+        self._threads.ring()
 
     def hear(self, job_id: str) -> None:  # noqa: ARG002 (the table knows it)
         """Wake every idle slot."""
-        self._desks.ring()
+        self._threads.ring()
 
     def serve(self, slots: Sequence[Slot]) -> None:
         """Start one thread a slot."""
-        self._desks.open(slots)
+        self._threads.open(slots)
 
     def close(self) -> None:
         """Let the threads end; the supervisor stops what still runs in them."""
-        self._desks.close()
+        self._threads.close()

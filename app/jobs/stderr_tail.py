@@ -12,7 +12,7 @@ MAX_BYTES = 2**18
 KEPT_BYTES = 2**12
 
 
-class Remarks:
+class StderrTail:
     """Reads one descriptor without ever waiting. After `MAX_BYTES` since the last `renew` the log hears no more."""
 
     def __init__(self, descriptor: int, pid: int) -> None:

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from app.jobs.child_factory import ChildFactory, StartFailed, WarmChild
 from app.jobs.devices import Device
-from app.jobs.nursery import Nursery, StartFailed, WarmChild
 from app.jobs.spare import Spare
 
 logger = logging.getLogger(__name__)
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 MAX_RETRY_S = 30.0
 
 
-class ChildSeat(Protocol):
+class ChildHolder(Protocol):
     """Where a slot's child sits, if one does."""
 
     warm: WarmChild | None
@@ -35,12 +35,12 @@ class ChildSeat(Protocol):
         """Kill the child: the service stops."""
 
 
-class Seat:
+class DeviceChild:
     """One device's child. `fill` and `empty` belong to one thread."""
 
-    def __init__(self, device: Device, nursery: Nursery, spare: Spare | None) -> None:
+    def __init__(self, device: Device, factory: ChildFactory, spare: Spare | None) -> None:
         self._device = device
-        self._nursery = nursery
+        self._factory = factory
         self._spare = None if device.is_gpu else spare
         self._failures = 0
         self._retry_at = 0.0
@@ -77,7 +77,7 @@ class Seat:
 
     def _start(self, gives_up: Callable[[], bool]) -> None:
         try:
-            self.warm = self._nursery.start(self._device, gives_up)
+            self.warm = self._factory.start(self._device, gives_up)
         except StartFailed as error:
             self._failures += 1
             self._retry_at = time.monotonic() + min(MAX_RETRY_S, 2.0**self._failures)

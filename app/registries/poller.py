@@ -15,7 +15,7 @@ PATIENCE_S = 2.0
 Key = TypeVar("Key", bound=Hashable)
 
 
-class Rounds(Generic[Key]):
+class Poller(Generic[Key]):
     """Every `every_s` seconds, `look(n)` names up to n rows that are due and each is given to `work` in a thread.
 
     Which process works on a row is settled by its lease; a row that is under way here is not begun twice.

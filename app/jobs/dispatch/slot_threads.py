@@ -20,7 +20,7 @@ REPAIR_S = 1.0
 
 
 @dataclass(eq=False)
-class Desk:
+class SlotState:
     """A slot, whether its thread rests, and whether it was rung for since it last looked at the table."""
 
     slot: Slot
@@ -33,39 +33,39 @@ class Desk:
         return self.is_idle and not self.is_rung
 
 
-class Desks:
+class SlotThreads:
     """Every slot of this process at work."""
 
     def __init__(self, poll_s: float) -> None:
         self._poll_s = poll_s
         self._change = threading.Condition()
-        self._desks: list[Desk] = []
+        self._slots: list[SlotState] = []
         self._threads: list[threading.Thread] = []
         self._closed = False
 
     def open(self, slots: Sequence[Slot]) -> None:
         """Start one thread a slot."""
-        self._desks = [Desk(slot) for slot in slots]
-        for desk in self._desks:
-            thread = threading.Thread(target=self._serve, args=(desk,), name=f"slot {desk.slot}", daemon=True)
+        self._slots = [SlotState(slot) for slot in slots]
+        for state in self._slots:
+            thread = threading.Thread(target=self._serve, args=(state,), name=f"slot {state.slot}", daemon=True)
             self._threads.append(thread)
             thread.start()
 
     def ring(self, *kinds: Kind) -> None:
         """Have every slot for those kinds look at the table, those at work as soon as they are done."""
         with self._change:
-            for desk in self._desks:
-                desk.is_rung |= not kinds or any(kind in desk.slot.kinds for kind in kinds)
+            for state in self._slots:
+                state.is_rung |= not kinds or any(kind in state.slot.kinds for kind in kinds)
             self._change.notify_all()
 
     def ring_one(self, kind: Kind) -> None:
         """Have one free slot for that kind look; wait until there is one, and until it is free again."""
-        able = [desk for desk in self._desks if kind in desk.slot.kinds]
+        able = [state for state in self._slots if kind in state.slot.kinds]
         if not able:
             return
         with self._change:
-            self._change.wait_for(lambda: self._closed or any(desk.is_free for desk in able))
-            chosen = next((desk for desk in able if desk.is_free), None)
+            self._change.wait_for(lambda: self._closed or any(state.is_free for state in able))
+            chosen = next((state for state in able if state.is_free), None)
             if chosen is not None:
                 chosen.is_rung = True
                 self._change.notify_all()
@@ -79,21 +79,21 @@ class Desks:
         for thread in self._threads:
             thread.join()
 
-    def _serve(self, desk: Desk) -> None:
+    def _serve(self, state: SlotState) -> None:
         while not self._closed:
             is_ready = found = False
             try:
-                is_ready = desk.slot.prepare()
-                found = is_ready and desk.slot.run_next()
+                is_ready = state.slot.prepare()
+                found = is_ready and state.slot.run_next()
             except Exception:
-                logger.exception("slot %s failed and will try again", desk.slot)
+                logger.exception("slot %s failed and will try again", state.slot)
             if not found:
-                self._rest(desk, self._poll_s if is_ready else min(self._poll_s, REPAIR_S))
+                self._rest(state, self._poll_s if is_ready else min(self._poll_s, REPAIR_S))
 
-    def _rest(self, desk: Desk, seconds: float) -> None:
+    def _rest(self, state: SlotState, seconds: float) -> None:
         """Wait for a ring; one that came while the slot looked at the table counts."""
         with self._change:
-            desk.is_idle = True
+            state.is_idle = True
             self._change.notify_all()
-            self._change.wait_for(lambda: self._closed or desk.is_rung, seconds)
-            desk.is_idle = desk.is_rung = False
+            self._change.wait_for(lambda: self._closed or state.is_rung, seconds)
+            state.is_idle = state.is_rung = False

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 
-class Shelf(Protocol):
+class FileStore(Protocol):
     """Files under keys; OSError where the place behind it fails, FileNotFoundError where a key holds nothing."""
 
     def show(self, path: Path, staged: str) -> None:
@@ -32,7 +32,7 @@ class Shelf(Protocol):
         """Delete shown files that nobody will take back."""
 
 
-class Directory:
+class DirectoryStore:
     """A directory, whose staging area is where files are staged: showing is nothing, keeping is a rename."""
 
     def __init__(self, root: Path, is_lasting: bool = True) -> None:

@@ -42,7 +42,7 @@ class WarmChild:
         return self.role in (None, role)
 
 
-class Nursery:
+class ChildFactory:
     """Starts children as the settings say."""
 
     def __init__(self, settings: Settings) -> None:
