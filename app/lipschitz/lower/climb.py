@@ -36,9 +36,9 @@ def climbed(
     problem: Problem, population: Population, effort: float, deadline: Deadline, scale: float, random: Generator
 ) -> Population:
     """The population after rounds of moves, until PATIENCE of them bring no progress or the effort is spent."""
-    each = ROUND * len(population) * (norm_work(problem.network) + POINTS / SCANNED * point_work(problem.network))
-    idle = 0
-    for _ in range(within(effort, each, MOST_ROUNDS)):
+    each = ROUND * (norm_work(problem.network) + POINTS / SCANNED * point_work(problem.network))
+    population, idle = population.top(within(effort / PATIENCE, each, len(population))), 0
+    for _ in range(within(effort, each * len(population), MOST_ROUNDS)):
         if idle == PATIENCE or deadline.passed:
             break
         before = float(population.norms.max())

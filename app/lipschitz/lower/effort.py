@@ -10,8 +10,8 @@ from app.lipschitz.lower.jacobian import products
 from app.lipschitz.network.nodes import Affine, Concat, Network
 from app.lipschitz.operators.composite import work
 
-PER_VALUE = 4.0
-"""Multiplications that reading and writing one entry of a node's value is worth."""
+PER_VALUE = 20.0
+"""Multiplications that computing, reading and writing one entry of a node's value is worth."""
 
 STEP = 6.0
 """Evaluations of a point that a step of an ascent is worth: two forward, and the way back."""

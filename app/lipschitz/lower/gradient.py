@@ -72,7 +72,7 @@ FEWEST_STEPS = 6
 
 EFFORT = 1.5e10
 """Multiplications that a search may be worth."""
-SCOUTING_SHARE, ASCENT_SHARE, CLIMBING_SHARE = 0.2, 0.8, 0.4
+SCOUTING_SHARE, ASCENT_SHARE, CLIMBING_SHARE = 0.4, 0.8, 0.5
 """The most of them that its parts may take."""
 
 

@@ -49,8 +49,8 @@ TRAJECTORIES = (4, 32)
 ROUND = 1e10
 """Multiplications that a round's ascents may be worth, where they are more than the least."""
 
-ISLANDS = 2
-"""Fresh populations in a round, at most."""
+ISLANDS, ISLAND_INPUTS = 2, 32
+"""Fresh populations in a round, at most, and inputs of a network that has any."""
 
 CLOSED = 1e-6
 """Relative gap to the least certified bound at which nothing is left to find."""
@@ -74,7 +74,8 @@ def deepened(
     count, rounds = planned(problem, rounds)
     elite, done, idle = known.top(count), 0, 0
     ways = _ways(problem) if rounds else []
-    islands = within(ROUND, island_work(problem), ISLANDS, 0)
+    has_few_inputs = problem.network.input.size <= ISLAND_INPUTS
+    islands = within(ROUND, island_work(problem), ISLANDS, 0) if has_few_inputs else 0
     while done < rounds and idle < PATIENCE and not deadline.passed and not _is_closed(problem, elite):
         before, way = float(elite.norms.max()), ways[done % len(ways)]
         if done < len(ways):
