@@ -67,6 +67,9 @@ STRIDE = 0.7
 STEP_WORK = 24.0
 """Forward evaluations of one point that an ascent's first steps and its witness are worth."""
 
+DEEP_SHARE = 0.9
+"""Part of the time that the deep search may take: pairs about what it found are tried afterwards."""
+
 FEWEST_STEPS = 6
 """Steps of a single ascent, however dear they are."""
 
@@ -99,7 +102,7 @@ def gradient(problem: Problem, options: GradientOptions) -> Estimate:
         offer_best(problem, best, found, scale, deadline)
     if options.rounds:
         found = evaluated(problem, middle, direction) if scouts is None else found
-        found, details["rounds"] = deepened(problem, found, options.rounds, scale, deadline, random)
+        found, details["rounds"] = deepened(problem, found, options.rounds, scale, deadline.share(DEEP_SHARE), random)
         offer_best(problem, best, found, scale, deadline)
     witness = best.witness()
     return Estimate("gradient", witness.value, details=details, witness=witness)
@@ -112,7 +115,7 @@ def deepen(problem: Problem, options: GradientOptions, found: Estimate) -> Estim
     best, scale, random = Best(problem, "gradient"), options.scale, generator(problem)
     start = torch.lerp(found.witness.x, found.witness.y, 0.5)[None]
     elite = evaluated(problem, problem.domain.project(start))
-    elite, rounds = deepened(problem, elite, options.rounds, scale, deadline, random)
+    elite, rounds = deepened(problem, elite, options.rounds, scale, deadline.share(DEEP_SHARE), random)
     offer_best(problem, best, elite, scale, deadline)
     witness = max(found.witness, best.witness(), key=lambda one: one.value)
     return replace(found, value=witness.value, witness=witness, details=found.details | {"rounds": rounds})

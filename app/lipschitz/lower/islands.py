@@ -1,8 +1,7 @@
 """Fresh populations that climb apart from the others, for networks that are cheap to evaluate.
 
 The steepest pieces of a network of few inputs are small and hidden anywhere, so that one population soon consists of
-relatives. An island starts from points of its own, on the whole space within one scale: any of the many, or the one
-where the best point so far lies.
+relatives. An island starts from points of its own, on the whole space at one scale.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from app.lipschitz.problem import Problem
 SCOUTS, SETTLERS, SCANS = 4096, 128, 12
 """Points of an island, those of them that climb, and the lines that each one tries."""
 
-SCALES = (-2.0, 4.0)
-"""Decimal logarithms of the scales, relative to `scale`."""
+NATURAL, SCALES = (-1.0, 0.5), (-2.0, 4.0)
+"""Decimal logarithms of the scales, relative to `scale`: a third each about 1, of all, and about the best point's."""
 
 NEAR = 0.3
 """Half the width of the scales about the best point's, in decades."""
@@ -47,9 +46,9 @@ def _points(problem: Problem, elite: Population, scale: float, random: Generator
     if math.isfinite(problem.domain.radius_2(size)):
         return problem.domain.sample(SCOUTS, size, scale, random)
     cube = 2.0 * torch.rand(SCOUTS, size, dtype=torch.float64, generator=random) - 1.0
-    low, high = SCALES
-    is_near, place = (float(torch.rand((), dtype=torch.float64, generator=random)) for _ in range(2))
+    kind, place = (float(torch.rand((), dtype=torch.float64, generator=random)) for _ in range(2))
+    low, high = NATURAL if kind < 1 / 3 else SCALES
     best = float(elite.top(1).points.abs().max())
-    if is_near < 0.5 and best > 0.0:
+    if kind > 2 / 3 and best > 0.0:
         return cube * best * math.pow(10.0, NEAR * (2.0 * place - 1.0))
     return cube * scale * math.pow(10.0, low + (high - low) * place)

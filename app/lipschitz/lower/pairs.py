@@ -115,12 +115,14 @@ class Best:
 
         One pair of the first point's is considered in any case, the others until the deadline.
         """
+        is_offered = False
         for part in batches(self._problem.network, len(points)):
             if part.start and deadline.passed:
                 break
             for step in LADDER:
-                if self._pairs and deadline.passed:
+                if is_offered and deadline.passed:
                     break
+                is_offered = True
                 middle = _inward(self._problem, points[part], step)
                 x, y = ends(self._problem, middle, directions[part], step * reach[part])
                 self.offer(x, y)

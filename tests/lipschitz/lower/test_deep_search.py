@@ -75,10 +75,10 @@ def test_one_seed_has_one_answer_on_a_busy_machine(rounds: dict[str, int], monke
 
 
 def test_the_whole_space_attains_no_less_than_a_box_inside_it() -> None:
-    """The steepest pieces of a network with biases lie near the origin, where few of the many scales lead."""
-    network = perceptron(4, 16, 16, 16, 2, seed=3)
-    box = Box(torch.full((4,), -0.5).double(), torch.full((4,), 0.5).double())
-    whole, inside = (search(problem(network, 4, domain=one), scouts=0, rounds=4).value for one in (None, box))
+    """Its steepest pieces lie near the origin: the plain ascent attains 4.6 on the whole space and 7.0 in the box."""
+    network = perceptron(5, 12, 12, 12, 12, 2, seed=7)
+    box = Box(torch.full((5,), -0.5).double(), torch.full((5,), 0.5).double())
+    whole, inside = (search(problem(network, 5, domain=one), scouts=0, rounds=3).value for one in (None, box))
     assert whole >= inside * (1 - 1e-9)
 
 
