@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import ClassVar
 
+from app.advice import ADVICE
 from app.contract.plain import Json
 from app.lipschitz.errors import LipschitzError
 from app.printable import printable
@@ -45,7 +46,8 @@ class Problem(Exception):
             "detail": self.detail,
             "instance": instance,
         }
-        return members | ({"errors": self.errors} if self.errors else {})
+        step = {"advice": ADVICE[self.slug]} if self.slug in ADVICE else {}
+        return members | step | ({"errors": self.errors} if self.errors else {})
 
 
 # Requests

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 
+from app.advice import command_advice
 from app.client import Client, OnProgress, Refused, Unexpected
 from app.commands.show import Display, summary
 from app.contract.question import Document
@@ -58,9 +59,21 @@ def run(options: argparse.Namespace) -> int:
         return INTERRUPTED
     except (Problem, Refused, Unexpected, httpx.HTTPError, OSError, ValueError) as error:
         sys.stderr.write(f"lipserve analyze: {printable(error)}\n")
+        if step := _next_step(error):
+            sys.stderr.write(f"what to do: {printable(step)}\n")
     except Exception:  # Python's own status for it would be 1, which says that the gate has failed
         sys.stderr.write(printable(traceback.format_exc(), keep="\n"))
     return ERROR
+
+
+def _next_step(error: Exception) -> str:
+    """What to do about it, in the words of this command."""
+    match error:
+        case Problem():
+            return command_advice(error.slug, error.detail)
+        case Refused():
+            return command_advice(error.problem.type, error.problem.detail)
+    return ""
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -140,8 +153,10 @@ def _there(url: str, options: argparse.Namespace, request: Fields, progress: OnP
         if options.dataset is not None:
             request = request | {"dataset": client.upload_dataset(options.dataset)}
         job = client.analyze(options.model, request, progress)
+        if job.result is None and job.error is not None:
+            raise Refused(job.error.status or 0, job.error)
         if job.result is None:
-            raise ValueError((job.error and job.error.detail) or f"the job was {job.status}")
+            raise ValueError(f"the job was {job.status}")
         has_certificate = options.certificate is not None and job.urls is not None and job.urls.certificate is not None
         return _Found(job.result, client.certificate(job.id) if has_certificate else None)
 

@@ -21,5 +21,6 @@ class ProblemView(BaseModel):
     title: str = Field(default="", description="The kind of problem in a few words.")
     status: int | None = Field(default=None, description="The HTTP status of such an answer.")
     detail: str = Field(default="", description="This occurrence, in a sentence.")
+    advice: str | None = Field(default=None, description="What to do next.")
     instance: str | None = Field(default=None, description="Path of the request or job that met it.")
     errors: list[Fault] | None = Field(default=None, description="The fields at fault, if any are.")

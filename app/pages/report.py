@@ -6,12 +6,12 @@ import shlex
 from dataclasses import dataclass
 from statistics import median
 
+from app.advice import advice
 from app.contract.job import JobView
 from app.contract.question import Gate
 from app.contract.result import CertificateView, LayerView, ResultView, SampleView
 from app.contract.uploads import ModelView
 from app.pages import text, words
-from app.pages.advice import advice
 from app.pages.charts.layers import shrinks
 from app.pages.charts.picture import picture
 from app.pages.charts.scales import Spec

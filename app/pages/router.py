@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.routing import APIRoute
 
+from app.advice import advice
 from app.api import session
 from app.api.callers import InCaller, allowed
 from app.api.dependencies import InServices
@@ -24,7 +25,6 @@ from app.contract.stored import readable
 from app.contract.uploads import ModelView
 from app.errors import Forbidden, Problem, Unauthorized, UnknownModel
 from app.pages import render
-from app.pages.advice import advice
 from app.pages.charts.draw import drawn
 from app.pages.figures import Events
 from app.pages.reference import Reference

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from app.advice import ADVICE
 from app.lipschitz.artifact import digest
 from app.lipschitz.ingest import capture_artifact
 from tests.api.test_models import refused
@@ -95,6 +96,14 @@ def test_forms_that_are_no_bundle_leave_nothing(
     before = service.files()
     assert words in refused(service.client.post("/v1/models", files=form), status, slug)["detail"]
     assert service.files() == before
+
+
+def test_a_foreign_file_is_refused_before_all_of_it_came(service: RunningService) -> None:
+    """Of three MiB, where the limit is one, and no length is told beforehand: the first bytes say what it is."""
+    pieces = [(50).to_bytes(8, "little") + b'{"w": {}}'.ljust(50), *[bytes(2**20)] * 3]
+    problem = refused(service.client.post("/v1/models", content=iter(pieces)), 415, "not-a-model")
+    assert "optimum-cli export onnx" in problem["detail"]
+    assert problem["advice"] == ADVICE["not-a-model"]
 
 
 def test_a_data_set_is_one_file(service: RunningService) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from app import errors
+from app.advice import ADVICE
 from app.errors import BY_SLUG, TYPE_PREFIX, Problem, from_slug, problem_types
 from app.lipschitz.errors import LipschitzError
 
@@ -92,6 +93,7 @@ def test_statuses_and_slugs_are_stable() -> None:
 def test_document_is_rfc_9457(kind: type[Problem]) -> None:
     fault = {"detail": "d", "pointer": "#/p"}
     document = kind("what happened", errors=[fault]).document("/v1/here")
+    assert document.pop("advice", None) == ADVICE.get(kind.slug)
     assert document == {
         "type": TYPE_PREFIX + kind.slug,
         "title": kind.title,

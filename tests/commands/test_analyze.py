@@ -65,6 +65,7 @@ def test_a_file_that_is_no_model_is_an_error(analyze: Run) -> None:
     done = analyze(str(ROOT / "pyproject.toml"))
     assert done.returncode == 3
     assert "The file is n" in done.stderr
+    assert "what to do: Export the model" in done.stderr
     assert "Traceback" not in done.stderr
 
 

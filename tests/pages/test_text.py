@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.advice import ADVICE
 from app.contract.result import LayerView
 from app.errors import BY_SLUG
 from app.lipschitz import errors as of_library
 from app.pages import text
-from app.pages.advice import ADVICE
 from app.pages.charts.radii import survival
 from app.pages.charts.scales import log_scale, ticks
 from app.pages.rails import LANE, rails, sources_of

@@ -38,7 +38,10 @@ def refuse_dependence(graph: GraphModule) -> list[str]:
         if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
             continue
         if torch.Tag.nondeterministic_seeded in node.target.tags and node.users:
-            raise StatefulModel(f"Operator {node.target} is random: the model is not a function of its input.")
+            raise StatefulModel(
+                f"Operator {node.target} is random: the model is not a function of its input. Of dropout in training "
+                "mode: call model.eval() before the export."
+            )
         if node in dependent and _steers(node):
             raise DataDependentControlFlow(
                 f"A branch, loop or size depends on the input's values ({node.target} reads the result of "

@@ -14,7 +14,13 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
 from torch import Tensor
 
 from app.lipschitz.artifact.captured import Origin
-from app.lipschitz.errors import DataDependentControlFlow, InvalidModel, LipschitzError, UnsupportedOperator
+from app.lipschitz.errors import (
+    DataDependentControlFlow,
+    Discontinuous,
+    InvalidModel,
+    LipschitzError,
+    UnsupportedOperator,
+)
 from app.lipschitz.ingest.messages import first_line
 from app.lipschitz.ingest.onnx_declared import declared_inputs, opset
 from app.lipschitz.ingest.onnx_ops import implementation, supports
@@ -32,6 +38,9 @@ SHAPE_READERS = frozenset({"Shape", "Size"})
 
 SHAPED_BY_VALUES = frozenset({"NonZero", "NonMaxSuppression", "Unique", "Compress"})
 """Operators whose result's size depends on the values of their input."""
+
+QUANTIZERS = frozenset({"QuantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"})
+"""Of what depends on the input; stored integers are read by DequantizeLinear."""
 
 Scope = Callable[[Origin], AbstractContextManager[None]]
 """Marks everything that is traced inside with an origin."""
@@ -122,6 +131,16 @@ def _require_support(node: NodeProto, version: int) -> None:
     domain = node.domain or "ai.onnx"
     if node.op_type in ("Loop", "Scan"):
         raise DataDependentControlFlow(f"ONNX operator {node.op_type} at '{node.name}' is a loop.")
+    if node.op_type in QUANTIZERS or node.op_type.startswith("QLinear"):
+        raise Discontinuous(
+            f"ONNX operator {node.op_type} at '{node.name}' rounds to a grid, a step function without a finite "
+            "constant: send the float model that was quantised."
+        )
+    if node.op_type.startswith("TreeEnsemble"):
+        raise Discontinuous(
+            f"ONNX operator {node.op_type} at '{node.name}' is an ensemble of trees, which jumps at every split: "
+            "it has no finite constant."
+        )
     if not supports(node, version):
         raise UnsupportedOperator(
             f"ONNX operator {node.op_type} (domain '{domain}') at '{node.name}' is not supported."

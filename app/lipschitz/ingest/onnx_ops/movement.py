@@ -23,7 +23,7 @@ def identity(call: OnnxCall) -> Tensor:
 def dropout(call: OnnxCall) -> tuple[Tensor, Tensor]:
     """The tensor itself and an all-true mask; the training form is random and refused."""
     if call.has(2) and call.number(2):
-        raise call.refuse("training mode is random")
+        raise call.refuse("training mode is random: call model.eval() before the export")
     x = call.tensor(0)
     return x, torch.ones_like(x, dtype=torch.bool)
 

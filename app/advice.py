@@ -1,8 +1,8 @@
-"""What to do about a problem, in words for people."""
+"""What to do about a problem: the next step, in the words of HTTP requests or of the command line."""
 
 from __future__ import annotations
 
-from app.errors import TYPE_PREFIX
+import re
 
 GENERAL = "Look at the service's log for the time of the failure; the request id or the job id leads to the lines."
 
@@ -26,8 +26,9 @@ ADVICE: dict[str, str] = {
     "unsupported-operator": "Replace the operator that is named, or leave the part of the network after it out. "
     "The page /v1/operators lists what has a rule.",
     "data-dependent-control-flow": "Export the model by tracing, for one path through its branches.",
-    "discontinuous-operator": "Analyse the network up to the operator that is named: argmax and rounding jump.",
-    "stateful-model": "Export a version whose state is an input and an output.",
+    "discontinuous-operator": 'Ask with `"output": "auto"`: it analyses what comes before the jump, if anything does.',
+    "stateful-model": "Call `model.eval()` before the export (dropout is random in training), or export a version "
+    "whose state is an input and an output.",
     "not-globally-lipschitz": "Ask on a bounded domain: a box or a ball. Products and exponentials have one there.",
     "invalid-artifact": "Send ONNX: the program did not hand over a graph that the rules know.",
     "conversion-mismatch": "Please report the model: what was captured from it does not compute the same.",
@@ -46,6 +47,42 @@ ADVICE: dict[str, str] = {
 """By the problem's slug."""
 
 
+COMMAND: dict[str, str] = {
+    "invalid-request": "Correct the option that is named.",
+    "invalid-inputs": "Give the shape of every open input, e.g. --shape x=1,784.",
+    "missing-data": "Put the files that are named beside the model, under these names.",
+    "not-globally-lipschitz": 'Ask on a bounded domain: --request \'{"domain": {"kind": "box", "lower": 0, '
+    '"upper": 1}}\'.',
+    "discontinuous-operator": 'Ask for what comes before the jump: --request \'{"output": "auto"}\'.',
+    "torchscript-refused": "Export the model as ONNX, or, if you trust the file, give --trust.",
+    "method-skipped": "Choose other methods, e.g. --methods auto, or read what each one lacks.",
+    "out-of-memory": "Ask for cheaper methods (--methods autolip), or for a smaller input (--shape).",
+    "time-limit": "Lower --budget, or ask for fewer --methods.",
+    "unauthorized": "Give an API key in LIPSERVE_KEY.",
+}
+"""By slug, where the command line has words of its own."""
+
+_PROPOSALS = (
+    re.compile(r"""inputs=\{"(?P<name>[^"]+)": \[(?P<sizes>[^]]+)\]\}"""),
+    re.compile(r"""inputs=\[\[(?P<sizes>[^]]+)\]\] for '(?P<name>[^']+)'"""),
+)
+
+
 def advice(kind: str) -> str:
-    """What to do about a problem of that type."""
-    return ADVICE.get(kind.removeprefix(TYPE_PREFIX), GENERAL)
+    """What to do about a problem of that type, or slug, for who asked over HTTP."""
+    return ADVICE.get(slug_of(kind), GENERAL)
+
+
+def command_advice(kind: str, detail: str) -> str:
+    """The same for who asked on the command line; a shape that the detail proposes is written as an option."""
+    slug = slug_of(kind)
+    proposal = next((match for pattern in _PROPOSALS if (match := pattern.search(detail))), None)
+    if slug == "invalid-inputs" and proposal is not None:
+        sizes = proposal["sizes"].replace(" ", "")
+        return f"Give the shape: --shape {proposal['name']}={sizes} (letters stand for sizes that are yours to choose)."
+    return COMMAND.get(slug) or ADVICE.get(slug, "")
+
+
+def slug_of(kind: str) -> str:
+    """The end of a problem's type."""
+    return kind.rpartition(":")[2]
