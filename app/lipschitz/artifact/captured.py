@@ -65,3 +65,5 @@ class Captured:
     inspection: Inspection
     warnings: tuple[str, ...] = field(default=())
     batch: Batch | None = None
+    left_out: str = ""
+    """Why outputs of the file are none of the graph's; what they are made of is."""

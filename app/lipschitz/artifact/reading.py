@@ -80,7 +80,7 @@ def _captured(record: records.Graph, tensors: dict[str, Tensor]) -> Captured:
     if runs:
         check(graph, runs, [spec.name for spec in outputs])
     batch = None if record.batch is None else Batch(**record.batch.model_dump())
-    return Captured(graph, inputs, outputs, _declared(record.declared), tuple(record.warnings), batch)
+    return Captured(graph, inputs, outputs, _declared(record.declared), tuple(record.warnings), batch, record.left_out)
 
 
 def _specs(given: Sequence[records.Spec]) -> tuple[TensorSpec, ...]:

@@ -98,3 +98,4 @@ class Graph(Record):
     results: Annotated[list[Index], Field(min_length=1, max_length=10_000)]
     samples: Annotated[int, Field(ge=0, le=100)]
     batch: Batch | None = None
+    left_out: Text = ""

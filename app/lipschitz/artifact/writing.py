@@ -67,6 +67,8 @@ def to_bytes(captured: Captured, samples: Sequence[Run]) -> bytes:
     }
     if captured.batch is not None:
         graph["batch"] = asdict(captured.batch)
+    if captured.left_out:
+        graph["left_out"] = clean(captured.left_out)
     text = canonical(graph)
     return b"".join((MARK, len(text).to_bytes(LENGTH, "little"), text, safetensors.torch.save(tensors)))
 

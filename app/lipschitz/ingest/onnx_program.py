@@ -20,6 +20,7 @@ from app.lipschitz.ingest.messages import first_line
 from app.lipschitz.ingest.onnx_graph import OnnxGraph
 from app.lipschitz.ingest.program import Function, Program
 from app.lipschitz.ingest.runtime import FATAL, NotSupported, onnxruntime
+from app.lipschitz.ingest.selections import before_selection
 from app.lipschitz.ingest.trace import origin_scope
 
 MAX_REWRITTEN = 1 << 30
@@ -31,9 +32,12 @@ UPGRADE = 13
 
 def load(data: bytes, shapes: InputShapes | None) -> Program:
     """Parse, fix the inputs' shapes and prepare both implementations."""
-    model, batch = onnx_file.parse(data), None
+    model, batch, left_out = onnx_file.parse(data), None, ""
     inspection = onnx_declared.inspect(model)
     inputs.require_floating(inspection.inputs)
+    if model.ByteSize() <= MAX_REWRITTEN and (cut := before_selection(model)) is not None:
+        model, left_out = cut
+        data = model.SerializeToString()
     if (found := _of_another_batch(model, shapes)) is not None:
         model, batch = found
         data = model.SerializeToString()
@@ -46,13 +50,14 @@ def load(data: bytes, shapes: InputShapes | None) -> Program:
     return Program(
         inspection,
         concrete,
-        tuple(spec.name for spec in inspection.outputs),
+        tuple(output.name for output in model.graph.output),
         graph,
         _onnxruntime(data, [spec.name for spec in concrete]),
         graph.constant_names,
         differentiable=False,
         warnings=inputs.assumed(concrete, symbols, shapes),
         batch=batch,
+        left_out=left_out,
     )
 
 

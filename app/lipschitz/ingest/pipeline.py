@@ -80,7 +80,7 @@ def _traced(data: bytes, shapes: InputShapes | None) -> tuple[Captured, list[Run
         probe(traced, program.reference, program.inputs, program.inspection.parameters)
     runs, names = run_both(traced, program.reference, samples), program.output_names
     concrete, inspection, warnings = program.inputs, program.inspection, (*program.warnings, *dict.fromkeys(found))
-    batch = program.batch
+    batch, left_out = program.batch, program.left_out
     del program  # the original's weights must not lie beside their float64 copies
     captured = promote(traced)
     check(captured, runs, names)
@@ -89,7 +89,7 @@ def _traced(data: bytes, shapes: InputShapes | None) -> tuple[Captured, list[Run
         for name, y in zip(names, runs[0].original, strict=True)
     )
     _require_entries(outputs, "Output")
-    return Captured(captured, concrete, outputs, inspection, warnings, batch), runs
+    return Captured(captured, concrete, outputs, inspection, warnings, batch, left_out), runs
 
 
 def _require_entries(specs: Sequence[TensorSpec], what: str) -> None:

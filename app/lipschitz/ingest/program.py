@@ -31,3 +31,4 @@ class Program:
     differentiable: bool
     warnings: tuple[str, ...] = field(default=())
     batch: Batch | None = None
+    left_out: str = ""

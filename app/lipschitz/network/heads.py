@@ -39,6 +39,9 @@ def select(captured: Captured, output: str | None) -> Selection:
     Changes the graph in place: other values become outputs behind those that it has. InvalidRequest for other names.
     """
     names = [spec.name for spec in captured.outputs]
+    if output is None and captured.left_out:
+        listed = ", ".join(map(repr, names[:LISTED]))
+        raise Discontinuous(f'{captured.left_out}. What comes before it is {listed}: output "auto" analyses that')
     if output is None:
         return Selection(captured, list(range(len(names))))
     if output in names:
@@ -85,7 +88,7 @@ def _chosen(captured: Captured) -> tuple[list[fx.Node] | None, str]:
     if others:
         raise others[0]
     if not broken:
-        return None, ""
+        return (ends, f"other outputs were left out: {captured.left_out}") if captured.left_out else (None, "")
     detail = values[broken[0]].detail
     if sound := [node for node in ends if isinstance(values[node], Linear)]:
         return sound, f"other outputs were left out: {detail}"

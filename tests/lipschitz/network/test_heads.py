@@ -73,3 +73,29 @@ def test_a_witness_and_a_certificate_are_those_of_what_was_chosen() -> None:
 def test_names_that_there_are_none_of() -> None:
     with pytest.raises(InvalidRequest, match="no output 'z'"):
         analyze(model([], ("logits",)), REQUEST | {"output": "z"})
+
+
+def detector() -> bytes:
+    """Boxes and scores out of one layer, then a choice of them."""
+    nodes = [
+        *BODY,
+        node("Reshape", ["logits", "b"], ["boxes"], name="boxes"),
+        node("Reshape", ["a", "s"], ["raw"]),
+        node("Sigmoid", ["raw"], ["scores"], name="scores"),
+        node("NonMaxSuppression", ["boxes", "scores", "k"], ["chosen"], name="nms"),
+        node("Cast", ["chosen"], ["y"], to=TensorProto.FLOAT),
+    ]
+    stored = {"w": weights(4, 2), "v": weights(2, 8), "b": i64(1, 2, 4), "s": i64(1, 1, 2), "k": i64(3)}
+    return onnx_bytes(nodes, {"x": [1, 4]}, ["y"], stored)
+
+
+def test_a_choice_of_boxes_is_left_out() -> None:
+    data = detector()
+    with pytest.raises(Discontinuous, match=r"NonMaxSuppression at 'nms'.*before it is 'boxes', 'scores'"):
+        analyze(data, REQUEST)
+    assert graph(data)["choices"] == ["boxes", "scores"]
+    result = analyze(data, REQUEST | {"output": "auto"})["result"]
+    assert result["output"]["names"] == ["boxes", "scores"]
+    assert "NonMaxSuppression" in result["output"]["reason"]
+    assert result["upper"]["value"] > 0
+    assert analyze(data, REQUEST | {"output": "scores"})["result"]["upper"]["value"] <= result["upper"]["value"]
