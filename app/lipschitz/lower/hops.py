@@ -31,10 +31,10 @@ SCALES = (-2.0, 4.0)
 STEPS, HOP_STEPS = 100, 50
 """Steps of the first ascents, and of those after a hop."""
 
-STRIDES, HOP_STRIDES = (-1.0, -0.5), (-2.0, -0.5)
+STRIDES, HOP_STRIDES = (-1.0, -0.5), (-2.0, -1.0)
 """Decimal logarithms of their first strides."""
 
-KICKS = (-2.5, 0.0)
+KICKS = (-2.0, 0.0)
 """Decimal logarithms of a hop's length, relative to the distance from the centre."""
 
 CROSSED = 0.5
@@ -49,7 +49,7 @@ TRAJECTORIES = (4, 32)
 ROUND = 1e10
 """Multiplications that a round's ascents may be worth, where they are more than the least."""
 
-ISLANDS, ISLAND_INPUTS = 2, 32
+ISLANDS, ISLAND_INPUTS = 3, 32
 """Fresh populations in a round, at most, and inputs of a network that has any."""
 
 CLOSED = 1e-6

@@ -19,8 +19,9 @@ from app.lipschitz.problem import Problem
 SCOUTS, SETTLERS, SCANS = 4096, 128, 12
 """Points of an island, those of them that climb, and the lines that each one tries."""
 
-NATURAL, SCALES = (-1.0, 0.5), (-2.0, 4.0)
-"""Decimal logarithms of the scales, relative to `scale`: a third each about 1, of all, and about the best point's."""
+NATURAL, SCALES = (-0.7, 0.2), (-2.0, 4.0)
+"""Decimal logarithms of the scales, relative to `scale`: half of the islands below 1, a quarter anywhere, and a quarter
+about the best point's."""
 
 NEAR = 0.3
 """Half the width of the scales about the best point's, in decades."""
@@ -47,8 +48,8 @@ def _points(problem: Problem, elite: Population, scale: float, random: Generator
         return problem.domain.sample(SCOUTS, size, scale, random)
     cube = 2.0 * torch.rand(SCOUTS, size, dtype=torch.float64, generator=random) - 1.0
     kind, place = (float(torch.rand((), dtype=torch.float64, generator=random)) for _ in range(2))
-    low, high = NATURAL if kind < 1 / 3 else SCALES
+    low, high = NATURAL if kind < 0.5 else SCALES
     best = float(elite.top(1).points.abs().max())
-    if kind > 2 / 3 and best > 0.0:
+    if kind > 0.75 and best > 0.0:
         return cube * best * math.pow(10.0, NEAR * (2.0 * place - 1.0))
     return cube * scale * math.pow(10.0, low + (high - low) * place)
