@@ -15,6 +15,7 @@ from pathlib import Path
 
 from app.lipschitz.bundle import MAX_FILES, path_of
 from app.lipschitz.errors import InvalidModel
+from app.lipschitz.varint import NoVarint, read_varint
 
 GRAPH, INITIALIZER, EXTERNAL_DATA, DATA_LOCATION = 7, 5, 13, 14
 EXTERNAL = 1
@@ -145,12 +146,7 @@ def _field(data: Buffer, start: int, end: int) -> Field:
 
 
 def _read_varint(data: Buffer, position: int, end: int) -> tuple[int, int]:
-    value = 0
-    for index in range(10):
-        if position + index >= end:
-            break
-        byte = data[position + index]
-        value |= (byte & 0x7F) << (7 * index)
-        if byte < 0x80:
-            return value, position + index + 1
-    raise InvalidModel("The file is not a well-formed ONNX message.")
+    try:
+        return read_varint(data, position, end)
+    except NoVarint as error:
+        raise InvalidModel("The file is not a well-formed ONNX message.") from error

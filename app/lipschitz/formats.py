@@ -15,6 +15,7 @@ from typing import IO, BinaryIO, Literal
 from app.lipschitz import foreign
 from app.lipschitz.bundle import is_bundle
 from app.lipschitz.errors import InvalidModel, NotAModel, TooLarge
+from app.lipschitz.varint import NoVarint, read_varint
 
 Format = Literal["onnx", "torchscript", "torch_export"]
 
@@ -80,12 +81,15 @@ def is_onnx(file: BinaryIO, start: int, end: int) -> bool:
             return GRAPH_FIELD in fields
         file.seek(position)
         head = file.read(20)
-        tag, used = _varint(head, 0)
+        try:
+            tag, used = read_varint(head, 0, len(head))
+            value, used = read_varint(head, used, len(head))
+        except NoVarint:
+            return False
         field, wire = tag >> 3, tag & 7
         if MODEL_PROTO_FIELDS.get(field) != wire:
             return False
         fields.add(field)
-        value, used = _varint(head, used)
         position += used + (value if wire == BYTES else 0)
     return False
 
@@ -126,13 +130,3 @@ def _directory_bytes(file: IO[bytes]) -> int | None:
     if 0 <= zip64 <= end - 56:
         return int(struct.unpack_from("<Q", tail, zip64 + 40)[0])
     return int(struct.unpack_from("<I", tail, end + 12)[0])
-
-
-def _varint(data: bytes, start: int) -> tuple[int, int]:
-    """The base-128 number at `start` and the position after it; 0, which is no tag, where there is none."""
-    value = 0
-    for offset, byte in enumerate(data[start : start + 10]):
-        value |= (byte & 0x7F) << (7 * offset)
-        if byte < 0x80:
-            return value, start + offset + 1
-    return 0, len(data)

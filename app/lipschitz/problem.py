@@ -60,6 +60,10 @@ class Problem:
         """Certified upper and witnessed lower p-norm of an operator, as good as the deadline allows."""
         return self.norms.of(operator, self.p, self.deadline)
 
+    def deadline_within(self, seconds: float, share: float = 1.0) -> Deadline:
+        """Until when a method works that may take `seconds`, and that `share` of the time left."""
+        return self.deadline.share(share).within(seconds)
+
     def until(self, deadline: Deadline) -> Problem:
         """The same problem, with all that is known of it, for a method that has to end sooner."""
         twin = replace(self, deadline=deadline)

@@ -50,7 +50,7 @@ def exact(problem: Problem, options: ExactOptions) -> Estimate:
     MethodSkipped names the node that is not piecewise linear, or whose weights were folded in floating point.
     """
     trail = Trail(problem.progress)
-    deadline = problem.deadline.within(options.seconds).share(1.0 - RESERVE)
+    deadline = problem.deadline_within(options.seconds).share(1.0 - RESERVE)
     begun = deadline.clock()
     _require_interior(problem.domain)
     incumbent, upper, gap = Incumbent(problem), math.inf, options.gap

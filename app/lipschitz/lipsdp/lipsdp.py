@@ -58,7 +58,7 @@ class Factor:
 def lipsdp(problem: Problem, options: LipsdpOptions) -> Estimate:
     """The certified bound of the form and splitting asked for; never above the product of AutoLip's factors."""
     check(problem, options)
-    deadline = problem.deadline.within(options.seconds)
+    deadline = problem.deadline_within(options.seconds)
     finest = cuts(problem.network)
     wholes = planned(finest, options.split_size, is_limited=False)
     if not any(_is_worthwhile(piece) for piece in wholes):

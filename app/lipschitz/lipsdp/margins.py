@@ -52,7 +52,7 @@ def lipsdp_margins(problem: Problem, options: LipsdpOptions) -> Estimate:
     check(problem, options)
     if problem.p != "2":
         raise MethodSkipped(f"LipSDP bounds differences of outputs in the 2-norm, not the {problem.p}-norm")
-    deadline = problem.deadline.within(options.seconds)
+    deadline = problem.deadline_within(options.seconds)
     last = last_piece(problem, options.split_size)
     of_whole = _of_whole(problem, options, deadline) if side(last) > SMALL_SIDE else uniform(last.end.size, math.inf)
     constants = constants_within(problem, last)

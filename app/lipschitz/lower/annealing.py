@@ -37,7 +37,7 @@ START_SHARE = 0.1
 
 def annealing(problem: Problem, options: AnnealingOptions) -> Estimate:
     """The best pair around the points of largest norm that any of `chains` chains met, within `seconds`."""
-    deadline = problem.deadline.share(SEARCHING).within(options.seconds)
+    deadline = problem.deadline_within(options.seconds, SEARCHING)
     scale, random = options.scale, generator(problem)
     points = spread_points(problem, options.chains, scale, random)
     state, chains = scouted(problem, points, deadline.share(START_SHARE), len(points))

@@ -26,7 +26,7 @@ KEPT = 64
 def dataset(problem: Problem, options: DatasetOptions) -> Estimate:
     """The best pair of data points, or around one, among the points that lie in the domain."""
     points, outside = _inside(problem)
-    deadline = problem.deadline.share(SEARCHING).within(options.seconds)
+    deadline = problem.deadline_within(options.seconds, SEARCHING)
     best = Best(problem, "dataset")
     found, done = scouted(problem, points, deadline, KEPT)
     offer_best(problem, best, found, 1.0, deadline, KEPT)

@@ -84,7 +84,7 @@ def gradient(problem: Problem, options: GradientOptions) -> Estimate:
 
     `scouts` points are scattered before, and `climbers` move on afterwards, then `rounds` of the deep search.
     """
-    deadline = problem.deadline.share(SEARCHING).within(options.seconds)
+    deadline = problem.deadline_within(options.seconds, SEARCHING)
     scale, random = options.scale, generator(problem)
     best, steps = Best(problem, "gradient"), options.steps
     if not deadline.fits(STEP_WORK * forward_work(problem.network)):
@@ -111,7 +111,7 @@ def gradient(problem: Problem, options: GradientOptions) -> Estimate:
 def deepen(problem: Problem, options: GradientOptions, found: Estimate) -> Estimate:
     """The deep search alone, from what the method has found before; whichever is better."""
     assert found.witness is not None
-    deadline = problem.deadline.share(SEARCHING).within(options.seconds)
+    deadline = problem.deadline_within(options.seconds, SEARCHING)
     best, scale, random = Best(problem, "gradient"), options.scale, generator(problem)
     start = torch.lerp(found.witness.x, found.witness.y, 0.5)[None]
     elite = evaluated(problem, problem.domain.project(start))

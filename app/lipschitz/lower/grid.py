@@ -31,7 +31,7 @@ def grid(problem: Problem, options: GridOptions) -> Estimate:
     if not 1 <= len(varying) <= DIMENSIONS:
         raise MethodSkipped(f"a grid serves 1 to {DIMENSIONS} input dimensions that vary, not {len(varying)}")
     side = max(1, int(options.points ** (1.0 / len(varying)) + 1e-9))
-    deadline = problem.deadline.share(SEARCHING).within(options.seconds)
+    deadline = problem.deadline_within(options.seconds, SEARCHING)
     found, done = _searched(problem, lower, upper, varying, side, deadline)
     best = Best(problem, "grid")
     offer_best(problem, best, found, scale, deadline, KEPT)

@@ -63,7 +63,7 @@ def pair_contractions(problem: Problem, solve: Solve, seconds: float) -> list[Co
     """Every chain's constant; MethodSkipped where SeqLip does not apply."""
     if problem.p != "2":
         raise MethodSkipped(f"SeqLip bounds the 2-norm, not the {problem.p}-norm: ask for autolip")
-    deadline = problem.deadline.share(_SHARE).within(seconds)
+    deadline = problem.deadline_within(seconds, _SHARE)
     found = contractions(problem, solve, deadline)
     if not any(contraction.rows for contraction in found):
         raise MethodSkipped(_no_pairs(found))
