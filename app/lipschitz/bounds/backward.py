@@ -70,7 +70,7 @@ class Backward:
             assert isinstance(domain, Box)
             self._end(rows, self.ranges[node])
             return
-        centre = domain.centre(node.size)
+        centre = domain.centre(node.size).to(rows.dtype)
         self._add(rows @ centre, gamma(node.size + 1) * (rows.abs() @ centre.abs()), node.size)
         reach = domain.radius * safe_norm(rows, DUAL[domain.p], dim=1)
         self._add(-reach, gamma(node.size + 8) * reach, node.size)

@@ -6,19 +6,22 @@ whenever the search is stopped: the upper one is certified, the lower one is att
 1- or 2-norm counts as the box around it when regions are excluded, so its bracket may stay open.
 
 With one or two inputs all regions are enumerated (`phases.enumeration`), as long as half of the time allows; other
-networks, and those with too many regions, are searched by branch and bound (`phases.search`).
+networks, and those with too many regions, are searched by branch and bound (`phases.search`). On a small domain most
+neurons have one slope: where at most 16 have not, all vertices bound a network of any size (`vertices`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from app.contract.options import ExactOptions
+from app.lipschitz.bracket import value_of
 from app.lipschitz.claims import Claim
-from app.lipschitz.deadline import Deadline, Laps
+from app.lipschitz.deadline import Deadline, Laps, OutOfTime
 from app.lipschitz.device import on_cpu
 from app.lipschitz.domain import Box, Domain
 from app.lipschitz.errors import MethodSkipped
@@ -32,8 +35,13 @@ from app.lipschitz.exact.phases.incumbent import Incumbent, Reached
 from app.lipschitz.exact.phases.model import Model, stacked
 from app.lipschitz.exact.phases.search import Search
 from app.lipschitz.exact.phases.trail import Trail
+from app.lipschitz.exact.vertices import by_vertices
 from app.lipschitz.problem import Estimate, Problem
 
+VERTICES = 0.5
+"""Part of the time that all vertices may take."""
+SEARCHED_INPUTS = 64
+"""With more inputs, regions are too hard to tell empty: the vertices' bound is the answer where there is one."""
 STARTING = 10.0
 """Enclosures that are needed before there is any bound."""
 SAMPLING = 0.2
@@ -45,14 +53,37 @@ TREE_S = 1.0
 
 
 def exact(problem: Problem, options: ExactOptions) -> Estimate:
-    """Search until the bracket's relative gap is `gap` or `seconds` are over.
+    """The search, and on a bounded domain with few open neurons all vertices of their slopes: the lesser bound.
 
-    MethodSkipped names the node that is not piecewise linear, or whose weights were folded in floating point.
+    MethodSkipped names the node that is not piecewise linear, or whose weights were folded in floating point, where the
+    open neurons are too many besides.
     """
+    _require_interior(problem.domain)
+    with on_cpu():
+        folded = by_vertices(problem, problem.deadline.within(options.seconds).share(VERTICES))
+    if folded is not None and problem.network.input.size > SEARCHED_INPUTS:
+        return folded
+    if folded is None:
+        return _searched(problem, options)
+    try:
+        found = _searched(problem, options)
+    except (MethodSkipped, OutOfTime):
+        return folded
+    if found.details["status"] != "deadline" or value_of(found) <= value_of(folded):
+        return found
+    return replace(folded, witness=found.witness, details=folded.details | {"gap": _gap(folded, found)})
+
+
+def _gap(upper: Estimate, lower: Estimate) -> float | None:
+    known = lower.witness is not None and lower.witness.value > 0.0 and upper.value is not None
+    return upper.value / lower.witness.value - 1.0 if known else None  # type: ignore[operator, union-attr]
+
+
+def _searched(problem: Problem, options: ExactOptions) -> Estimate:
+    """Search until the bracket's relative gap is `gap` or `seconds` are over."""
     trail = Trail(problem.progress)
     deadline = problem.deadline_within(options.seconds).share(1.0 - RESERVE)
     begun = deadline.clock()
-    _require_interior(problem.domain)
     incumbent, upper, gap = Incumbent(problem), math.inf, options.gap
     with on_cpu(), np.errstate(all="ignore"):
         model = stacked(problem.network)

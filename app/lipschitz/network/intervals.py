@@ -86,12 +86,12 @@ def _(domain: WholeSpace, size: int) -> Interval:  # noqa: ARG001 - one answer f
 
 @of_domain.register
 def _(domain: Box, size: int) -> Interval:
-    return Interval(domain.lower.expand(size), domain.upper.expand(size))
+    return Interval(domain.lower.expand(size).to(torch.float64), domain.upper.expand(size).to(torch.float64))
 
 
 @of_domain.register
 def _(domain: Ball, size: int) -> Interval:
-    center = domain.center.expand(size)
+    center = domain.center.expand(size).to(torch.float64)
     allowance = MARGIN * (center.abs() + domain.radius)
     return Interval(*widened(center - domain.radius, center + domain.radius, allowance), domain)
 

@@ -1,0 +1,202 @@
+"""All slopes at their ends: the constant of a network of any size whose open neurons are few.
+
+On a small domain most neurons have one slope and fold into the next map (`lipsdp.region`). What is left is the system
+z = S (V_x x + V_z z), y = C_x x + C_z z of M open neurons. Its Jacobian C_x + C_z (I - S V_z)^-1 S V_x is affine in
+each slope apart, so its norm, which is convex, is largest at one of the 2^M vertices; each is bounded with all its
+rounding. A vertex that no point of the domain takes counts as well: so the value bounds from above.
+
+Rounding in the 2-norm: with R = (I - S V_z)^-1, exact and computed Jacobians differ by at most
+(|C error| + |C_z| |R| |S| |V error|) (1 + |Z|), where the errors hold those of the folded maps and gamma_n times the
+maps' sizes for what is computed here, and R is computed, with its residual.  Other norms of a matrix of sides m and n
+are at most sqrt(max(m, n)) times its 2-norm.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from app.lipschitz.certificate.fields import InvalidCertificate
+from app.lipschitz.certificate.ramps import Ramps
+from app.lipschitz.claims import Claim, PhaseClaim, PhaseRecord
+from app.lipschitz.deadline import Deadline, OutOfTime
+from app.lipschitz.domain import WholeSpace
+from app.lipschitz.errors import MethodSkipped
+from app.lipschitz.lipsdp.region import Region, region_of, varying
+from app.lipschitz.network.nodes import Activation, Affine, Concat
+from app.lipschitz.operators.base import LinearOperator
+from app.lipschitz.operators.composite import work
+from app.lipschitz.operators.dense_norm import spectral_norm
+from app.lipschitz.operators.norm import Norm
+from app.lipschitz.operators.rounding import gamma, up_ldexp
+from app.lipschitz.problem import Estimate, Problem
+from app.lipschitz.walk.pieces import Piece, constants_within
+
+LARGEST = 16
+"""Most open neurons: 65,536 vertices."""
+MOST_ENTRIES = 2**22
+"""Of the matrices of one batch."""
+MOST_CHECKING = 2e10
+"""Multiplications of the check of a tree, leaf by leaf, for which there is a claim."""
+OUTWARD = 1.0 + 2.0**-20
+
+
+def open_neurons(problem: Problem) -> int:
+    """Neurons that can have more than one slope on the domain."""
+    activations = [node for node in problem.network.nodes if isinstance(node, Activation)]
+    return sum(int(varying(*problem.local.slopes(node)).sum()) for node in activations)
+
+
+def by_vertices(problem: Problem, deadline: Deadline) -> Estimate | None:
+    """The largest norm over all vertices; None where they are too many, or nodes are more than activations."""
+    start, *nodes = problem.network.nodes
+    if isinstance(problem.domain, WholeSpace) or not nodes:
+        return None
+    if not all(isinstance(node, Affine | Concat | Activation) for node in nodes) or open_neurons(problem) > LARGEST:
+        return None
+    constants = constants_within(problem, Piece(start, tuple(nodes)))
+    if not all(math.isfinite(constant) for constant in constants.values()):
+        return None
+    slopes = {node: problem.local.slopes(node) for node in nodes if isinstance(node, Activation)}
+    try:
+        region = region_of(start, nodes[-1], nodes, slopes, constants, by_layer=False, narrow=problem.p == "2")
+        value = _largest(Folded.of(region), problem.p, deadline) if isinstance(region, Region) else _of(problem, region)
+    except (MethodSkipped, OutOfTime):
+        return None
+    count = region.system.neurons if isinstance(region, Region) else 0
+    details = {"status": "vertices", "open_neurons": count, "vertices": 2**count, "gap": None}
+    return Estimate("exact", value, details=details, claims=_claims(problem, value, count))
+
+
+def _of(problem: Problem, operator: LinearOperator) -> float:
+    """Nothing is open: the one linear map."""
+    return problem.norm_of(operator).upper
+
+
+@dataclass(frozen=True, eq=False)
+class Folded:
+    """V `(M, N)` and C `(p, N)` of the system, N = inputs + M; both with errors in the 2-norm; the output's scale."""
+
+    v: Tensor
+    c: Tensor
+    v_error: float
+    c_error: float
+    lower: Tensor
+    upper: Tensor
+    layers: tuple[slice, ...]
+    exponent: int
+
+    @classmethod
+    def of(cls, region: Region) -> Folded:
+        """The region's system in dense matrices."""
+        system = region.system
+        count = system.lower.shape[1]
+        v = torch.zeros(count, system.inputs + count, dtype=torch.float64)
+        for block in system.blocks:
+            v[block.rows, block.columns] += block.matrix
+        error = OUTWARD * sum(block.error for block in system.blocks)
+        return cls(
+            v, system.output, error, system.output_error, system.lower[0], system.upper[0], region.layers,
+            region.exponent,
+        )  # fmt: skip
+
+    @property
+    def count(self) -> int:
+        """Open neurons, M."""
+        return len(self.lower)
+
+    @property
+    def inputs(self) -> int:
+        """Coordinates of x."""
+        return self.v.shape[1] - self.count
+
+    def jacobians(self, slopes: Tensor) -> Tensor:
+        """`(b, M)` slopes -> `(b, p, n)`, layer after layer."""
+        z = self.v.new_zeros(len(slopes), self.count, self.inputs)
+        direct, between = self.v[:, : self.inputs], self.v[:, self.inputs :]
+        for layer in self.layers:
+            z[:, layer] = slopes[:, layer, None] * (direct[layer] + between[layer] @ z)
+        return self.c[:, : self.inputs] + self.c[:, self.inputs :] @ z
+
+    def error(self, slopes: Tensor) -> float:
+        """How far exact Jacobians are from those computed, in the 2-norm; infinite where rounding hides them."""
+        steepest = float(slopes.abs().max())
+        share = 2.0 * gamma(self.v.shape[1] + 8)
+        between = slopes[:, :, None] * self.v[:, self.inputs :]
+        inverse = self._inverse(slopes)
+        own = float(torch.linalg.matrix_norm(inverse).max()) * OUTWARD
+        unit = torch.eye(self.count, dtype=torch.float64)
+        away = float(torch.linalg.matrix_norm(inverse - between @ inverse - unit).max())
+        away += share * (1.0 + steepest * _size(self.v)) * own
+        own = own / (1.0 - away) if away < 0.5 else math.inf
+        defect = own * steepest * (self.v_error + share * _size(self.v))
+        own = own / (1.0 - defect) if defect < 0.5 else math.inf
+        reach = 1.0 + own * steepest * (_size(self.v[:, : self.inputs]) + self.v_error)
+        inner = (_size(self.c[:, self.inputs :]) + self.c_error) * own * steepest
+        outer = self.c_error + share * _size(self.c)
+        return OUTWARD * (outer + inner * (self.v_error + share * _size(self.v))) * reach
+
+    def _inverse(self, slopes: Tensor) -> Tensor:
+        """(I - S V_z)^-1, `(b, M, M)`, layer after layer."""
+        r = torch.eye(self.count, dtype=torch.float64).repeat(len(slopes), 1, 1)
+        between = self.v[:, self.inputs :]
+        for layer in self.layers:
+            r[:, layer] += slopes[:, layer, None] * (between[layer] @ r)
+        return r
+
+
+def _size(matrix: Tensor) -> float:
+    """At least the 2-norm."""
+    return OUTWARD * float(torch.linalg.vector_norm(matrix)) + 1e-150
+
+
+def _largest(folded: Folded, p: Norm, deadline: Deadline) -> float:
+    """The largest p-norm over all vertices, rounded up."""
+    codes = torch.arange(2**folded.count)
+    entries = (folded.c.shape[0] + folded.count) * folded.inputs
+    values, sides = [], max(folded.c.shape[0], folded.inputs)
+    factor = 1.0 if p == "2" else math.sqrt(sides) * OUTWARD
+    for part in codes.split(max(1, MOST_ENTRIES // entries)):
+        deadline.check()
+        bits = (part[:, None] >> torch.arange(folded.count)) & 1
+        slopes = torch.where(bits.bool(), folded.upper, folded.lower)
+        values.append(_norm(folded.jacobians(slopes), p, deadline) + factor * folded.error(slopes))
+    return up_ldexp(max(values) * (1.0 + 2.0**-50), folded.exponent)
+
+
+def _norm(matrices: Tensor, p: Norm, deadline: Deadline) -> float:
+    if not bool(torch.isfinite(matrices).all()):
+        return math.inf
+    if p == "2":
+        return spectral_norm(matrices, deadline).upper
+    sums = matrices.abs().sum(1 if p == "1" else 2)
+    return float(sums.max()) * (1.0 + 2.0 * gamma(max(matrices.shape[1:]) + 1))
+
+
+def _claims(problem: Problem, value: float, count: int) -> Sequence[Claim]:
+    """A tree that splits every open neuron, whose leaves are bounded by their matrices, where its check is quick."""
+    network = problem.network
+    sizes = [term.operator for node in network.nodes if isinstance(node, Affine | Concat) for term in node.terms]
+    checking = 2.0**count * sum(work(operator) * network.input.size for operator in sizes)
+    if checking > MOST_CHECKING or not problem.deadline.fits(checking) or not 0.0 < value < math.inf:
+        return ()
+    try:
+        ramps = Ramps(network.nodes)
+    except InvalidCertificate:
+        return ()
+    neurons: list[int] = []
+    for node in ramps.activations:
+        free = varying(*problem.local.slopes(node)).nonzero()[:, 0]
+        neurons += [ramps.first(node) + position for position in free.tolist()]
+    return [PhaseClaim(network.input, network.output, value, tuple(_tree(neurons)))]
+
+
+def _tree(neurons: Sequence[int]) -> list[PhaseRecord]:
+    if not neurons:
+        return [PhaseRecord()]
+    half = _tree(neurons[1:])
+    return [PhaseRecord(split=neurons[0]), *half, *half]
