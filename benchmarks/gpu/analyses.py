@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from app.lipschitz.analysis import analyze
+from app.lipschitz.analysis import Answer, analyze
 from app.lipschitz.certificate.verify import verify
 from app.lipschitz.ingest import capture_artifact
 from benchmarks.gpu.measure import Place, Row
@@ -59,7 +59,7 @@ def certificates(place: Place) -> Iterator[Row]:
         answer = analyze(artifact, {"methods": [method], "budget_s": 20.0} | fields, model_sha256=_name(artifact))
         stem = f"{place.device} {name}".replace(" ", "_")
         (place.folder / f"{stem}.artifact").write_bytes(artifact)
-        (place.folder / f"{stem}.certificate").write_text(json.dumps(answer["certificate"]))
+        (place.folder / f"{stem}.certificate").write_text(as_json(answer))
         yield _row(place, f"certified: {name}", method, answer, SOLVED if method == "lipsdp" else WITHIN)
 
 
@@ -81,18 +81,22 @@ def _timed(
         yield _row(place, name, method, analyze(artifact, request), within)
 
 
-def _row(place: Place, case: str, method: str, answer: dict[str, Any], within: float | None) -> Row:
-    result = answer["result"]
-    (estimate,) = (each for each in result["estimates"] if each["method"] == method)
-    is_here = result["engine"]["device"].startswith(place.device)
-    row = {
+def as_json(answer: Answer) -> str:
+    """The certificate as the service hands it out; `null` where there is none."""
+    return json.dumps(None if answer.certificate is None else answer.certificate.fields())
+
+
+def _row(place: Place, case: str, method: str, answer: Answer, within: float | None) -> Row:
+    result = answer.result
+    (estimate,) = (each for each in result.estimates if each.method == method)
+    is_here = str(result.engine.device).startswith(place.device)
+    return {
         "case": case,
         "device": place.device,
-        "seconds": estimate["seconds"],
-        "value": estimate["value"],
-        "ok": is_here,
-    }
-    return row | ({} if within is None else {"within": within})
+        "seconds": estimate.seconds,
+        "value": estimate.value,
+        "ok": is_here and estimate.value is not None,
+    } | ({} if within is None else {"within": within})
 
 
 def _artifact(place: Place, name: str, make: Any) -> bytes:

@@ -6,7 +6,6 @@ Every check runs on the CPU too, so that it stays true to the code while there i
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Callable
 from fractions import Fraction
@@ -19,7 +18,7 @@ from app.lipschitz.certificate.verify import verify
 from app.lipschitz.device import inexact_modes, make_exact
 from app.lipschitz.ingest import capture_artifact
 from app.lipschitz.operators.rounding import gamma
-from benchmarks.gpu.analyses import CERTIFIED, SOLVED
+from benchmarks.gpu.analyses import CERTIFIED, SOLVED, as_json
 from tests.lipschitz.network.test_library import SEEN, UNARY, measure
 
 ON_CUDA = (pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"))
@@ -116,12 +115,14 @@ def test_certificates_of_a_device_are_valid_on_the_cpu(device: str, name: str, m
     artifact, request = capture_artifact(make(), None), {"methods": [name.split()[0]], "budget_s": 30.0} | fields
     digest = hashlib.sha256(artifact).hexdigest()
     answer = analyze(artifact, request, model_sha256=digest)
-    assert answer["result"]["engine"]["device"].startswith(device)
-    verdict = verify(artifact, json.dumps(answer["certificate"]).encode(), digest)
+    assert str(answer.result.engine.device).startswith(device)
+    verdict = verify(artifact, as_json(answer).encode(), digest)
     assert verdict["valid"], verdict["reasons"]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    alone = analyze(artifact, request, model_sha256=digest)["result"]
-    assert answer["result"]["upper"]["value"] == pytest.approx(alone["upper"]["value"], rel=SOLVED)
+    alone = analyze(artifact, request, model_sha256=digest).result
+    assert answer.result.upper is not None
+    assert alone.upper is not None
+    assert answer.result.upper.value == pytest.approx(alone.upper.value, rel=SOLVED)
 
 
 MODES: dict[str, tuple[Callable[[], object], str]] = {

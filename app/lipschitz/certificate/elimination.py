@@ -120,7 +120,7 @@ class Blocks:
         strips = [torch.from_numpy(border[:, place].toarray()) for place in places]
         blocks: dict[tuple[int, int], Tensor] = {}
         p = border.shape[0]
-        total = torch.zeros((p, p) if whole else (p,), dtype=torch.float64)
+        total = torch.zeros((p, p) if whole else (p,), dtype=torch.float64, device="cpu")
         for b, (place, after) in enumerate(zip(places, self.plan.later, strict=True)):
             strip = matrix[place].tocsc()
             half = _half(strip[:, place].tocsr(), blocks.pop((b, b), None), shift)

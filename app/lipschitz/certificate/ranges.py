@@ -95,10 +95,11 @@ class Proving:
 
     def narrow(self, node: Node, positions: Positions, lower: Array, upper: Array) -> None:
         """Cuts entries of a node's range down to proved ends."""
-        own, at = self.found[node], torch.from_numpy(positions)
+        own = self.found[node]
+        at, low, high = (torch.from_numpy(each).to(own.lower.device) for each in (positions, lower, upper))
         least, most = own.lower.clone(), own.upper.clone()
-        least[at] = torch.maximum(least[at], torch.from_numpy(lower))
-        most[at] = torch.minimum(most[at], torch.from_numpy(upper))
+        least[at] = torch.maximum(least[at], low)
+        most[at] = torch.minimum(most[at], high)
         self.set(node, replace(own, lower=least, upper=most))
 
 

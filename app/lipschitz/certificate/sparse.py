@@ -110,7 +110,7 @@ class Inequality:
         if not whole:
             alone: NDArray[np.bool_] = (1.0 - lowered - taken > 0.0).numpy()
             return alone
-        rest = torch.eye(len(taken), dtype=torch.float64) * (1.0 - lowered) - taken
+        rest = torch.eye(len(taken), dtype=torch.float64, device="cpu") * (1.0 - lowered) - taken
         factor, info = torch.linalg.cholesky_ex(rest)
         return np.array([int(info) == 0 and bool(torch.isfinite(factor).all())])
 

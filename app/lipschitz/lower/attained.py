@@ -21,6 +21,7 @@ from torch import Tensor
 
 from app.contract.question import Logit, Margin, Target
 from app.lipschitz.deadline import Deadline, OutOfTime
+from app.lipschitz.device import on_cpu
 from app.lipschitz.digits.evaluate import values_at
 from app.lipschitz.digits.number import Number, Unable, add, integers
 from app.lipschitz.domain import Box
@@ -89,7 +90,8 @@ def _difference_of_values(problem: Problem, x: Tensor, y: Tensor, places: int, d
     """f(x) - f(y) for the target's outputs."""
     outputs = range(len(problem.captured.outputs)) if problem.outputs is None else problem.outputs
     one, other = values_at(problem.captured, outputs, (x, y), places, deadline)
-    difference = _targeted(add(one, other, 10**9, -1.0), problem.target)
+    with on_cpu():  # where digits are
+        difference = _targeted(add(one, other, 10**9, -1.0), problem.target)
     if difference.shape != (problem.network.output.size,):
         raise Unable("a network that is not the whole graph")
     return difference

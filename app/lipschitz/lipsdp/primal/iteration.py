@@ -89,11 +89,12 @@ class Ascent:
     def begin(cls, programs: Programs, seed: int) -> Ascent:
         """Random directions and inputs."""
         device = next(iter(programs.slopes.values()))[0].device
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator("cpu").manual_seed(seed)
         rank = min(MOST, FEWEST + (programs.outputs if programs.rows is None else 0))
 
         def draw(size: int) -> Tensor:
-            noise = torch.randn(programs.count, rank, size, generator=generator, dtype=torch.float64)
+            shape = (programs.count, rank, size)
+            noise = torch.randn(shape, generator=generator, dtype=torch.float64, device="cpu")
             return _unit(noise).to(device)
 
         directions = {node: draw(node.size) for node in programs.slopes}

@@ -138,8 +138,8 @@ class _Wide:
 def _enclosed(chain: PlainChain, best: Found, now: _Value) -> Found:
     """With the bound from below that the value's trajectories give, where it is better."""
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(sum(chain.widths), _SAMPLES, generator=generator, dtype=best.t.dtype)
-    samples = now.reduced.samples(noise * math.sqrt(now.barrier / _SAMPLES))
+    noise = torch.randn(sum(chain.widths), _SAMPLES, generator=generator, dtype=best.t.dtype, device="cpu")
+    samples = now.reduced.samples(noise.to(best.t.device) * math.sqrt(now.barrier / _SAMPLES))
     whole = [torch.cat(pair, 1) for pair in zip(now.trajectories, samples, strict=True)]
     for trajectories in (now.trajectories, whole):
         feasible = _projected(chain, trajectories)

@@ -17,8 +17,8 @@ _FINALISTS = 4
 
 
 def starts(pair: Pair, count: int, generator: torch.Generator) -> Tensor:
-    """The steepest vertex and `count - 1` random ones, `(count, n)`."""
-    coins = torch.rand(count, pair.width, dtype=torch.float64, generator=generator) < 0.5
+    """The steepest vertex and `count - 1` random ones, `(count, n)`; the generator is the CPU's."""
+    coins = torch.rand(count, pair.width, dtype=torch.float64, generator=generator, device="cpu") < 0.5
     slopes = torch.where(coins.to(pair.lower.device), pair.lower, pair.upper)
     slopes[0] = pair.steepest()
     return slopes
