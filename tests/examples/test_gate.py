@@ -23,6 +23,7 @@ from app import cli
 from examples import client
 from tests.conftest import ROOT, RunningService
 from tests.effort import sampled
+from tests.lipschitz.bundles import identity_of, split
 
 GATE = {"gate": {"max_upper": 12}}
 IRIS = ROOT / "examples" / "iris.onnx"
@@ -146,3 +147,16 @@ def test_a_second_model_in_the_folder_has_a_verdict_of_its_own(library_service: 
         assert done.returncode == status, done.stderr
         assert by_command(library_service.url, model) == status
     assert {path.name for path in tmp_path.iterdir()} == {"model.onnx"}
+
+
+def test_the_script_sends_the_files_beside_a_model_and_knows_their_name(tmp_path: Path) -> None:
+    files = split()
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    for named, status in ((identity_of(files), 0), (DIGEST, 3)):
+        job = JOB | {"model": named}
+        with service_that_answers(job, submitted=job) as url:
+            command = [ROOT / "examples" / "gate.sh", *("m.onnx", json.dumps(GATE), "m.onnx.data")]
+            environment = os.environ | {"LIPSERVE_URL": url, "LIPSERVE_KEY": "any"}
+            done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode == status, done.stderr
