@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 APP = ROOT / "app"
 
 ROOMS = (
-    "printable", "contract", "lipschitz", "errors", "settings", "observability", "parsing",
+    "printable", "contract", "lipschitz", "advice", "errors", "settings", "observability", "parsing",
     "store", "worker", "jobs", "registries", "drain", "services",
     "api", "pages", "main",
     "server_connections", "server_protocol", "server",
