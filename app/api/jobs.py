@@ -107,6 +107,7 @@ def list_jobs(
     services: InServices,
     caller: InCaller,
     page: InPages,
+    *,
     status: Annotated[Status | None, Query()] = None,
     model: Annotated[str | None, Query(description="SHA-256 of the model.")] = None,
     method: Annotated[str | None, Query(description="A method that the request names.")] = None,

@@ -151,17 +151,17 @@ class VerdictView(Part):
 class BatchView(Part):
     """Which part of the batch that the file fixes was analysed, and why it stands for all."""
 
-    rows: int
-    of: int
-    reason: str
+    rows: int = Field(description="Rows that were analysed.")
+    of: int = Field(description="Rows that the file fixes.")
+    reason: str = Field(description="Why they stand for all.")
 
 
 class OutputView(Part):
     """The tensors that were analysed in place of outputs that jump, and why."""
 
-    name: str
-    names: list[str]
-    reason: str
+    name: str = Field(description="The tensor that was analysed, the first of several.")
+    names: list[str] = Field(description="All tensors that were analysed, end to end.")
+    reason: str = Field(description="Why these, in place of the file's outputs.")
 
 
 class ResultView(Part):
