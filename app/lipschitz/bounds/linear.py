@@ -28,6 +28,8 @@ SHARE = 0.15
 """Of the time that is left."""
 MOST_WORK = 1e12
 """Multiplications in all."""
+LINES = 1e4
+"""Multiplications that the lines of one neuron are worth."""
 CHUNK_WORK, CHUNK_ENTRIES = 4e9, 2**23
 """Multiplications between two looks at the clock, and entries of one matrix of rows."""
 
@@ -60,12 +62,8 @@ class Narrowing:
         for node in self._network.nodes[1:]:
             again = enclose(node, *(self._ranges[source] for source in node.sources))
             self._ranges[node] = _meet(self._plain[node], again.lower, again.upper)
-            if isinstance(node, Activation):
-                source = self._ranges[node.source]
-                self._lines[node] = lines(node.scalar, source.lower, source.upper)
-            elif isinstance(node, Nonlinear) and node.extreme and _is_finite(self._ranges[node.source]):
-                self._selections[node] = Selection.of(node, self._ranges[node.source])
-            elif not self._is_exact(node):
+            selects = isinstance(node, Nonlinear) and node.extreme
+            if not (isinstance(node, Activation) or selects or self._is_exact(node)):
                 self._narrow(node)
         return self._ranges
 
@@ -97,16 +95,38 @@ class Narrowing:
         order = self._ancestors(node)
         each = 2.0 * sum(_work(one) for one in order)
         count = max(1, int(min(CHUNK_ENTRIES / max(one.size for one in order), CHUNK_WORK / each) / 2))
+        if not self._may_spend(each * min(count, len(positions)) + self._relax(order, only_cost=True)):
+            return
+        self._relax(order)
         lower, upper = self._ranges[node].lower.clone(), self._ranges[node].upper.clone()
         for chunk in positions.split(count):
-            spent = each * len(chunk)
-            if self._left < spent or not self._deadline.fits(spent):
-                self._left = 0.0
+            if not self._may_spend(each * len(chunk)):
                 break
-            self._left -= spent
+            self._left -= each * len(chunk)
             low, high = self._both(node, chunk, order)
             lower[chunk], upper[chunk] = torch.maximum(lower[chunk], low), torch.minimum(upper[chunk], high)
         self._ranges[node] = Interval(lower, upper, self._ranges[node].ball)
+
+    def _may_spend(self, work: float) -> bool:
+        """Whether so many multiplications fit; once some do not, no more are tried."""
+        if self._left < work or not self._deadline.fits(work):
+            self._left = -1.0
+        return self._left >= 0.0
+
+    def _relax(self, order: Sequence[Node], *, only_cost: bool = False) -> float:
+        """Lines around the activations among these nodes, and winners of maxima, that are not there yet; their work."""
+        cost = 0.0
+        for node in order[:-1]:
+            if isinstance(node, Activation) and node not in self._lines:
+                cost += LINES * node.size
+                source = self._ranges[node.source]
+                if not only_cost:
+                    self._lines[node] = lines(node.scalar, source.lower, source.upper)
+            elif isinstance(node, Nonlinear) and node.extreme and node not in self._selections:
+                source = self._ranges[node.source]
+                if not only_cost and _is_finite(source):
+                    self._selections[node] = Selection.of(node, source)
+        return cost
 
     def _both(self, node: Node, chunk: Tensor, order: list[Node]) -> tuple[Tensor, Tensor]:
         count = len(chunk)

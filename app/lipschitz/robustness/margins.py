@@ -97,7 +97,7 @@ class BySemidefinite(LocalMargins):
 
     def _slopes(self, point: Tensor, radius: float) -> tuple[Tensor, Tensor]:
         """The neurons' slopes on one ball, within those on the domain, `(M,)` each; never a single number."""
-        local = Local(self.problem.network, Ball(point, radius, self.problem.p))
+        local = Local(self.problem.network, Ball(point, radius, self.problem.p), self.problem.deadline)
         ends = [self._of_free(local, node) for node in self.region.activations]
         lower, upper = (torch.cat(end) for end in zip(*ends, strict=True))
         least, most = self.region.system.lower[0], self.region.system.upper[0]

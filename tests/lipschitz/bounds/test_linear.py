@@ -111,7 +111,9 @@ def test_a_pooling_window_with_a_certain_winner_is_that_entry() -> None:
     assert last.upper[1] - last.lower[1] > 1.0
 
 
-def test_without_time_the_intervals_stay() -> None:
+def test_without_time_the_intervals_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no line is drawn: on a large network lines alone would take seconds."""
+    monkeypatch.setattr("app.lipschitz.bounds.linear.lines", None)
     network = network_of(perceptron(4, 20, 20, 3), (1, 4))
     domain = Ball(torch.zeros(4, dtype=torch.float64), 0.5, "2")
     found, plain = ranges(network, domain, SPENT), propagate(network, domain)
