@@ -99,6 +99,8 @@ OPERATORS: tuple[OperatorInfo, ...] = (
              "eq.Scalar ne.Scalar"),
     *_family("log-softmax", "sqrt(n) in the 2-norm", "_log_softmax.default"),
     *_family("log-sum-exp", "1", "logsumexp.default"),
+    *_family("running log-sum-exp", "sqrt(n) in the 2-norm", "logcumsumexp.default"),
+    *_family("running extremum", "sqrt(n) in the 2-norm", "cummax.default cummin.default"),
     *_family("layer, group or instance norm", "max|gamma| / sqrt(eps) in the 2-norm",
              "native_layer_norm.default native_group_norm.default"),
     *_family("max pooling", _SELECT,

@@ -17,7 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from app.lipschitz.artifact import dtypes
 from app.lipschitz.artifact.captured import Origin
 from app.lipschitz.errors import StatefulModel
-from app.lipschitz.ingest.fused_attention import DECOMPOSITIONS
+from app.lipschitz.ingest.decompositions import DECOMPOSITIONS
 from app.lipschitz.ingest.program import Program
 
 aten = torch.ops.aten

@@ -49,7 +49,7 @@ def normalized(builder: Builder, node: fx.Node, values: Values) -> Linear | None
     above, spread = pair[0], _spread(pair[1], values, -0.5 if _name(node) == "mul" else 0.5)
     if spread is None:
         return _unit(builder, node, *pair, values) or _softmax(builder, node, *pair, values)
-    if spread.of is not above:
+    if not _alike(spread.of, above):
         return None
     centred = _centred(above, spread.axes, values)
     value = values.get(above if centred is None else centred)
@@ -165,6 +165,15 @@ def _spread(node: fx.Node, values: Values, wanted: float) -> Spread | None:
             base = _squared(squared) if isinstance(squared, fx.Node) else None
             return Spread(base, axes, number) if axes is not None and base is not None else None
     return None
+
+
+def _alike(a: Any, b: Any, depth: int = 3) -> bool:
+    """Whether two nodes are the same, or the same operator on the same operands."""
+    if a is b or not (isinstance(a, fx.Node) and isinstance(b, fx.Node)):
+        return a is b or (not isinstance(a, fx.Node) and bool(a == b))
+    if depth == 0 or a.op != "call_function" or a.target != b.target or a.kwargs != b.kwargs:
+        return False
+    return len(a.args) == len(b.args) and all(_alike(x, y, depth - 1) for x, y in zip(a.args, b.args, strict=True))
 
 
 def _centred(node: fx.Node, axes: tuple[int, ...], values: Values) -> fx.Node | None:

@@ -159,7 +159,11 @@ def test_onnx_constants_through_a_function_are_enclosed(op: str, truth: Callable
 
 def test_no_upper_bound_has_its_reason() -> None:
     """Where a constant's rounding is unknown, the estimate and the warnings say so, by name."""
-    nodes = [node("Cosh", ["c"], ["s"]), node("Mul", ["x", "s"], ["y"], name="times")]
+    nodes = [
+        node("Mod", ["c", "c"], ["r"], fmod=1),
+        node("Add", ["r", "c"], ["s"]),
+        node("Mul", ["x", "s"], ["y"], name="times"),
+    ]
     model = onnx_bytes(nodes, {"x": [1, 3]}, ["y"], {"c": np.array([1.0, 2.0, 3.0], dtype=np.float32)})
     result = analyze(model, FAST)["result"]
     assert result["upper"] is None

@@ -109,6 +109,21 @@ def extremum_over_axes(builder: Builder, call: Call) -> tuple[Linear, ...] | Lin
     return (node,) if call.name.endswith(".dim") else node
 
 
+@rule("cummax.default", "cummin.default")
+def running_extremum(builder: Builder, call: Call) -> tuple[Linear, ...]:
+    """The largest or smallest entry so far: one entry may be chosen as often as there are places."""
+    value = only_dependent(call)
+    if not value.shape:
+        return (value,)
+    axis = int(call.arguments["dim"]) % len(value.shape)
+
+    def function(x: Tensor) -> Tensor:
+        return _first(call.run(lambda _: x, dim=axis + 1))
+
+    constants = selection_constants(value.shape[axis])
+    return (builder.nonlinear(value, value.shape, function, constants, "pooling", call.origin, nondecreasing),)
+
+
 @rule("sort.default", "sort.stable", "topk.default")
 def sort(builder: Builder, call: Call) -> tuple[Linear, ...]:
     """Sorted entries: near every point with distinct entries a selection without repeats."""

@@ -6,6 +6,7 @@ A node keeps both factors; the walk finds its constant from the intervals of the
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,17 +15,21 @@ from app.lipschitz.artifact.captured import Origin
 from app.lipschitz.errors import UnsupportedOperator
 from app.lipschitz.network.builder import Builder
 from app.lipschitz.network.call import Call
-from app.lipschitz.network.nodes import MatrixProduct, Nonlinear, Product
+from app.lipschitz.network.ends import MARGIN, Ends, magnitude
+from app.lipschitz.network.ends import product as multiplied
+from app.lipschitz.network.nodes import Constants, Function, MatrixProduct, Nonlinear, Product
 from app.lipschitz.network.rules.broadcast import broadcast, diagonal
 from app.lipschitz.network.rules.table import only_dependent, rule
 from app.lipschitz.network.scalars import powers, sigmoids
 from app.lipschitz.network.values import Constant, Linear
 from app.lipschitz.operators.base import Shape
 from app.lipschitz.operators.gather import Gather
-from app.lipschitz.operators.reshape import Reshape
+from app.lipschitz.operators.rounding import gamma
 
-LONGEST = 64
-"""Most factors of a product over an axis."""
+LONGEST = 500
+"""Most factors of a product over an axis: mantissas alone do not underflow."""
+LEAST = 2.0**-1060
+"""More than a product loses among subnormal numbers."""
 
 
 def elementwise_product(builder: Builder, origin: Origin, left: Linear, right: Linear) -> Linear:
@@ -77,20 +82,61 @@ def positions(value: Linear) -> Tensor:
     return torch.arange(value.operator.out_size).reshape(value.shape)
 
 
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """x -> the products over groups of entries; `index` is `(groups, n)`, flat positions.
+
+    The derivative by one factor is the product of all others, at most that of their largest sizes.
+    """
+
+    index: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """`(B, *shape)` -> `(B, groups)`."""
+        return x.flatten(1)[:, self.index].prod(-1)
+
+    def constants(self) -> Constants:
+        """On the whole space."""
+        constant = 1.0 if self.index.shape[1] == 1 else math.inf
+        return {"1": constant, "2": constant, "inf": constant}
+
+    def local(self, lower: Tensor, upper: Tensor) -> Constants:
+        """On `lower <= x <= upper`."""
+        others = self._others(magnitude((lower, upper))[self.index])
+        up = 1.0 + MARGIN + gamma(self.index.shape[1])
+        length = torch.linalg.vector_norm(others, dim=1).max()
+        return {"1": float(others.max()) * up, "2": float(length) * up, "inf": float(others.sum(1).max()) * up}
+
+    def _others(self, sizes: Tensor) -> Tensor:
+        """For every entry the product of the others of its group, rounded up; exponents apart: none underflows."""
+        n = sizes.shape[1]
+        mantissas, exponents = torch.frexp(sizes)
+        ones = torch.ones_like(mantissas[:, :1])
+        before = torch.cat([ones, mantissas[:, :-1]], 1).cumprod(1)
+        after = torch.cat([mantissas[:, 1:], ones], 1).flip(1).cumprod(1).flip(1)
+        powers = exponents.sum(1, keepdim=True) - exponents
+        found = torch.ldexp(before * after, powers) * (1.0 + MARGIN + gamma(n)) + LEAST
+        return torch.nan_to_num(found, nan=math.inf, posinf=math.inf)
+
+    def range(self, _function: Function, lower: Tensor, upper: Tensor) -> Ends:
+        """One factor after the other."""
+        ends = torch.ones_like(lower[self.index[:, 0]]), torch.ones_like(lower[self.index[:, 0]])
+        for column in self.index.T:
+            ends = multiplied(ends, (lower[column], upper[column]))
+        return ends
+
+
 @rule("prod.dim_int", "prod.default")
 def product_over_axis(builder: Builder, call: Call) -> Linear:
-    """The factors along one axis, or all of them, one after the other."""
+    """The product of the entries along one axis, or of all."""
     value = only_dependent(call)
-    index = positions(value)
-    axis = call.arguments.get("dim")
-    factors = (index.reshape(-1) if axis is None else index).unbind(0 if axis is None else axis)
-    if len(factors) > LONGEST:
-        raise UnsupportedOperator(f"{call.place} multiplies {len(factors)} values; at most {LONGEST} have a rule")
-    result = entries(value, factors[0])
-    for factor in factors[1:]:
-        result = elementwise_product(builder, call.origin, result, entries(value, factor))
     shape = tuple(call.run(Linear.offset).shape)
-    return result.then(Reshape(result.shape, shape), result.offset().reshape(shape), None)
+    axis = call.arguments.get("dim")
+    index = positions(value).reshape(1, -1) if axis is None else positions(value).movedim(axis, -1)
+    if index.shape[-1] > LONGEST:
+        raise UnsupportedOperator(f"{call.place} multiplies {index.shape[-1]} values; at most {LONGEST} have a rule")
+    layer = Factors(index.reshape(-1, index.shape[-1]))
+    return builder.nonlinear(value, shape, layer, layer.constants(), "merge", call.origin, layer.range, layer.local)
 
 
 @rule("glu.default")

@@ -18,7 +18,7 @@ from app.lipschitz.network.rules.normalization import OUTWARD
 from app.lipschitz.network.rules.table import only_dependent, rule
 from app.lipschitz.network.values import Constant, Linear
 from app.lipschitz.operators.base import Shape
-from app.lipschitz.operators.rounding import gamma
+from app.lipschitz.operators.rounding import gamma, up_sqrt
 
 SMALLEST = 2.0**-1000
 """Covers what underflows in an exponential."""
@@ -153,6 +153,20 @@ def log_sum_exp(builder: Builder, call: Call) -> Linear:
     shape = tuple(call.run(Linear.offset).shape)
     function: Callable[[Tensor], Tensor] = lambda x: torch.logsumexp(x, batched, keepdim)  # noqa: E731
     return builder.nonlinear(value, shape, function, ONE, "normalization", call.origin, rising)
+
+
+@rule("logcumsumexp.default")
+def running_log_sum(builder: Builder, call: Call) -> Linear:
+    """Every row of the Jacobian is a probability vector; an entry is in at most n of them."""
+    value = only_dependent(call)
+    axis = int(call.arguments["dim"]) % max(len(value.shape), 1)
+    n = value.shape[axis] if value.shape else 1
+    constants: Constants = {"1": float(n), "2": up_sqrt(float(n)), "inf": 1.0}
+
+    def function(x: Tensor) -> Tensor:
+        return torch.logcumsumexp(x, axis + 1) if value.shape else x
+
+    return builder.nonlinear(value, value.shape, function, constants, "normalization", call.origin, rising)
 
 
 def rising(function: Function, lower: Tensor, upper: Tensor) -> Ends:
