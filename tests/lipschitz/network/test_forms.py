@@ -60,7 +60,7 @@ def test_constants_and_ranges_of_groups(name: str, low: float, high: float) -> N
     assert bool(((least <= values) & (values <= most)).all())
 
 
-@pytest.mark.parametrize("n", [2, 3, 16, 200])
+@pytest.mark.parametrize("n", [2, 3, 16])
 @pytest.mark.parametrize("make", [lambda i, o: Normalizer(i, 0.1, o, 0.0 * o), lambda i, _: RootMeanSquare(i, 0.1)])
 def test_rows_are_nearly_attained(n: int, make: Callable[[Tensor, Tensor], Normalizer]) -> None:
     """One entry large and the others alike is nearly the worst row, in the norms 1 and inf."""
