@@ -11,10 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from app.lipschitz import files
+from app.lipschitz.artifact.captured import Origin
+from app.lipschitz.network.call import Call
+from app.lipschitz.network.folding import fold
 from app.lipschitz.network.nodes import Constants
 from app.lipschitz.network.rules.normalization import Normalizer
 from app.lipschitz.network.rules.product import Factors
 from app.lipschitz.network.rules.scaling import RootMeanSquare, UnitVector
+from app.lipschitz.network.values import Constant
 from tests.lipschitz.helpers import ORDER
 from tests.lipschitz.ingest.exporters import EXPORTERS
 
@@ -82,6 +86,14 @@ def test_a_product_of_extreme_factors_does_not_vanish() -> None:
     """1e-200 1e-200 1e300 1e300 is 1e200, whatever the order."""
     sizes = torch.tensor([2.0, 1e-200, 1e-200, 1e300, 1e300], dtype=torch.float64)
     assert Factors(torch.arange(5)[None]).local(-sizes, sizes)["1"] >= 1e200
+
+
+def test_a_number_that_is_filled_in_keeps_its_radius() -> None:
+    value = Constant(torch.tensor(1.0).double(), torch.tensor(0.5).double())
+    given = Constant(torch.zeros(2).double()), Constant(torch.tensor([True, False])), value
+    found = fold(Call.bind(torch.ops.aten.masked_fill.Tensor, given, {}, Origin("", "")))
+    assert found.value.tolist() == [1.0, 0.0]
+    assert found.radius.tolist() == [0.5, 0.0]
 
 
 class Of(nn.Module):

@@ -111,7 +111,7 @@ def _gather(value: Linear, positions: Tensor) -> Gather:
     return Gather(value.shape, tuple(positions.shape), index)
 
 
-CONTENT = frozenset({"tensors", "src", "values", "input", "other"})
+CONTENT = frozenset({"tensors", "src", "values", "input", "other", "value"})
 """Arguments that hold entries (as against indices, masks and sizes)."""
 
 FILLED = frozenset(f"aten.{name}" for name in ("constant_pad_nd.default", *CHOICES))
@@ -130,9 +130,7 @@ def without_numbers(call: Call) -> dict[str, Any]:
     if call.name not in FILLED:
         return {}
     given = {key: call.arguments.get(key) for key in ("value", "input", "other")}
-    zeros = {key: 0.0 for key, argument in given.items() if isinstance(argument, int | float)}
-    masked = given["value"]
-    return zeros | ({"value": Constant(torch.zeros_like(masked.value))} if isinstance(masked, Constant) else {})
+    return {key: 0.0 for key, argument in given.items() if isinstance(argument, int | float)}
 
 
 def _zero_if_constant(leaf: Any) -> Any:
