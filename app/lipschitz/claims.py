@@ -93,7 +93,8 @@ class SemidefiniteClaim:
     """LipSDP from `start` to `end`: `found` is as good as feasible, `inner` feasible with room to spare.
 
     `slopes` are the ranges that the multipliers stand for, `(n,)` each; `fallback` bounds the same piece. `work` is
-    the proof's number of multiplications where the matrix is sparse.
+    the proof's number of multiplications where the matrix is sparse, `nodes` are those after `start` where maxima are
+    written out, as `network.maxima` does.
     """
 
     start: Node
@@ -103,6 +104,7 @@ class SemidefiniteClaim:
     inner: Multipliers
     fallback: WalkClaim
     work: float | None = field(default=None, kw_only=True)
+    nodes: tuple[Node, ...] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +136,7 @@ class Program:
 class RowsClaim:
     """LipSDP from `start` to `end` in the inf- or 1-norm: the `programs` bound every row's sum of magnitudes.
 
-    `slopes`, `fallback` and `work`, that of one program, as in `SemidefiniteClaim`.
+    `slopes`, `fallback`, `nodes` and `work`, that of one program, as in `SemidefiniteClaim`.
     """
 
     start: Node
@@ -143,6 +145,7 @@ class RowsClaim:
     programs: tuple[Program, ...]
     fallback: WalkClaim
     work: float
+    nodes: tuple[Node, ...]
 
 
 @dataclass(frozen=True, eq=False)

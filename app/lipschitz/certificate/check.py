@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -21,6 +21,7 @@ from app.lipschitz.certificate.record import ActivationRecord, PieceRecord
 from app.lipschitz.certificate.rows import check_programs
 from app.lipschitz.certificate.torus import Torus, layers_of
 from app.lipschitz.certificate.walk import Shortcuts, walked
+from app.lipschitz.network.maxima import written_out
 from app.lipschitz.network.nodes import Activation, Affine, Concat, Node
 from app.lipschitz.problem import Problem
 from app.lipschitz.walk.pieces import Piece, constants_within
@@ -110,10 +111,11 @@ def _node(problem: Problem, nodes: Sequence[Node], position: int) -> Node:
 def _semidefinite(problem: Problem, record: PieceRecord, nodes: Sequence[Node]) -> str:
     """The multipliers as a proof of rho, and rho as one of the constant."""
     rho = _rho(problem, record)
-    found, slopes = _of_elementwise(problem, record, nodes)
+    plain = written_out(nodes[1:])
+    found, slopes = _of_elementwise(problem, record, plain.nodes, plain.origin)
     t = [np.array(found[node].multipliers)[slopes[node].free] for node in found]
     try:
-        proved = prover(nodes[0], nodes[-1], slopes)(rho, np.concatenate([np.zeros(0), *t]))
+        proved = prover(nodes[0], plain.nodes[-1], slopes)(rho, np.concatenate([np.zeros(0), *t]))
     except TooLarge as reason:
         raise InvalidCertificate(f"too large to be checked: {reason}") from reason
     if not proved:
@@ -122,22 +124,23 @@ def _semidefinite(problem: Problem, record: PieceRecord, nodes: Sequence[Node]) 
 
 
 def _of_elementwise(
-    problem: Problem, record: PieceRecord, nodes: Sequence[Node]
+    problem: Problem, record: PieceRecord, nodes: Sequence[Node], origin: Mapping[Activation, Activation]
 ) -> tuple[dict[Activation, ActivationRecord], dict[Activation, Slopes]]:
     """The activations of a piece that has nothing else but affine maps, with the slopes that are stated."""
-    if not all(isinstance(node, Affine | Concat | Activation) for node in nodes[1:]):
-        raise InvalidCertificate("the piece holds more than affine maps and elementwise activations")
+    if not all(isinstance(node, Affine | Concat | Activation) for node in nodes):
+        raise InvalidCertificate("the piece holds more than affine maps, maxima and elementwise activations")
     found = _activations(record, nodes)
-    return found, {node: _slopes(problem, node, found[node]) for node in found}
+    return found, {node: _slopes(problem, node, origin.get(node), found[node]) for node in found}
 
 
 def _rows(problem: Problem, record: PieceRecord, nodes: Sequence[Node]) -> str:
     """Every output, or every input where the network is read backwards, by one of the programs."""
     if problem.p == "2":
         raise InvalidCertificate("rows by themselves prove bounds of the inf- and 1-norm only")
-    _, slopes = _of_elementwise(problem, record, nodes)
+    plain = written_out(nodes[1:])
+    _, slopes = _of_elementwise(problem, record, plain.nodes, plain.origin)
     try:
-        check_programs(nodes[0], nodes[-1], slopes, record, problem.p)
+        check_programs(nodes[0], plain.nodes[-1], slopes, record, problem.p)
     except TooLarge as reason:
         raise InvalidCertificate(f"too large to be checked: {reason}") from reason
     return "independent"
@@ -179,22 +182,26 @@ def _phases(problem: Problem, record: PieceRecord, nodes: Sequence[Node]) -> str
 
 
 def _activations(record: PieceRecord, nodes: Sequence[Node]) -> dict[Activation, ActivationRecord]:
-    """The piece's activations in topological order, each with its record."""
+    """The activations among the nodes after the piece's start, in topological order, each with its record."""
     given = {one.node: one for one in record.activations}
-    positions = range(record.start + 1, record.end + 1)
-    pairs = [(node, given.get(i)) for i, node in zip(positions, nodes[1:], strict=True) if isinstance(node, Activation)]
+    places = enumerate(nodes, record.start + 1)
+    pairs = [(node, given.get(i)) for i, node in places if isinstance(node, Activation)]
     found = {node: one for node, one in pairs if one is not None}
     if len(found) < len(pairs) or len(record.activations) != len(pairs):
         raise InvalidCertificate("the activations are not those of the piece")
     return found
 
 
-def _slopes(problem: Problem, node: Activation, given: ActivationRecord) -> Slopes:
-    """The slopes stated, which must hold those of the graph on its domain; a neuron without multiplier is not free."""
+def _slopes(problem: Problem, node: Activation, origin: Activation | None, given: ActivationRecord) -> Slopes:
+    """The slopes stated, which must hold those of the graph on its domain; a neuron without multiplier is not free.
+
+    `origin` is the graph's activation; None for the rectifier of a maximum, which may have any slope between 0 and 1.
+    """
     if not len(given.lower) == len(given.upper) == len(given.multipliers) == node.size:
         raise InvalidCertificate(f"the activation at node {given.node} has {node.size} neurons")
     lower, upper = np.array(given.lower), np.array(given.upper)
-    least, most = (array(end) for end in problem.local.slopes(node))
+    anything = np.zeros(node.size), np.ones(node.size)
+    least, most = anything if origin is None else (array(end) for end in problem.local.slopes(origin))
     if not bool(((lower <= least) & (most <= upper)).all()):
         raise InvalidCertificate(f"the slopes at node {given.node} do not cover those of the activation")
     return Slopes(lower, upper, np.flatnonzero(given.multipliers))

@@ -33,7 +33,7 @@ from app.lipschitz.certificate.record import (
     PieceRecord,
     Reported,
 )
-from app.lipschitz.certificate.rows_records import rows_record
+from app.lipschitz.certificate.rows_records import places_within, rows_record
 from app.lipschitz.certificate.walk import Shortcuts, walked
 from app.lipschitz.certificate.work import proof_work
 from app.lipschitz.claims import Claim, FourierClaim, NormClaim, PhaseClaim, RowsClaim, SemidefiniteClaim, WalkClaim
@@ -121,7 +121,7 @@ def _semidefinite(problem: Problem, claim: SemidefiniteClaim, position: dict[Nod
         return None
     slopes = {node: _slopes(problem, node, *ends, claim.found.t[node]) for node, ends in claim.slopes.items()}
     try:
-        proves = prover(claim.start, claim.end, slopes, only_sparse=claim.work is not None)
+        proves = prover(claim.start, ([claim.end, *claim.nodes])[-1], slopes, only_sparse=claim.work is not None)
     except TooLarge:
         return None
     for share in SHARES:
@@ -131,7 +131,8 @@ def _semidefinite(problem: Problem, claim: SemidefiniteClaim, position: dict[Nod
         t = {n: array(x) + share * (array(claim.inner.t[n]) - array(x)) for n, x in claim.found.t.items()}
         each = np.concatenate([np.zeros(0), *(t[node][found.free] for node, found in slopes.items())])
         if (each >= 0.0).all() and math.isfinite(rho) and proves(rho, each):
-            records = [_activation(position[node], found, t[node]) for node, found in slopes.items()]
+            places = position | places_within(position[claim.start], claim.nodes)
+            records = [_activation(places[node], found, t[node]) for node, found in slopes.items()]
             return PieceRecord("lipsdp", position[claim.start], position[claim.end], up_sqrt(rho), rho, records)
     return None
 

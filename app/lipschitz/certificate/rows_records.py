@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -32,13 +32,18 @@ def rows_record(problem: Problem, claim: RowsClaim, position: Mapping[Node, int]
             return None
         record = _record(claim, slopes, position, 1.0 + more)
         try:
-            check_programs(claim.start, claim.end, slopes, record, problem.p)
+            check_programs(claim.start, claim.nodes[-1], slopes, record, problem.p)
         except TooLarge:
             return None
         except InvalidCertificate:
             continue
         return record
     return None
+
+
+def places_within(start: int, nodes: Sequence[Node]) -> dict[Node, int]:
+    """Positions after `start` of a piece's nodes where maxima are written out."""
+    return {node: start + 1 + i for i, node in enumerate(nodes)}
 
 
 def _slopes(problem: Problem, claim: RowsClaim, node: Activation) -> Slopes:
@@ -58,12 +63,12 @@ def _record(
         )
         for one in claim.programs
     ]
-    activations = []
+    places, activations = places_within(position[claim.start], claim.nodes), []
     for node, found in slopes.items():
         is_free = np.zeros(node.size)
         is_free[found.free] = 1.0
         ends = found.lower.tolist(), found.upper.tolist()
-        activations.append(ActivationRecord(position[node], *ends, is_free.tolist()))
+        activations.append(ActivationRecord(places[node], *ends, is_free.tolist()))
     largest = max(total(np.array(program.weights)) for program in programs)
     constant = math.nextafter(up_sqrt(largest) * (1.0 + 2.0**-48), math.inf)
     record = PieceRecord("rows", position[claim.start], position[claim.end], constant)

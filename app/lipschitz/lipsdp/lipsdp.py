@@ -1,6 +1,6 @@
 """LipSDP [F19]: the semidefinite bound, proved, on any graph of affine maps and elementwise activations.
 
-Other nodes (pooling, normalisation, products) cut the network; their pieces are bounded by AutoLip's walk and the
+Maxima over windows count as rectifiers in the 2-norm. Other nodes (normalisation, products) cut the network; their pieces are bounded by AutoLip's walk and the
 factors multiplied. The form `network` of [F19] is no bound (Pauli et al., IEEE L-CSS 2022) and is refused.
 """
 
@@ -24,6 +24,7 @@ from app.lipschitz.lipsdp.semidefinite import Bound, bound
 from app.lipschitz.lipsdp.sizes import is_large, is_wide_chain
 from app.lipschitz.lipsdp.sizes import side as side
 from app.lipschitz.lipsdp.torus.bound import FourierBound, fourier_bound, longest_chain
+from app.lipschitz.network.maxima import is_maximum
 from app.lipschitz.network.nodes import Activation, Affine, Concat
 from app.lipschitz.operators.rounding import up_product
 from app.lipschitz.problem import Details, Estimate, Problem
@@ -60,7 +61,7 @@ def lipsdp(problem: Problem, options: LipsdpOptions) -> Estimate:
     check(problem, options)
     deadline = problem.deadline_within(options.seconds)
     finest = cuts(problem.network)
-    wholes = planned(finest, options.split_size, is_limited=False)
+    wholes = planned(finest, options.split_size, is_limited=False, with_maxima=problem.p == "2")
     if not any(_is_worthwhile(piece) for piece in wholes):
         raise MethodSkipped("no elementwise activation stands between two affine layers: autolip says all there is")
     deadline = deadline.before(_for_certificate(wholes, deadline))
@@ -100,8 +101,11 @@ def planned(
     is_curved: Callable[[Activation], bool] | None = None,
     *,
     is_limited: bool = True,
+    with_maxima: bool = False,
 ) -> list[Piece]:
     """Elementwise pieces joined, up to `split_size` affine layers (0: any number) and, if `is_limited`, largest sides.
+
+    Those `with_maxima` between go together too, which gains in the 2-norm; in the inf-norm a maximum's constant is 1.
 
     Chains of convolutions beyond that side go together where the Fourier domain can hold them; other plain chains
     where eliminating layers leaves little, which needs to be told whose slopes have ends of opposite signs or none 0.
@@ -112,7 +116,9 @@ def planned(
         count = longest_chain(rest, split_size) if is_limited else 0
         if count and is_large(joined(rest[:count])):
             runs.append(rest[:count])
-        elif runs and _may_join(runs[-1], rest[0], split_size, is_curved, is_limited=is_limited):
+        elif runs and _may_join(
+            runs[-1], rest[0], split_size, is_curved, is_limited=is_limited, with_maxima=with_maxima
+        ):
             count = 1
             runs[-1].append(rest[0])
         else:
@@ -129,8 +135,9 @@ def _may_join(
     is_curved: Callable[[Activation], bool] | None,
     *,
     is_limited: bool,
+    with_maxima: bool,
 ) -> bool:
-    if not (piece.is_elementwise and run[-1].is_elementwise):
+    if not all(part.is_elementwise or (with_maxima and _is_written_out(part)) for part in (piece, run[-1])):
         return False
     depth = sum(1 for part in (*run, piece) if _is_affine(part))
     if 0 < split_size < depth:
@@ -154,8 +161,13 @@ def _is_affine(piece: Piece) -> bool:
     return any(isinstance(node, Affine | Concat) for node in piece.nodes)
 
 
+def _is_written_out(piece: Piece) -> bool:
+    """Nothing but affine maps, activations and maxima over known windows."""
+    return all(isinstance(node, Affine | Concat | Activation) or is_maximum(node) for node in piece.nodes)
+
+
 def _is_worthwhile(piece: Piece) -> bool:
-    return piece.is_elementwise and bool(piece.activations) and _is_affine(piece)
+    return _is_written_out(piece) and bool(piece.activations) and _is_affine(piece)
 
 
 def _factors(
@@ -169,9 +181,11 @@ def _factors(
         return [_by_rows(problem, whole, deadline)]
     parts = [piece for piece in finest if piece.end in set(whole.nodes)]
     size = side(whole) if _is_worthwhile(whole) else 0
-    is_large_enough = size > SMALL_SIDE and options.form == "neuron"
+    is_large_enough = options.form == "neuron" and (size > SMALL_SIDE or (size > 0 and not whole.is_elementwise))
     first = _primal(problem, whole, deadline.share(PRIMAL)) if is_large_enough else None
-    if first is not None and not (size <= MIDDLE_SIDE and deadline.fits(TO_THE_END * float(size) ** 3)):
+    if first is not None and not (
+        whole.is_elementwise and size <= MIDDLE_SIDE and deadline.fits(TO_THE_END * float(size) ** 3)
+    ):
         return [first]
     pieces = planned(parts, options.split_size, partial(_is_curved, problem))
     factors = [_factor(problem, piece, options, deadline) for piece in pieces]

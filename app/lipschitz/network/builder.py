@@ -85,10 +85,11 @@ class Builder:
         local: Callable[[Tensor, Tensor], Constants] | None = None,
         simplex: int = 0,
         extreme: int = 0,
+        windows: Tensor | None = None,
     ) -> Linear:
         """A map from tensors of `value.shape` to tensors of `shape`; `function` sees one extra batch axis.
 
-        `enclosure` and `local` see flat vectors, as the node does; `simplex` and `extreme` as there.
+        `enclosure` and `local` see flat vectors, as the node does; `simplex`, `extreme` and `windows` as there.
         """
         source, in_shape = self.emit(value), value.shape
 
@@ -96,7 +97,7 @@ class Builder:
             return function(x.reshape(x.shape[0], *in_shape)).reshape(x.shape[0], -1)
 
         return self.append(
-            Nonlinear(shape, (origin,), source, on_flat, constants, kind, enclosure, local, simplex, extreme)
+            Nonlinear(shape, (origin,), source, on_flat, constants, kind, enclosure, local, simplex, extreme, windows)
         )
 
     def append(self, node: Node) -> Linear:

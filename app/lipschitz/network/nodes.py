@@ -145,7 +145,8 @@ class Nonlinear(Node):
 
     `constants` hold on the whole space; `local`, where there is one, gives those on `lower <= x <= upper`.
     The values of a softmax come in rows of `simplex` entries that add up to one; 0 for any other map. Every value is
-    the largest of some entries where `extreme` is 1, the smallest where it is -1.
+    the largest of some entries where `extreme` is 1, the smallest where it is -1; `windows` `(k, m)`, where there are
+    any, has the positions of those entries for each value.
     """
 
     source: Node
@@ -156,6 +157,7 @@ class Nonlinear(Node):
     local: Callable[[Tensor, Tensor], Constants] | None = None
     simplex: int = 0
     extreme: int = 0
+    windows: Tensor | None = None
 
     @property
     def sources(self) -> tuple[Node, ...]:

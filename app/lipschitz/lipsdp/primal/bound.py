@@ -24,6 +24,7 @@ from app.lipschitz.lipsdp.primal.multipliers import Point, Search
 from app.lipschitz.lipsdp.primal.passes import Passes
 from app.lipschitz.lipsdp.region import slopes_of_free
 from app.lipschitz.lipsdp.semidefinite import Bound
+from app.lipschitz.network.maxima import written_out
 from app.lipschitz.network.nodes import Activation, Node
 from app.lipschitz.operators.rounding import up_sqrt
 from app.lipschitz.problem import Details, Problem
@@ -46,8 +47,9 @@ MODERATE = 1e100
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """The piece's sparse system, its plan, and which neurons of every activation are variables of it."""
+    """The piece with its maxima written out, its sparse system, and which neurons of every activation are variables."""
 
+    piece: Piece
     system: SparseSystem
     plan: Plan
     free: Mapping[Activation, Slopes]
@@ -79,15 +81,19 @@ class Parts:
 
 def parts_of_piece(problem: Problem, piece: Piece) -> Parts | None:
     """None where the piece has no neuron with a slope that varies, or does not fit into memory."""
+    plain = written_out(piece.nodes)
+    piece = Piece(piece.start, plain.nodes)
     free = {}
     for node in piece.activations:
-        lower, upper, positions = slopes_of_free(*problem.local.slopes(node))
+        whole = torch.zeros(node.size, dtype=torch.float64), torch.ones(node.size, dtype=torch.float64)
+        known = problem.local.slopes(plain.origin[node]) if node in plain.origin else whole
+        lower, upper, positions = slopes_of_free(*known)
         free[node] = Slopes(array(lower), array(upper), positions.cpu().numpy())
     if not any(len(found.free) for found in free.values()):
         return None
     try:
         system = sparse_system(piece.start, piece.end, free)
-        return Parts(system, planned(system), free)
+        return Parts(piece, system, planned(system), free)
     except TooLarge:
         return None
 
@@ -99,7 +105,7 @@ def primal_bound(problem: Problem, piece: Piece, constants: Mapping[Node, float]
     parts = parts_of_piece(problem, piece)
     if parts is None or not deadline.fits(PROOFS * parts.work):
         return None
-    passes = Passes(piece.start, piece.nodes)
+    passes = Passes(piece.start, parts.piece.nodes)
     slopes = on_device(problem, piece, parts)
     programs = Programs(passes.forward, passes.backward, piece.start.size, piece.end.size, slopes)
     search = Search(parts.system, parts.plan, parts.layers, deadline, parts.work)
@@ -160,7 +166,9 @@ def _bound(problem: Problem, piece: Piece, parts: Parts, ascent: Ascent, best: t
     slopes = {n: (torch.from_numpy(found.lower), torch.from_numpy(found.upper)) for n, found in parts.free.items()}
     found, inner = (parts.scattered(point) for point in best)
     walk = walk_claim(problem, piece.start, piece.nodes)
-    claim = SemidefiniteClaim(piece.start, piece.end, slopes, found, inner, walk, work=parts.work)
+    claim = SemidefiniteClaim(
+        piece.start, piece.end, slopes, found, inner, walk, work=parts.work, nodes=parts.piece.nodes
+    )
     gap = 1.0 - (optimum / value) ** 2
     layers = _activations(ascent, parts.layers, best[0], list(parts.free))
     return Bound(value, optimum, gap, int(ascent.passes), parts.system.neurons, layers, claim)

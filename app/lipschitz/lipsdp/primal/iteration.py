@@ -27,6 +27,9 @@ from app.lipschitz.operators.norm import Norm
 FEWEST, MOST = 12, 32
 """Trajectories r of a program, and as many more as it has outputs: each of them may have a direction of its own."""
 MOST_ROUNDS, WINDOW = 5000, 10
+LEAST_READ = 1e-3
+"""Of a neuron, over the most that one of its activation reads: at a maximum of pooling's rectifiers many read nothing,
+and any multiplier but a huge one will do."""
 _TINY = 1e-200
 Pass = Callable[[Tensor, Answer], Tensor]
 Slopes = Mapping[Activation, tuple[Tensor, Tensor]]
@@ -123,8 +126,8 @@ class Ascent:
         t = {}
         for node, (lower, upper) in self.programs.slopes.items():
             v, g = self.read[node], self.adjoint[node]
-            small = 1e-9 * v.mean(1, keepdim=True) + _TINY
-            t[node] = torch.where(upper > lower, g / ((upper - lower).clamp(min=_TINY) * (v + small)), 0.0)
+            v = torch.maximum(v, LEAST_READ * v.amax(1, keepdim=True) + _TINY)
+            t[node] = torch.where(upper > lower, g / ((upper - lower).clamp(min=_TINY) * v), 0.0)
         square = self.value.square()[:, None]
         weights = square.expand_as(self.weights) if self.programs.norm == "2" else self.weights
         return Maximum(self.value, t, weights)

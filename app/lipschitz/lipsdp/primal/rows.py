@@ -79,7 +79,7 @@ def rows_bound(problem: Problem, piece: Piece, constants: Mapping[Node, float], 
     if problem.p == "1":
         turned = parts.system.transposed
         try:
-            parts = Parts(turned, planned(turned), parts.free)
+            parts = Parts(parts.piece, turned, planned(turned), parts.free)
         except TooLarge:
             return None
     if not deadline.fits(PROOFS * parts.work):
@@ -98,7 +98,7 @@ def rows_bound(problem: Problem, piece: Piece, constants: Mapping[Node, float], 
 def _solve(problem: Problem, piece: Piece, parts: Parts, search: Search, rows: Rows, deadline: Deadline) -> None:
     """Row after row, the largest bound first, as long as one is open and there is time."""
     count, rank = parts.system.outputs, _ranks(search)
-    at_once = max(1, min(MOST_ROWS, NUMBERS // (12 * max(node.size for node in (piece.start, *piece.nodes)))))
+    at_once = max(1, min(MOST_ROWS, NUMBERS // (12 * max(node.size for node in (piece.start, *parts.piece.nodes)))))
     tops = [math.inf] * PATIENCE
     if count > MANY_ROWS or (count > 1 and parts.work > EXPENSIVE):
         _collect(parts, search, rows, _ascended(problem, piece, parts, rows, None, deadline), None)
@@ -152,7 +152,7 @@ def _add(search: Search, rows: Rows, guess: Point) -> None:
 
 
 def _programs(problem: Problem, piece: Piece, parts: Parts, rows: Sequence[int] | None) -> Programs:
-    passes, slopes = Passes(piece.start, piece.nodes), on_device(problem, piece, parts)
+    passes, slopes = Passes(piece.start, parts.piece.nodes), on_device(problem, piece, parts)
     there, back = (passes.forward, passes.backward) if problem.p == "inf" else (passes.backward, passes.forward)
     return Programs(there, back, parts.system.inputs, parts.system.outputs, slopes, "inf", rows)
 
@@ -199,6 +199,6 @@ def _bound(
     slopes = {n: (torch.from_numpy(found.lower), torch.from_numpy(found.upper)) for n, found in parts.free.items()}
     programs = tuple(Program(own, torch.from_numpy(point.weights), parts.scattered(point).t) for own, point in proved)
     walk = walk_claim(problem, piece.start, piece.nodes)
-    claim = RowsClaim(piece.start, piece.end, slopes, programs, walk, parts.work)
+    claim = RowsClaim(piece.start, piece.end, slopes, programs, walk, parts.work, parts.piece.nodes)
     optimum = min(rows.attained, value)
     return Bound(value, optimum, 1.0 - (optimum / value) ** 2, rows.passes, parts.system.neurons, [], claim)

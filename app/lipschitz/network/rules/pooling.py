@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -36,7 +37,7 @@ def selection_constants(copies: int) -> dict[Norm, float]:
       "max_pool2d.default", "max_pool3d.default")  # fmt: skip
 def max_pool(builder: Builder, call: Call) -> tuple[Linear, ...] | Linear:
     """Max pooling; windows may overlap."""
-    pooled = _pool(builder, call, _overlap(call))
+    pooled = _pool(builder, call, _overlap(call), partial(_windows, call))
     return (pooled,) if "with_indices" in call.name else pooled
 
 
@@ -49,7 +50,7 @@ def adaptive_max_pool(builder: Builder, call: Call) -> tuple[Linear, ...]:
     return (_pool(builder, call, math.prod(copies)),)
 
 
-def _pool(builder: Builder, call: Call, copies: int) -> Linear:
+def _pool(builder: Builder, call: Call, copies: int, windows: Callable[[Shape, Shape], Tensor] | None = None) -> Linear:
     value = only_dependent(call)
     first = _first(call.run(Linear.offset))
     shape = value.shape
@@ -58,10 +59,31 @@ def _pool(builder: Builder, call: Call, copies: int) -> Linear:
         merged = x.reshape(-1, *shape[1:]) if len(shape) > spatial_dims(call) + 1 else x
         return _first(call.run(lambda _: merged))
 
-    constants = selection_constants(copies)
+    constants, out = selection_constants(copies), tuple(first.shape)
+    places = None if windows is None else windows(shape, out)
     return builder.nonlinear(
-        value, tuple(first.shape), pool, constants, "pooling", call.origin, nondecreasing, extreme=1
+        value, out, pool, constants, "pooling", call.origin, nondecreasing, extreme=1, windows=places
     )
+
+
+def _windows(call: Call, shape: Shape, out: Shape) -> Tensor:
+    """The positions that every value is the maximum of, `(k, m)`; one outside the tensor is its window's first inside.
+
+    Tap t of window j is at stride j + dilation t - padding along each axis; every window has one inside.
+    """
+    dims = spatial_dims(call)
+    size = per_dimension(call.arguments["kernel_size"], dims)
+    stride = per_dimension(call.arguments["stride"] or size, dims)
+    padding, dilation = (per_dimension(call.arguments[name], dims) for name in ("padding", "dilation"))
+    at = torch.zeros(1, 1, dtype=torch.int64)
+    for n, m, k, s, p, d in zip(shape[-dims:], out[-dims:], size, stride, padding, dilation, strict=True):
+        along = s * torch.arange(m) + d * torch.arange(k)[:, None] - p
+        inside = (along >= 0) & (along < n)
+        first = along.gather(0, inside.int().argmax(0, keepdim=True))
+        along = torch.where(inside, along, first)
+        at = (at[:, None, :, None] * n + along[None, :, None, :]).reshape(at.shape[0] * k, at.shape[1] * m)
+    maps = torch.arange(math.prod(shape[:-dims]))[:, None] * math.prod(shape[-dims:])
+    return (maps + at[:, None]).flatten(1)
 
 
 def _overlap(call: Call) -> int:
