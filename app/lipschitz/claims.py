@@ -94,7 +94,7 @@ class SemidefiniteClaim:
 
     `slopes` are the ranges that the multipliers stand for, `(n,)` each; `fallback` bounds the same piece. `work` is
     the proof's number of multiplications where the matrix is sparse, `nodes` are those after `start` where maxima are
-    written out, as `network.maxima` does.
+    written out, as `network.maxima` does, `origin` the network's own activations that theirs stand for.
     """
 
     start: Node
@@ -105,6 +105,7 @@ class SemidefiniteClaim:
     fallback: WalkClaim
     work: float | None = field(default=None, kw_only=True)
     nodes: tuple[Node, ...] = field(default=(), kw_only=True)
+    origin: Mapping[Activation, Activation] = field(default_factory=dict, kw_only=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +137,7 @@ class Program:
 class RowsClaim:
     """LipSDP from `start` to `end` in the inf- or 1-norm: the `programs` bound every row's sum of magnitudes.
 
-    `slopes`, `fallback`, `nodes` and `work`, that of one program, as in `SemidefiniteClaim`.
+    `slopes`, `fallback`, `nodes`, `origin` and `work`, that of one program, as in `SemidefiniteClaim`.
     """
 
     start: Node
@@ -146,6 +147,7 @@ class RowsClaim:
     fallback: WalkClaim
     work: float
     nodes: tuple[Node, ...]
+    origin: Mapping[Activation, Activation]
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from torch import Tensor
 
 from app import __version__
 from app.contract.plain import Json
@@ -23,7 +22,7 @@ from app.lipschitz.certificate.linear import check_work, norm_test
 from app.lipschitz.certificate.matrices import TooLarge, array
 from app.lipschitz.certificate.phase_records import phase_record
 from app.lipschitz.certificate.prover import prover
-from app.lipschitz.certificate.raised import LEAST, RAISED, REPEATABLE, SHARES, UNCHECKED, widened_slopes
+from app.lipschitz.certificate.raised import LEAST, RAISED, REPEATABLE, SHARES, UNCHECKED, stated_slopes
 from app.lipschitz.certificate.ranges import range_records
 from app.lipschitz.certificate.record import (
     ActivationRecord,
@@ -119,7 +118,7 @@ def _semidefinite(problem: Problem, claim: SemidefiniteClaim, position: dict[Nod
     """The multipliers, moved towards the strictly feasible ones as far as the check asks for."""
     if not problem.deadline.fits(proof_work(claim)):
         return None
-    slopes = {node: _slopes(problem, node, *ends, claim.found.t[node]) for node, ends in claim.slopes.items()}
+    slopes = {node: _slopes(problem, claim, node) for node in claim.slopes}
     try:
         proves = prover(claim.start, ([claim.end, *claim.nodes])[-1], slopes, only_sparse=claim.work is not None)
     except TooLarge:
@@ -137,9 +136,10 @@ def _semidefinite(problem: Problem, claim: SemidefiniteClaim, position: dict[Nod
     return None
 
 
-def _slopes(problem: Problem, node: Activation, lower: Tensor, upper: Tensor, t: Tensor) -> Slopes:
+def _slopes(problem: Problem, claim: SemidefiniteClaim, node: Activation) -> Slopes:
     """The slopes that the record states, and the free neurons: those with a multiplier."""
-    return Slopes(*widened_slopes(problem, node, lower, upper), np.flatnonzero(array(t)))
+    stated = stated_slopes(problem, claim.origin.get(node) if claim.nodes else node, *claim.slopes[node])
+    return Slopes(*stated, np.flatnonzero(array(claim.found.t[node])))
 
 
 def _activation(position: int, slopes: Slopes, t: Array) -> ActivationRecord:

@@ -26,6 +26,11 @@ _WIDER = 1e-10
 """So may slopes on a domain."""
 
 
+def stated_slopes(problem: Problem, node: Activation | None, lower: Tensor, upper: Tensor) -> tuple[Array, Array]:
+    """Those of `widened_slopes`; as they are for the rectifier of a maximum, which is no node of the network."""
+    return (array(lower), array(upper)) if node is None else widened_slopes(problem, node, lower, upper)
+
+
 def widened_slopes(problem: Problem, node: Activation, lower: Tensor, upper: Tensor) -> tuple[Array, Array]:
     """On a bounded domain a little wider, and at least those of the ranges that the certificate proves."""
     least, most = array(lower), array(upper)

@@ -11,7 +11,7 @@ import numpy as np
 from app.lipschitz.certificate.fields import InvalidCertificate
 from app.lipschitz.certificate.forms import Slopes
 from app.lipschitz.certificate.matrices import TooLarge, array
-from app.lipschitz.certificate.raised import widened_slopes
+from app.lipschitz.certificate.raised import stated_slopes
 from app.lipschitz.certificate.record import ActivationRecord, PieceRecord, ProgramRecord
 from app.lipschitz.certificate.rows import check_programs, total
 from app.lipschitz.certificate.work import proof_work
@@ -48,7 +48,7 @@ def places_within(start: int, nodes: Sequence[Node]) -> dict[Node, int]:
 
 def _slopes(problem: Problem, claim: RowsClaim, node: Activation) -> Slopes:
     free = np.flatnonzero(array(claim.programs[0].t[node]))
-    return Slopes(*widened_slopes(problem, node, *claim.slopes[node]), free)
+    return Slopes(*stated_slopes(problem, claim.origin.get(node), *claim.slopes[node]), free)
 
 
 def _record(

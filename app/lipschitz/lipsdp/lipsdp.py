@@ -1,7 +1,8 @@
 """LipSDP [F19]: the semidefinite bound, proved, on any graph of affine maps and elementwise activations.
 
-Maxima over windows count as rectifiers in the 2-norm. Other nodes (normalisation, products) cut the network; their pieces are bounded by AutoLip's walk and the
-factors multiplied. The form `network` of [F19] is no bound (Pauli et al., IEEE L-CSS 2022) and is refused.
+Maxima over windows count as rectifiers in the 2-norm. Other nodes (normalisation, products) cut the network; their
+pieces are bounded by AutoLip's walk and the factors multiplied. The form `network` of [F19] is no bound (Pauli et al.,
+IEEE L-CSS 2022) and is refused.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ def lipsdp(problem: Problem, options: LipsdpOptions) -> Estimate:
     check(problem, options)
     deadline = problem.deadline_within(options.seconds)
     finest = cuts(problem.network)
-    wholes = planned(finest, options.split_size, is_limited=False, with_maxima=problem.p == "2")
+    with_maxima = problem.p == "2" and not problem.local.bounded
+    wholes = planned(finest, options.split_size, is_limited=False, with_maxima=with_maxima)
     if not any(_is_worthwhile(piece) for piece in wholes):
         raise MethodSkipped("no elementwise activation stands between two affine layers: autolip says all there is")
     deadline = deadline.before(_for_certificate(wholes, deadline))
@@ -105,7 +107,8 @@ def planned(
 ) -> list[Piece]:
     """Elementwise pieces joined, up to `split_size` affine layers (0: any number) and, if `is_limited`, largest sides.
 
-    Those `with_maxima` between go together too, which gains in the 2-norm; in the inf-norm a maximum's constant is 1.
+    Those `with_maxima` between go together too, which gains in the 2-norm; in the inf-norm a maximum's constant is 1,
+    and the ranges that a certificate carries on a bounded domain are those of the network's own nodes.
 
     Chains of convolutions beyond that side go together where the Fourier domain can hold them; other plain chains
     where eliminating layers leaves little, which needs to be told whose slopes have ends of opposite signs or none 0.

@@ -50,6 +50,7 @@ class Parts:
     """The piece with its maxima written out, its sparse system, and which neurons of every activation are variables."""
 
     piece: Piece
+    origin: Mapping[Activation, Activation]
     system: SparseSystem
     plan: Plan
     free: Mapping[Activation, Slopes]
@@ -93,7 +94,7 @@ def parts_of_piece(problem: Problem, piece: Piece) -> Parts | None:
         return None
     try:
         system = sparse_system(piece.start, piece.end, free)
-        return Parts(piece, system, planned(system), free)
+        return Parts(piece, plain.origin, system, planned(system), free)
     except TooLarge:
         return None
 

@@ -79,7 +79,7 @@ def rows_bound(problem: Problem, piece: Piece, constants: Mapping[Node, float], 
     if problem.p == "1":
         turned = parts.system.transposed
         try:
-            parts = Parts(parts.piece, turned, planned(turned), parts.free)
+            parts = Parts(parts.piece, parts.origin, turned, planned(turned), parts.free)
         except TooLarge:
             return None
     if not deadline.fits(PROOFS * parts.work):
@@ -199,6 +199,6 @@ def _bound(
     slopes = {n: (torch.from_numpy(found.lower), torch.from_numpy(found.upper)) for n, found in parts.free.items()}
     programs = tuple(Program(own, torch.from_numpy(point.weights), parts.scattered(point).t) for own, point in proved)
     walk = walk_claim(problem, piece.start, piece.nodes)
-    claim = RowsClaim(piece.start, piece.end, slopes, programs, walk, parts.work, parts.piece.nodes)
+    claim = RowsClaim(piece.start, piece.end, slopes, programs, walk, parts.work, parts.piece.nodes, parts.origin)
     optimum = min(rows.attained, value)
     return Bound(value, optimum, 1.0 - (optimum / value) ** 2, rows.passes, parts.system.neurons, [], claim)
