@@ -8,7 +8,6 @@ weights and norms of the pieces are then those of the ranges that were proved.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -128,6 +127,7 @@ def with_ranges(problem: Problem, ranges: Sequence[RangeRecord], lines: Sequence
 
 
 def _check_all(proving: Proving, given: Mapping[int, RangeRecord], drawn: dict[int, LineRecord]) -> None:
+    _check_size(proving, {proving.nodes[position]: len(record.positions) for position, record in given.items()})
     for position, node in proving:
         if isinstance(node, Activation):
             record = drawn.pop(position, None)
@@ -190,7 +190,8 @@ def range_records(problem: Problem) -> Proof:
 def _records(proving: Proving, known: Mapping[Node, Interval], problem: Problem) -> Proof:
     ranges: list[RangeRecord] = []
     lines: list[LineRecord] = []
-    _check_size(proving, known)
+    asked = {node: len(_narrower(own, known[node])) for node, own in proving.plain.items()}
+    proving.problem.deadline.begin(2.0 * _check_size(proving, asked))
     for position, node in proving:
         if isinstance(node, Activation):
             source = proving.found[node.source]
@@ -222,19 +223,13 @@ def _narrower(plain: Interval, known: Interval) -> Positions:
     return np.flatnonzero(array(better))
 
 
-def _check_size(proving: Proving, known: Mapping[Node, Interval]) -> None:
-    """TooLarge where the matrices, or the products of all rows with them, are more than is reasonable."""
-    sizes: dict[Node, int] = {
-        node: sum(term.operator.in_size * term.operator.out_size for term in node.terms)
-        for node in proving.nodes
-        if isinstance(node, Affine | Concat)
-    }
-    entries, work = float(sum(sizes.values())), 0.0
-    before = 0.0
+def _check_size(proving: Proving, asked: Mapping[Node, int]) -> float:
+    """Multiplications of so many entries' proofs; TooLarge where they, or the matrices, are more than is reasonable."""
+    entries, work = 0.0, 0.0
     for node in proving.nodes:
-        before += sizes.get(node, 0)
-        if node in sizes:
-            work += 2.0 * before * len(_narrower(proving.plain[node], known[node]))
-    if entries > MOST_ENTRIES or not (work <= MOST_WORK and proving.problem.deadline.fits(2.0 * work)):
+        if isinstance(node, Affine | Concat):
+            entries += sum(float(term.operator.in_size * term.operator.out_size) for term in node.terms)
+        work += 2.0 * entries * asked.get(node, 0)
+    if entries > MOST_ENTRIES or not work <= MOST_WORK:
         raise TooLarge(f"matrices of {entries:.3g} entries and {work:.3g} multiplications")
-    assert math.isfinite(work)
+    return work

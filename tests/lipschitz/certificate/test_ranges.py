@@ -154,3 +154,10 @@ def test_the_whole_space_has_no_ranges() -> None:
     problem = problem_on("square", WholeSpace())
     with pytest.raises(InvalidCertificate, match="whole space"):
         with_ranges(problem, [RangeRecord(1, [0], [0.0], [1.0])], [])
+
+
+def test_more_work_than_is_reasonable_is_refused(local: Fields, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.lipschitz.certificate.ranges.MOST_WORK", 100.0)
+    answer = verdict(DEEP, local)
+    assert not answer["valid"]
+    assert "too large to be checked" in " ".join(answer["reasons"])
