@@ -20,7 +20,7 @@ from app.lipschitz.certificate.sparse_system import SparseSystem, sparse_system
 from app.lipschitz.claims import Multipliers, SemidefiniteClaim
 from app.lipschitz.deadline import Deadline, Laps
 from app.lipschitz.lipsdp.primal.iteration import Ascent, Maximum, Programs, ascend
-from app.lipschitz.lipsdp.primal.multipliers import Point, Search
+from app.lipschitz.lipsdp.primal.multipliers import RAISES, Point, Search
 from app.lipschitz.lipsdp.primal.passes import Passes
 from app.lipschitz.lipsdp.region import slopes_of_free
 from app.lipschitz.lipsdp.semidefinite import Bound
@@ -35,9 +35,9 @@ GAPS = (1e-5, 1e-7)
 """Gains of ten rounds at which the multipliers are tried."""
 CLOSE = 5e-4
 """Relative distance of the bound to the iteration's value that is good enough."""
-OVERHEAD, CALLS = 3.0, 3e7
+OVERHEAD, CALLS = 1.5, 3e7
 """Time of multiplications in small blocks, over that in large ones; what a part costs beside its own."""
-PROOFS = 4.0
+PROOFS = 3.0
 """Eliminations kept in hand while the iteration goes on."""
 CLIMBING = 0.6
 """Share of the time for it, at most."""
@@ -151,14 +151,14 @@ def _proved(search: Search, parts: Parts, maximum: Maximum) -> tuple[Point, Poin
     rho, least = float(maximum.value) ** 2, 0.0
     if not 0.0 < rho < math.inf:
         return None
-    for _ in range(3):
+    for raises in (RAISES[:3:2], RAISES[:3:2], RAISES[:3:2], RAISES):
         found = search.feasible(np.ones(parts.system.inputs), parts.gathered(maximum.t) / rho, least)
         if found is None:
             return None
-        proof = search.proved(found[0], float(np.linalg.eigvalsh(found[1])[-1]))
+        proof = search.proved(found[0], float(np.linalg.eigvalsh(found[1])[-1]), raises)
         if proof is not None:
             return proof
-        least = max(3.0 * least, 1e-3)
+        least = max(3.0 * least, 2e-3)
     return None
 
 

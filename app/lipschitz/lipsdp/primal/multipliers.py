@@ -73,9 +73,9 @@ class Search:
                 return point, levels
         return None
 
-    def proved(self, point: Point, level: float) -> tuple[Point, Point] | None:
+    def proved(self, point: Point, level: float, raises: Sequence[float]) -> tuple[Point, Point] | None:
         """The point times a little more than `level`, proved for all outputs together, and one with room to spare."""
-        for more in RAISES:
+        for more in raises:
             if not self.go_on(1):
                 return None
             raised = times(point, level * (1.0 + more))
