@@ -1,4 +1,4 @@
-"""`lipserve verify MODEL CERTIFICATE`: check a certificate again, in code that shares nothing with the solver."""
+"""`lipserve verify MODEL CERTIFICATE`: check a certificate again, in code in which no solver has a part."""
 
 from __future__ import annotations
 
