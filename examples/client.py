@@ -70,7 +70,7 @@ def shown(end: Bound | None) -> str:
     """One end of the bracket, with the method that gave it."""
     if end is None or end.value is None:
         return "unknown"
-    return f"{end.value:.6g} ({end.method}, {end.guarantee})"
+    return f"{end.value:.10g} ({end.method}, {end.guarantee})"
 
 
 if __name__ == "__main__":

@@ -71,7 +71,8 @@ def make_domain(domain: asked.Domain, size: int, p: Norm, dataset: Dataset | Non
             return Box(lower, upper)
         case asked.Ball():
             return Ball(_center(domain.center, size, dataset), domain.radius, p)
-    return WholeSpace()
+        case asked.All():
+            return WholeSpace()
 
 
 def _center(center: asked.Numbers | str, size: int, dataset: Dataset | None) -> torch.Tensor:

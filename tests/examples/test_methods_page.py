@@ -9,7 +9,7 @@ import pytest
 from app.contract.methods import AUTO, METHODS, MethodInfo
 from app.lipschitz import portfolio
 from app.lipschitz.exact.phases import model
-from app.lipschitz.lipsdp import sizes
+from app.lipschitz.lipsdp import lipsdp
 from app.lipschitz.lower import annealing, dataset, gradient, grid
 from app.lipschitz.seqlip.pairs import enumeration
 from app.lipschitz.walk.margins import ATTACKED
@@ -50,7 +50,8 @@ def test_what_auto_does_is_what_the_page_says() -> None:
     ("name", "words"),
     [
         ("seqlip", f"Up to {enumeration.LARGEST} free slopes"),
-        ("lipsdp", f"beyond N = {sizes.LARGEST_SIDE:,}"),
+        ("lipsdp", f"up to N = {lipsdp.SMALL_SIDE:,}"),
+        ("lipsdp", f"Up to N = {lipsdp.MIDDLE_SIDE:,}"),
         ("exact", f"at most {model.MOST_NEURONS:,} inputs and neurons"),
         ("dataset", f"the best {dataset.KEPT}, and the slopes between the first {dataset.PAIRED:,} points"),
         ("annealing", "T falling from {} to {}".format(*annealing.TEMPERATURES)),

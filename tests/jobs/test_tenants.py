@@ -22,7 +22,7 @@ from app.store.jobs import Filter, JobRepository
 from app.store.uploads import dataset_repository, model_repository
 from tests.jobs.rows import ANALYSES, MODEL, add_model, no_artifacts
 
-REQUEST = {"methods": "auto", "seed": 0}
+REQUEST = {"methods": "auto", "seed": 0, "dataset": None}
 
 
 class Nobody:

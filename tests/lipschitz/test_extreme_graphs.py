@@ -59,17 +59,17 @@ def norm_of(x: Exact, p: str) -> Any:
     return sum(sizes) if p == "1" else max(sizes)
 
 
-def outputs(graph: Graph, target: dict[str, Any], x: Exact) -> Exact:
+def outputs(graph: Graph, target: Any, x: Exact) -> Exact:
     """What the target asks for of the outputs."""
     y = graph.exactly(x)
-    if target["kind"] == "margin":
-        return y[target["i"] : target["i"] + 1] - y[target["j"] : target["j"] + 1]
+    if target.kind == "margin":
+        return y[target.i : target.i + 1] - y[target.j : target.j + 1]
     return y
 
 
 def size_of(request: Request, change: Exact) -> Any:
     """The norm of the outputs' change, or the largest change of a difference of two."""
-    return max(change) - min(change) if request.target["kind"] == "margins" else norm_of(change, request.norm)
+    return max(change) - min(change) if request.target.kind == "margins" else norm_of(change, request.norm)
 
 
 def slope(graph: Graph, request: Request, x: Exact, y: Exact) -> Any:
@@ -198,7 +198,7 @@ def check_witnesses(graph: Graph, request: Request, problem: Problem, estimates:
             continue
         x, y = pair_of(estimate.witness)
         own = request
-        if request.target["kind"] == "margins":
+        if request.target.kind == "margins":
             i, j = estimate.details["pair"]
             margin = {"kind": "margin", "i": i, "j": j}
             own = Request.parse({"methods": ["autolip"], "norm": request.norm, "target": margin})
@@ -239,7 +239,7 @@ def check_seed(seed: int, family: str) -> str:
         raise Verdict(f"withheld: {error.detail}") from error
     except LipschitzError as error:
         return error.slug
-    json.dumps(record, allow_nan=False)
+    record.model_dump_json()
     draw = Draw(random.Random(seed + 2))
     truth = max(steepest(graph, request, problem, draw, bounded), check_witnesses(graph, request, problem, estimates))
     check_bounds(graph, request, problem, estimates, truth)
@@ -250,9 +250,9 @@ def check_seed(seed: int, family: str) -> str:
         if estimate.method in CERTIFIED and estimate.value is None and estimate.status == "ok":
             raise Verdict(f"{estimate.method} gives neither a value nor a reason")
     overflows = next(e.value for e in estimates if e.method == "autolip") == math.inf
-    if kind == "no certificate" and record["upper"] and request.target["kind"] != "margins" and not overflows:
-        raise Verdict(f"no certificate of {record['upper']}")
-    return kind if record["upper"] else "no upper"
+    if kind == "no certificate" and record.upper and request.target.kind != "margins" and not overflows:
+        raise Verdict(f"no certificate of {record.upper}")
+    return kind if record.upper else "no upper"
 
 
 def run_seeds(family: str, seeds: range) -> Counter[str]:

@@ -130,8 +130,8 @@ def test_no_radius_says_that_nothing_changes_the_prediction(name: str) -> None:
         request = Request.parse({"methods": methods, "certify": True, "budget_s": 60.0})
         problem = make_problem(graph, request, Deadline.after(60.0), lambda _: None, rows)
         (record,) = certificates(problem, run_methods(problem, request)[0]).records
-        assert record["radius"] is not None
-        assert record["radius"] <= 0.5 * (1 + 1e-9)
+        assert record.radius is not None
+        assert record.radius <= 0.5 * (1 + 1e-9)
 
 
 def test_a_bias_that_cancels_is_known_to_within_its_rounding() -> None:

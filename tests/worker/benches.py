@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from app.jobs.artifacts import Artifacts
 from app.jobs.devices import Device, spare_device
-from app.jobs.slots import Surroundings, WorkerSlot
+from app.jobs.slots import SlotContext, WorkerSlot
 from app.jobs.watch import Watch
 from app.lipschitz.formats import ARCHIVE
 from app.settings import Settings
@@ -62,7 +62,7 @@ class Bench:
         self.artifacts = Artifacts(ArtifactRepository(self.database), Blobs(folder / "artifacts", 2**30, 0))
         stores = (self.blobs, self.blobs, self.artifacts)
         calls = (self.stop.is_set, lambda: None, lambda _: None)
-        self.around = Surroundings(self.settings, self.outage, *stores, Watch(), "me", *calls)
+        self.around = SlotContext(self.settings, self.outage, *stores, Watch(), "me", *calls)
         self.slot = WorkerSlot(0, device or spare_device(), ANALYSES, self.around)
 
     def submit(self, tenant: str = "", is_program: bool = False, timeout_s: float = 30, **told: Any) -> str:

@@ -38,7 +38,7 @@ GREEDY = GreedySeqlipOptions(restarts=16, seconds=20.0)
 
 def problem_of(function: Callable[..., object], *shapes: Sequence[int], **fields: Any) -> Problem:
     fields = {"methods": ("seqlip",), "budget_s": 60.0, **fields}
-    return make_problem(captured(function, *shapes), Request(**fields), Deadline.after(60.0), lambda _: None)
+    return make_problem(captured(function, *shapes), Request.parse(fields), Deadline.after(60.0), lambda _: None)
 
 
 def weights(*widths: int, seed: int = 0) -> list[Tensor]:
