@@ -176,9 +176,9 @@ def range_records(problem: Problem) -> Proof:
 
     None are stated, and interval arithmetic's are left, where the check is too large for the time or for its matrices.
     """
-    known = problem.local.intervals
     if isinstance(problem.domain, WholeSpace):
         return [], [], problem
+    known = problem.local.intervals
     limited = problem.until(problem.deadline.share(PART))
     try:
         with np.errstate(all="ignore"):
