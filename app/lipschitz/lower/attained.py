@@ -38,6 +38,9 @@ CLOSE = 2.0**-45
 EXTRA_BITS = 128
 """Bits of roots and quotients beyond float64's."""
 
+MANY, FAR = 2**16, 900
+"""Entries whose integers take tenths of a second, and exponents whose powers of two float64 may not have."""
+
 GRACE_S = 1.0
 """Seconds that the first evaluation may take after the deadline: without it nothing is attained."""
 
@@ -59,7 +62,7 @@ def attained(problem: Problem, x: Tensor, y: Tensor, deadline: Deadline | None =
 
     OutOfTime only where a deadline is given; otherwise the problem's counts, and what can be had soon after it.
     """
-    apart = _length(_difference(exact_vector(x), exact_vector(y)), problem.p, up=True)
+    apart = distance(x, y, problem.p)
     if not apart:
         return Attained(0.0, 0.0)
     best = Attained(0.0, math.inf)
@@ -145,6 +148,21 @@ def exact_vector(x: Tensor) -> Vector:
     found = np.empty(len(whole), dtype=object)
     found[:] = whole
     return found, -shift
+
+
+def distance(x: Tensor, y: Tensor, p: Norm) -> Fraction:
+    """At least ||x - y||_p: in integers, rounded up once; for many entries in float64, rounded up at every step."""
+    size = torch.nextafter((x - y).abs(), torch.full_like(x, math.inf))
+    largest = float(size.max()) if size.numel() else 0.0
+    exponent = math.frexp(largest)[1]
+    if size.numel() <= MANY or abs(exponent) > FAR or not math.isfinite(largest):
+        return _length(_difference(exact_vector(x), exact_vector(y)), p, up=True)
+    scaled, outward = size * 2.0**-exponent, 1.0 + 2.0**-50
+    if p == "inf":
+        return Fraction(largest)
+    entries = scaled if p == "1" else scaled * scaled
+    total = math.fsum(entries.tolist()) * outward + len(entries) * 2.0**-1000
+    return Fraction((total if p == "1" else math.sqrt(total)) * outward) * Fraction(2) ** exponent
 
 
 def _difference(one: Vector, other: Vector) -> Vector:

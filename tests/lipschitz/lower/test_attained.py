@@ -19,7 +19,7 @@ from app.lipschitz.deadline import NEVER
 from app.lipschitz.domain import Ball, WholeSpace
 from app.lipschitz.errors import BracketViolation
 from app.lipschitz.files import analyze
-from app.lipschitz.lower.attained import attained
+from app.lipschitz.lower.attained import MANY, attained, distance
 from app.lipschitz.network.build import build
 from app.lipschitz.operators.norm import Norm
 from app.lipschitz.problem import Estimate, Problem, Witness
@@ -159,3 +159,14 @@ def test_entries_that_are_read_by_their_place_in_memory() -> None:
     x = torch.arange(6, dtype=torch.float64) / 3
     y = x + torch.tensor([0, 0.1, 0, 0, 0, 0], dtype=torch.float64)
     assert 1 - 1e-12 < attained(asked, x, y).value <= 1
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e200, 1e-200])
+@pytest.mark.parametrize("p", ["1", "2", "inf"])
+def test_a_distance_of_many_entries_is_rounded_up(p: Norm, scale: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = torch.randn(2, 3000, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) * scale
+    y[::3] = x[::3]
+    assert MANY > 3000
+    exact = distance(x, y, p)
+    monkeypatch.setattr("app.lipschitz.lower.attained.MANY", 100)
+    assert exact <= distance(x, y, p) <= exact * (1 + Fraction(1, 10**14))
