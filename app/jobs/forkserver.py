@@ -62,7 +62,10 @@ class Process:
     def kill(self) -> None:
         """End it and its process group, wait for it, and close the streams."""
         if self.poll() is None:
-            os.killpg(self.pid, signal.SIGKILL)
+            try:
+                os.killpg(self.pid, signal.SIGKILL)
+            except ProcessLookupError:  # it has not made its group yet, nor started anything
+                os.kill(self.pid, signal.SIGKILL)
             self.wait(float("inf"))
         self._reap()
         with self._lock:

@@ -64,6 +64,13 @@ def test_a_child_is_ours_and_has_only_what_it_was_given(server: ForkServer) -> N
     first.kill()
 
 
+def test_a_child_may_be_killed_before_it_has_begun(server: ForkServer) -> None:
+    for _ in range(20):
+        child = fork(server)
+        child.kill()
+        assert child.poll() == -signal.SIGKILL
+
+
 def test_random_numbers_of_children_differ(server: ForkServer) -> None:
     children = [fork(server) for _ in range(2)]
     assert len({said(child)[5] for child in children}) == 2
