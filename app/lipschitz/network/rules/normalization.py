@@ -34,6 +34,11 @@ from app.lipschitz.operators.rounding import gamma
 OUTWARD = 1.0 + 2.0**-40
 """Covers the rounding of the closed forms below."""
 
+LARGEST = 2.0**500
+"""A deviation whose square is finite."""
+
+UNDERFLOWN = 2.0**-500
+"""More than a norm loses whose squares are subnormal."""
 
 CELLS = 1024
 """Parts of 0 <= t <= 1 on which rows are bounded."""
@@ -125,9 +130,10 @@ class Normalizer:
         middle = (low + high) / 2
         radius = torch.linalg.vector_norm(torch.maximum(high - middle, middle - low), dim=1, keepdim=True)
         spread = torch.linalg.vector_norm(middle - middle.mean(1, keepdim=True), dim=1, keepdim=True)
-        lost = (MARGIN + gamma(n)) * (radius + torch.linalg.vector_norm(middle, dim=1, keepdim=True))
+        lost = (MARGIN + gamma(n)) * (radius + torch.linalg.vector_norm(middle, dim=1, keepdim=True)) + UNDERFLOWN
         least = torch.nan_to_num((spread - radius - lost).clamp(min=0.0) / math.sqrt(n), nan=0.0)
         most = torch.nan_to_num((spread + radius + lost) / math.sqrt(n), nan=math.inf, posinf=math.inf)
+        least = least.clamp(max=LARGEST)  # an infinite deviation would make slopes 0
         return (least.square() + self.eps).sqrt() / OUTWARD, (most.square() + self.eps).sqrt() * OUTWARD
 
 

@@ -18,6 +18,7 @@ from app.lipschitz.network.nodes import Constants, Function
 from app.lipschitz.network.rules.normalization import OUTWARD, largest_rows, norms, rms_rows
 from app.lipschitz.operators.rounding import gamma
 
+LARGEST = 2.0**1020
 UNDERFLOWN = 2.0**-960
 """More than squares lose among subnormal numbers."""
 
@@ -75,6 +76,7 @@ class Scaling(ABC):
         lost = MARGIN + gamma(self.n)
         least, most = (x.square().sum(1, keepdim=True) for x in (inner, magnitude((low, high))))
         greatest = self.divisor(most * (1.0 + lost) + UNDERFLOWN)
+        least = least.clamp(max=LARGEST)  # squares that overflow are no infinite divisor, which would make slopes 0
         return self.divisor(least * (1.0 - lost)) / OUTWARD, greatest * OUTWARD
 
     def _placed(self, grouped: Tensor) -> Tensor:
