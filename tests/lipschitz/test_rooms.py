@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 LIBRARY = ROOT / "app" / "lipschitz"
 
 ROOMS = (
-    "varint", "errors", "bundle", "external_data", "foreign", "formats",
+    "varint", "register", "errors", "bundle", "external_data", "foreign", "formats",
     "failures", "pace", "deadline", "device", "catalog",
     "operators", "domain",
     "artifact", "ingest",

@@ -88,10 +88,6 @@ class Ball:
         radius = self.radius * np.abs(factors)[:, None] + UNIT * np.abs(middle)
         return Ball(middle, radius * OUTWARD + TINY)
 
-    def scaled_columns(self, factors: Array) -> Ball:
-        """The matrix times diag(factors)."""
-        return self.transposed.scaled_rows(factors).transposed
-
 
 def _product(left: Array, right: Array) -> Array | float:
     """left @ right; nothing where one of them is zero, which saves most of the work for exact matrices."""

@@ -23,7 +23,7 @@ from app.lipschitz.certificate.balls import Array
 from app.lipschitz.certificate.balls import Ball as Matrices
 from app.lipschitz.certificate.emptiness import Regions, Sides
 from app.lipschitz.certificate.fields import InvalidCertificate
-from app.lipschitz.certificate.forms import Forms, Slopes, identity
+from app.lipschitz.certificate.forms import BallForms, Slopes, identity
 from app.lipschitz.certificate.matrices import TooLarge, array
 from app.lipschitz.certificate.norms import norm_at_most
 from app.lipschitz.certificate.ramps import Ramps
@@ -122,7 +122,7 @@ class Phases:
     def _has_small_matrix(self, sides: Sides, constant: float) -> bool:
         none = np.zeros(0, dtype=np.intp)
         slopes = self._slopes(sides, self._local, dict.fromkeys(self.ramps.activations, none))
-        form = Forms(self._network.input, slopes).of(self._network.output)
+        form = BallForms(self._network.input, slopes).of(self._network.output)
         if form.keys() != {self._network.input}:
             return False
         found = form[self._network.input]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from app.lipschitz.certificate.balls import Array, Ball, stacked
 from app.lipschitz.certificate.cholesky import covering_factor, is_positive
-from app.lipschitz.certificate.forms import Form, Forms, Slopes, identity
+from app.lipschitz.certificate.forms import BallForms, Form, Slopes, identity
 from app.lipschitz.certificate.matrices import TooLarge
 from app.lipschitz.network.nodes import Activation, Node
 
@@ -42,7 +42,7 @@ class System:
 
 def system(start: Node, end: Node, slopes: Mapping[Activation, Slopes]) -> System:
     """The piece from `start` to `end`; `slopes` of all its activations, in topological order. TooLarge names a side."""
-    forms = Forms(start, slopes)
+    forms = BallForms(start, slopes)
     free = {node: found.free for node, found in slopes.items()}
     _check(sum(len(positions) for positions in free.values()))
     parts = [_rows(forms.of(node.source), node.source.size, positions) for node, positions in free.items()]
@@ -72,7 +72,7 @@ def proves(found: System, rho: float, t: Array) -> bool:
     return is_positive(half + half.transposed + (Ball.exact(inputs) + -growth))
 
 
-def _rows(form: Form, size: int, positions: NDArray[np.intp]) -> dict[Node, Ball]:
+def _rows(form: Form[Ball], size: int, positions: NDArray[np.intp]) -> dict[Node, Ball]:
     """Some entries of a node's value."""
     return {base: (identity(size) if m is None else m).rows(positions) for base, m in form.items()}
 

@@ -66,6 +66,8 @@ class Map:
 
     def times_range(self, lower: Array, upper: Array) -> Map:
         """diag(s) times the map, for all s in the range."""
+        if not (lower.any() or upper.any()):
+            return Map(sp.csr_array(self.matrix.shape))
         centre = lower / 2.0 + upper / 2.0
         reach = float((np.maximum(upper - centre, centre - lower) * OUTWARD).max(initial=0.0))
         found = (sp.diags_array(centre) @ self.matrix).tocsr()

@@ -8,20 +8,16 @@ the activations are their slopes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
 from app.lipschitz.certificate.balls import Array
-from app.lipschitz.certificate.forms import Slopes
+from app.lipschitz.certificate.forms import Forms, Positions, Slopes
 from app.lipschitz.certificate.sparse_maps import Map, map_of
-from app.lipschitz.network.nodes import Activation, Affine, Concat, Node
-
-Form = dict[Node, Map]
-"""A linear function: the sum of the maps of their bases."""
-Positions = NDArray[np.intp]
+from app.lipschitz.network.nodes import Activation, Node
+from app.lipschitz.operators.base import LinearOperator
 
 
 @dataclass(frozen=True)
@@ -78,13 +74,13 @@ def _moved(place: slice, first: int, count: int, behind: int) -> slice:
 
 def sparse_system(start: Node, end: Node, slopes: Mapping[Activation, Slopes]) -> SparseSystem:
     """The piece from `start` to `end`; `slopes` of all its activations, in topological order."""
-    forms = _Forms(start, slopes)
+    forms = SparseForms(start, slopes)
     free = [(node, found.free) for node, found in slopes.items() if len(found.free)]
     widths = {start: start.size} | {node: len(positions) for node, positions in free}
     first = dict(zip(widths, np.cumsum([0, *widths.values()]).tolist(), strict=False))
     rows, off, top = [], [], 0
     for node, positions in [*((node.source, found) for node, found in free), (end, np.arange(end.size))]:
-        form = {base: found.rows(positions) for base, found in forms.of(node).items()}
+        form = {b: (forms.identity(node.size) if m is None else m).rows(positions) for b, m in forms.of(node).items()}
         blocks = [
             form[base].matrix if base in form else sp.csr_array((len(positions), width))
             for base, width in widths.items()
@@ -102,71 +98,28 @@ def sparse_system(start: Node, end: Node, slopes: Mapping[Activation, Slopes]) -
     return SparseSystem(start.size, sp.vstack(rows, format="csr"), ends[0], ends[1], tuple(off), places)
 
 
-@dataclass(frozen=True, eq=False)
-class _Forms:
-    """Every node of a piece as a linear function of the start and of the free neurons."""
+class SparseForms(Forms[Map]):
+    """In sparse matrices."""
 
-    start: Node
-    slopes: Mapping[Activation, Slopes]
-    _known: dict[Node, Form] = field(default_factory=dict)
+    def matrix(self, operator: LinearOperator) -> Map:
+        """Its entries that are not zero."""
+        return map_of(operator)
 
-    def of(self, node: Node) -> Form:
-        """The node's value, biases left out."""
-        if node not in self._known:
-            self._known[node] = self._found(node)
-        return self._known[node]
+    def identity(self, size: int) -> Map:
+        """The unit matrix."""
+        return Map(sp.eye_array(size, format="csr"))
 
-    def _found(self, node: Node) -> Form:
-        if node is self.start:
-            return {node: _identity(node.size)}
-        if isinstance(node, Affine):
-            return _sum([self._after(map_of(term.operator), term.source) for term in node.terms])
-        if isinstance(node, Concat):
-            return self._concatenated(node)
-        assert isinstance(node, Activation), type(node).__name__
-        return self._activation(node)
+    def placed(self, positions: Positions, size: int) -> Map:
+        """Columns of the unit matrix."""
+        count = len(positions)
+        entries = (np.ones(count), (positions, np.arange(count)))
+        return Map(sp.coo_array(entries, shape=(size, count)).tocsr())
 
-    def _after(self, outer: Map, source: Node) -> Form:
-        whole = source is self.start or (
-            isinstance(source, Activation) and self.slopes[source].free.size == source.size
-        )
-        return {source: outer} if whole else {base: outer @ inner for base, inner in self.of(source).items()}
+    def padded(self, part: Map, first: int, size: int) -> Map:
+        """Rows of zeros around."""
+        rows = self.placed(np.arange(first, first + part.matrix.shape[0]), size).matrix
+        return Map((rows @ part.matrix).tocsr(), part.error)
 
-    def _concatenated(self, node: Concat) -> Form:
-        forms, first = [], 0
-        for term in node.terms:
-            part = map_of(term.operator)
-            count = part.matrix.shape[0]
-            placed = _placed(np.arange(first, first + count), node.size)
-            forms.append(self._after(Map((placed.matrix @ part.matrix).tocsr(), part.error), term.source))
-            first += count
-        return _sum(forms)
-
-    def _activation(self, node: Activation) -> Form:
-        """Free neurons are variables; the others count as linear, their slope known but for the width of its range."""
-        slopes = self.slopes[node]
-        own: Form = {node: _placed(slopes.free, node.size)} if len(slopes.free) else {}
-        lower, upper = slopes.lower.copy(), slopes.upper.copy()
-        lower[slopes.free] = upper[slopes.free] = 0.0
-        if not (lower.any() or upper.any()):
-            return own or {self.start: Map(sp.csr_array((node.size, self.start.size)))}
-        return _sum([own, {base: found.times_range(lower, upper) for base, found in self.of(node.source).items()}])
-
-
-def _identity(size: int) -> Map:
-    return Map(sp.eye_array(size, format="csr"))
-
-
-def _placed(positions: Positions, size: int) -> Map:
-    """A short vector's entries at these positions of a long one."""
-    count = len(positions)
-    entries = (np.ones(count), (positions, np.arange(count)))
-    return Map(sp.coo_array(entries, shape=(size, count)).tocsr())
-
-
-def _sum(forms: list[Form]) -> Form:
-    total: Form = {}
-    for form in forms:
-        for base, found in form.items():
-            total[base] = total[base] + found if base in total else found
-    return total
+    def times_range(self, inner: Map, lower: Array, upper: Array) -> Map:
+        """The middle of the range, and half its width as error."""
+        return inner.times_range(lower, upper)

@@ -10,24 +10,14 @@ from torch import Tensor
 
 from app.lipschitz.digits.number import Number, aligned, exact
 from app.lipschitz.network.call import Call
+from app.lipschitz.register import Register
 
 Arguments = dict[str, Any]
 Rule = Callable[[Call, Arguments, int], Any]
 """The call, its arguments by name with `Number` for floating tensors, and how many digits to keep."""
 
-RULES: dict[str, Rule] = {}
-
-
-def rule(*names: str) -> Callable[[Rule], Rule]:
-    """Register an operator's rule."""
-
-    def register(function: Rule) -> Rule:
-        for name in names:
-            assert name not in RULES, f"two rules for {name}"
-            RULES[name] = function
-        return function
-
-    return register
+RULES: Register[Rule] = Register()
+rule = RULES.enter
 
 
 def number(value: Any) -> Number:

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
 
 from app.lipschitz.errors import DataDependentControlFlow, InvalidModel, UnsupportedOperator
+from app.lipschitz.register import Register
 
 MAX_ELEMENTS = 1 << 28
 """Elements that one node may produce out of a few numbers in the file."""
@@ -129,19 +130,9 @@ class OnnxCall:
 
 Op = Callable[[OnnxCall], Tensor | Sequence[Tensor]]
 
-OPS: dict[str, Op] = {}
-
-
-def op(*names: str) -> Callable[[Op], Op]:
-    """Register an entry under ONNX operator names."""
-
-    def register(function: Op) -> Op:
-        for name in names:
-            assert name not in OPS, f"two entries for {name}"
-            OPS[name] = function
-        return function
-
-    return register
+OPS: Register[Op] = Register()
+"""Under ONNX operator names."""
+op = OPS.enter
 
 
 def axis_of(call: OnnxCall, rank: int, default: int = 0) -> int:

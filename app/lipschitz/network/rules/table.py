@@ -13,22 +13,13 @@ from app.lipschitz.errors import UnsupportedOperator
 from app.lipschitz.network.builder import Builder
 from app.lipschitz.network.call import Call
 from app.lipschitz.network.values import Linear
+from app.lipschitz.register import Register
 
 Rule = Callable[[Builder, Call], Any]
 
-RULES: dict[str, Rule] = {}
-
-
-def rule(*names: str) -> Callable[[Rule], Rule]:
-    """Register a rule under full overload names without the `aten.` prefix, e.g. `add.Tensor`."""
-
-    def register(function: Rule) -> Rule:
-        for name in names:
-            assert name not in RULES, f"two rules for {name}"
-            RULES[name] = function
-        return function
-
-    return register
+RULES: Register[Rule] = Register()
+"""Under full overload names without the `aten.` prefix, e.g. `add.Tensor`."""
+rule = RULES.enter
 
 
 def only_dependent(call: Call) -> Linear:
