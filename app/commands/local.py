@@ -9,29 +9,28 @@ import math
 import shutil
 import sys
 import tempfile
-import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from app.client import OnProgress
+from app.contract.plain import Json
 from app.contract.progress import Progress
 from app.contract.question import Document
 from app.contract.request import AnalysisFields
 from app.errors import Problem, TimeLimit, TorchscriptRefused, WorkerCrashed, from_slug
-from app.jobs.answers import ANSWERS, Answer, Files
-from app.jobs.artifacts import max_bytes
-from app.jobs.child import ChildDied, Message, ProtocolBroken, Sink
+from app.jobs.answers import Answer, Files
+from app.jobs.child import ChildDied, Message, ProtocolBroken
 from app.jobs.child_factory import ChildFactory, StartFailed
 from app.jobs.devices import Device, slot_devices, spare_device
+from app.jobs.talk import Question, about_graph, capture, hear, verification
 from app.lipschitz.bundle import Member, identity, trailer
 from app.lipschitz.external_data import files_beside
 from app.parsing import parse_fields
 from app.settings import Settings
 
-LISTEN_S = 0.2
 UNDONE = {
     "capture": "The model could not be read",
     "analyze": "The analysis did not end",
@@ -55,9 +54,9 @@ def analyze_here(
         files: dict[str, BinaryIO] = {"artifact": subject.artifact}
         if dataset is not None:
             files["dataset"] = stack.enter_context(dataset.open("rb"))
-        asked, kept = {"request": fields, "model": subject.sha256}, Files()
-        message = bounding.asked("analyze", asked, files, ANSWERS, kept.sinks(sys.maxsize), progress)
-        return kept.answer(message)
+        kept = Files()
+        question = about_graph("analyze", fields, subject.sha256, files, kept.sinks(sys.maxsize))
+        return kept.answer(bounding.answer(question, progress))
 
 
 def verify_here(model: Path, certificate: Path, trusts: bool = False, limit_s: float = math.inf) -> Document:
@@ -75,7 +74,7 @@ def verify_here(model: Path, certificate: Path, trusts: bool = False, limit_s: f
             if refusal.status != REFUSAL or isinstance(refusal, TorchscriptRefused):
                 raise
             question["reason"] = f"the model cannot be captured: {refusal.detail}"
-        return bounding.asked("verify", question, files, ("verdict", "error"), {}, _silent).body
+        return bounding.answer(verification(question, files), _silent).body
 
 
 @dataclass(frozen=True)
@@ -86,6 +85,20 @@ class _Subject:
     artifact: BinaryIO
 
 
+@dataclass(frozen=True)
+class _Watcher:
+    """Hands reports of progress on; there is nothing else to tend to."""
+
+    progress: OnProgress
+
+    def note(self, progress: Json) -> None:
+        """Show it."""
+        self.progress(Progress.model_validate(progress))
+
+    def tend(self) -> None:
+        """Nothing."""
+
+
 class _Child:
     """A child of its own for one question, started when this is made, and confined as the service's are."""
 
@@ -93,28 +106,16 @@ class _Child:
         self._factory, self._device, self._limit_s = factory, device, limit_s
         self._child = factory.begin(device, lambda: False)
 
-    def asked(
-        self,
-        kind: str,
-        request: Mapping[str, Any],
-        files: Mapping[str, BinaryIO],
-        answers: Collection[str],
-        sinks: Mapping[str, Sink],
-        progress: OnProgress,
-    ) -> Message:
-        """Its answer; Problem where that is a refusal, or none comes in time."""
+    def answer(self, question: Question, progress: OnProgress) -> Message:
+        """What it says; Problem where that is a refusal, or nothing comes in time."""
         child = self._factory.finish(self._child, self._device, lambda: False).child
-        child.ask(kind, request, files, answers, sinks)
-        deadline = time.monotonic() + self._limit_s
-        while time.monotonic() < deadline:
-            message = child.receive(LISTEN_S)
-            if message is not None and message.kind == "error":
-                raise from_slug(**message.body)
-            if message is not None and message.kind != "progress":
-                return message
-            if message is not None:
-                progress(Progress.model_validate(message.body))
-        raise TimeLimit(f"{UNDONE[kind]} within {self._limit_s:g} s.")
+        question.put_to(child)
+        message = hear(child, _Watcher(progress), self._limit_s)
+        if message is None:
+            raise TimeLimit(f"{UNDONE[question.kind]} within {self._limit_s:g} s.")
+        if message.kind == "error":
+            raise from_slug(**message.body)
+        return message
 
     def kill(self) -> None:
         """End it."""
@@ -143,8 +144,7 @@ def _captured(stack: ExitStack, child: _Child, path: Path, inputs: Any, progress
     artifact: BinaryIO = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 (the stack closes it)
     model, sha256 = _opened(stack, path)
     progress(Progress(phase="reading"))
-    sinks = {"artifact": Sink(artifact.write, max_bytes(model.seek(0, 2)))}
-    child.asked("capture", {"inputs": inputs}, {"model": model}, ("artifact", "error"), sinks, progress)
+    child.answer(capture(model, inputs, artifact.write), progress)
     child.kill()
     return _Subject(sha256, artifact)
 

@@ -23,7 +23,7 @@ from app.jobs.pace import Pace
 from app.jobs.reader import Message, ProtocolBroken, Reader, Sink
 from app.jobs.stderr_tail import StderrTail
 
-__all__ = ["Child", "ChildDied", "Message", "ProtocolBroken", "Sink", "describe_exit"]
+__all__ = ["Child", "ChildDied", "Message", "ProtocolBroken", "Sink", "describe_exit", "size_of"]
 
 READ_BYTES = 2**18
 PIPE_BYTES = 2**20
@@ -100,7 +100,7 @@ class Child:
         if not self.is_quiet():
             raise ProtocolBroken("it spoke before it was asked")
         turn, body = secrets.token_hex(16), json.dumps(request, allow_nan=False).encode()
-        header = Header(kind, turn, len(body), {name: _size(file) for name, file in files.items()})
+        header = Header(kind, turn, len(body), {name: size_of(file) for name, file in files.items()})
         self._reader = Reader(turn, frozenset(answers), sinks or {})
         self._stderr_tail.renew()
         self._outgoing = _pieces(header.encode() + body, files.values())
@@ -187,7 +187,8 @@ class Child:
         raise ChildDied(code, self._stderr_tail.tail) from None
 
 
-def _size(file: BinaryIO) -> int:
+def size_of(file: BinaryIO) -> int:
+    """Its bytes; it is read from the start afterwards."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     return size

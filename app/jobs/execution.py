@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from dataclasses import dataclass
 
 from app.contract.plain import Json
 from app.errors import OutOfMemory, Problem, TimeLimit, WorkerCrashed, WorkerProtocol
 from app.jobs import memory
-from app.jobs.child import Child, ChildDied, Message, ProtocolBroken, Sink
+from app.jobs.child import Child, ChildDied, Message, ProtocolBroken
 from app.jobs.hold import Hold, Lost
 from app.jobs.record import JobRecord
 from app.jobs.states import CANCELED, FAIL, REQUEUE, TIME_OUT, Status
+from app.jobs.talk import Question, hear
 from app.settings import Settings
 from app.store.transitions import Move
 
@@ -44,17 +44,6 @@ class Over(Exception):
     def __init__(self, ending: Ending) -> None:
         super().__init__()
         self.ending = ending
-
-
-@dataclass(frozen=True)
-class Question:
-    """What a child is asked: `answers` are the kinds of messages that may come, `sinks` take their files."""
-
-    kind: str
-    request: Mapping[str, Any]
-    files: Mapping[str, BinaryIO]
-    answers: Collection[str]
-    sinks: Mapping[str, Sink] = field(default_factory=dict)
 
 
 class Execution:
@@ -89,23 +78,15 @@ class Execution:
         file cannot be read, and what a sink raises.
         """
         with self._mishaps():
-            child.ask(question.kind, question.request, question.files, question.answers, question.sinks)
+            question.put_to(child)
         message = self.hear(child)
         assert message is not None
         return message
 
     def hear(self, child: Child, within_s: float = math.inf) -> Message | None:
         """The child's next answer, None where none comes in time; raises as `ask`."""
-        until = time.monotonic() + within_s
-        while time.monotonic() < until:
-            with self._mishaps():
-                message = child.receive(ATTENTION_S)
-            if message is not None and message.kind != "progress":
-                return message
-            if message is not None:
-                self.note(message.body)
-            self.tend()
-        return None
+        with self._mishaps():
+            return hear(child, self, within_s)
 
     def finish(self, child: Child) -> None:
         """The child has answered; Over where it goes on speaking."""

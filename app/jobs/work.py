@@ -7,7 +7,6 @@ its capture child is killed, whatever came of it.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,14 +14,15 @@ from typing import Any, BinaryIO
 
 from app.contract.plain import Json
 from app.errors import Problem, StorageUnavailable, WorkerProtocol, from_slug
-from app.jobs.answers import ANSWERS, Files
-from app.jobs.artifacts import Artifacts, max_bytes
-from app.jobs.child import Child, Message, ProtocolBroken, Sink
+from app.jobs.answers import Files
+from app.jobs.artifacts import Artifacts
+from app.jobs.child import Child, Message, ProtocolBroken, size_of
 from app.jobs.child_factory import Role
 from app.jobs.child_holder import ChildHolder
-from app.jobs.execution import Ending, Execution, Over, Question
+from app.jobs.execution import Ending, Execution, Over
 from app.jobs.record import JobRecord, Kind
 from app.jobs.states import FAIL, SUCCEED, TIME_OUT
+from app.jobs.talk import about_graph, capture, inspection
 from app.lipschitz.formats import is_program
 from app.store.artifacts import ArtifactKey
 from app.store.blobs import Blobs
@@ -35,9 +35,6 @@ LEAST_BUDGET_S = 1e-3
 EAGER_S = 2.0
 """How long an upload waits for that; what takes longer is left to the first job."""
 REFILL_S = 0.05
-
-INSPECTING = ("inspection", "artifact", "error")
-CAPTURING = ("artifact", "error")
 
 
 class Refused(Exception):
@@ -84,10 +81,9 @@ class Work:
     def _inspect(self) -> Ending:
         with ExitStack() as stack:
             model, staged = self._opened(stack)
-            eager = _size(model) <= EAGER_BYTES
+            eager = size_of(model) <= EAGER_BYTES
             with self._child("capture", is_program(model)) as child:
-                question = Question("inspect", {"capture": eager}, {"model": model}, INSPECTING, _sink(staged, model))
-                message = self._execution.ask(child, question)
+                message = self._execution.ask(child, inspection(model, staged.write, captures=eager))
                 if message.kind == "artifact":
                     raise Over(_breach("a captured graph came before the inspection"))
                 if message.kind == "error":
@@ -95,7 +91,7 @@ class Work:
                 if not eager:
                     self._execution.finish(child)
                 elif self._has_captured(child):
-                    self._artifacts.keep(self._key(None), staged, _size(model))
+                    self._artifacts.keep(self._key(None), staged, size_of(model))
             return Ending(SUCCEED, result=message.body)
 
     def _has_captured(self, child: Child) -> bool:
@@ -132,14 +128,12 @@ class Work:
         """The captured graph, from the model's file."""
         model, staged = self._opened(stack)
         with self._child("capture", is_program(model)) as child:
-            request = {"inputs": self._job.request.get("inputs")}
-            question = Question("capture", request, {"model": model}, CAPTURING, _sink(staged, model))
-            message = self._execution.ask(child, question)
+            message = self._execution.ask(child, capture(model, self._job.request.get("inputs"), staged.write))
             if message.kind == "error":
                 raise self._refusal(child, message)
             self._execution.finish(child)
         file = stack.enter_context(staged.path.open("rb"))
-        self._artifacts.keep(key, staged, _size(model))
+        self._artifacts.keep(key, staged, size_of(model))
         return file
 
     def _ask_about(self, artifact: BinaryIO) -> Ending:
@@ -150,10 +144,9 @@ class Work:
             self.is_bounding = True
             with self._child("bounding", is_program=False) as child:
                 asked = after_reading(self._job.request, time.monotonic() - self._begun)
-                request = {"request": asked, "model": self._job.model}
-                answers = ANSWERS if self._job.kind is Kind.ANALYZE else ("graph", "error")
                 sinks = kept.sinks(self._max_file_bytes)
-                message = self._execution.ask(child, Question(self._job.kind, request, files, answers, sinks))
+                question = about_graph(self._job.kind, asked, self._job.model, files, sinks)
+                message = self._execution.ask(child, question)
                 if message.kind == "error":
                     raise self._refusal(child, message)
                 self._execution.finish(child)
@@ -211,13 +204,3 @@ def after_reading(request: Json, seconds: float) -> Json:
 
 def _breach(what: str) -> Ending:
     return Ending(FAIL, WorkerProtocol(f"The process that ran the job was stopped: {what}."))
-
-
-def _sink(staged: Staged, model: BinaryIO) -> dict[str, Sink]:
-    return {"artifact": Sink(staged.write, max_bytes(_size(model)))}
-
-
-def _size(file: BinaryIO) -> int:
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    return size

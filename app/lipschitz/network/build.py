@@ -15,7 +15,7 @@ from app.lipschitz.artifact.graphs import operator_name
 from app.lipschitz.errors import Discontinuous, InvalidModel, LipschitzError, UnsupportedOperator
 from app.lipschitz.failures import failure
 from app.lipschitz.network.builder import Builder
-from app.lipschitz.network.call import Call
+from app.lipschitz.network.call import Call, origin_of
 from app.lipschitz.network.constants import is_wide
 from app.lipschitz.network.folding import fold
 from app.lipschitz.network.fusion import fused
@@ -92,14 +92,14 @@ def _called(builder: Builder, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
     except LipschitzError as refusal:
         return refusal
     except Exception as error:
-        return UnsupportedOperator(f"{node.target} at '{_origin(node).name}' cannot be bounded: {failure(error)}")
+        return UnsupportedOperator(f"{node.target} at '{origin_of(node).name}' cannot be bounded: {failure(error)}")
 
 
 def _with_entries(value: Any, node: fx.Node) -> Any:
     """The value itself; UnsupportedOperator for a product with a matrix that leaves no entries."""
     name = operator_name(node).removeprefix("aten.")
     if isinstance(value, Linear) and 0 in value.shape and name in PRODUCTS:
-        origin = _origin(node)
+        origin = origin_of(node)
         raise UnsupportedOperator(
             f"{name} at '{origin.name}' ({origin.op}) computes a tensor without "
             f"entries, {list(value.shape)}: there is nothing to bound"
@@ -113,10 +113,10 @@ def _by_rule(builder: Builder, node: fx.Node, values: dict[fx.Node, Any]) -> Any
         return _item(node, *args)
     kwargs: Any = fx.node.map_arg(node.kwargs, values.__getitem__)
     if not isinstance(node.target, OpOverload):
-        origin = _origin(node)
+        origin = origin_of(node)
         name = operator_name(node).removeprefix("aten.")
         raise UnsupportedOperator(f"{name} at '{origin.name}' ({origin.op}) has no rule")
-    call = Call.bind(node.target, args, kwargs, _origin(node))
+    call = Call.bind(node.target, args, kwargs, origin_of(node))
     if not call.linears():
         return fold(call)
     rule = RULES.get(call.name.removeprefix("aten."))
@@ -127,14 +127,10 @@ def _by_rule(builder: Builder, node: fx.Node, values: dict[fx.Node, Any]) -> Any
 
 def _item(node: fx.Node, results: Any, position: int) -> Any:
     if position >= len(results) and str(node.meta.get("datatype")).startswith("INT"):
-        raise Discontinuous(f"the positions that '{_origin(node).name}' finds are discontinuous: they jump at ties")
+        raise Discontinuous(f"the positions that '{origin_of(node).name}' finds are discontinuous: they jump at ties")
     if position >= len(results):
         raise UnsupportedOperator(f"output {position} of a multi-output operator has no rule")
     return results[position]
-
-
-def _origin(node: fx.Node) -> Origin:
-    return node.meta.get("origin") or Origin(node.name, str(node.target).removeprefix("aten."))
 
 
 def _outputs(builder: Builder, node: fx.Node, values: dict[fx.Node, Any], positions: Sequence[int]) -> list[Linear]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 from torch._ops import OpOverload
 from torch.utils import _pytree as pytree
 
@@ -84,6 +84,16 @@ def _to_tensors(value: Any, substitute: Callable[[Linear], Tensor] | None) -> An
         return leaf
 
     return pytree.tree_map(convert, value, is_leaf=is_value)
+
+
+def name_of(node: fx.Node) -> str:
+    """The operator's name without its library, e.g. `add.Tensor`."""
+    return str(node.target).removeprefix("aten.")
+
+
+def origin_of(node: fx.Node) -> Origin:
+    """Where in the model the node comes from; the node itself where nobody said."""
+    return node.meta.get("origin") or Origin(node.name, name_of(node))
 
 
 def is_value(leaf: Any) -> bool:

@@ -16,11 +16,10 @@ import torch
 from torch import Tensor, fx
 from torch._ops import OpOverload
 
-from app.lipschitz.artifact.captured import Origin
 from app.lipschitz.errors import LipschitzError
 from app.lipschitz.network import constants
 from app.lipschitz.network.builder import Builder
-from app.lipschitz.network.call import Call
+from app.lipschitz.network.call import Call, name_of, origin_of
 from app.lipschitz.network.expression import (
     Apply,
     Choice,
@@ -64,22 +63,14 @@ def fused(builder: Builder, node: fx.Node, values: Values) -> Linear | None:
         slope = slope_of(region)
         if slope is not None:
             scalar = Fused(region.value, expression=region, whole=slope)
-            return builder.activation(values[root], scalar, _origin(node))
+            return builder.activation(values[root], scalar, origin_of(node))
     return None
 
 
 def _opens(node: fx.Node, dependent: fx.Node) -> bool:
     """Whether a region may end here although only one operand depends on the input."""
-    name = _name(node)
+    name = name_of(node)
     return name in STEEP or (name.startswith("div.Tensor") and node.args[1] is dependent)
-
-
-def _name(node: fx.Node) -> str:
-    return str(node.target).removeprefix("aten.")
-
-
-def _origin(node: fx.Node) -> Origin:
-    return node.meta.get("origin") or Origin(node.name, _name(node))
 
 
 def _dependent(node: fx.Node, values: Values) -> list[fx.Node]:
@@ -104,7 +95,7 @@ def _roots(node: fx.Node, values: Values) -> list[fx.Node]:
 
 
 def _elementwise(node: fx.Node) -> bool:
-    name = _name(node)
+    name = name_of(node)
     return name in DESCRIBED or name in PASSING or name.partition(".")[0] in (*BUILD, *COMPARISONS)
 
 
@@ -151,7 +142,7 @@ Operand = Callable[[Any], Step | None]
 
 
 def _step(node: fx.Node, operand: Operand, values: Values) -> Step | None:
-    name = _name(node)
+    name = name_of(node)
     if name in PASSING:
         return operand(node.args[0])
     if name in DESCRIBED:
@@ -226,7 +217,7 @@ def _choice(node: fx.Node, operand: Operand) -> Step | None:
     condition, yes, no = node.args[0], operand(node.args[1]), operand(node.args[2])
     if not isinstance(condition, fx.Node) or yes is None or no is None:
         return None
-    sign = COMPARISONS.get(_name(condition).partition(".")[0])
+    sign = COMPARISONS.get(name_of(condition).partition(".")[0])
     pair = None if sign is None else _pair(condition, operand)
     return None if pair is None or sign is None else Choice(Sum(scaled(pair[0], sign), scaled(pair[1], -sign)), yes, no)
 
@@ -257,10 +248,10 @@ def _applied(node: fx.Node, inner: Step, values: Values) -> Step | None:
     if node.kwargs and any(isinstance(value, fx.Node) for value in node.kwargs.values()):
         return None
     assert isinstance(node.target, OpOverload)
-    call = Call.bind(node.target, (place, *arguments), dict(node.kwargs), _origin(node))
+    call = Call.bind(node.target, (place, *arguments), dict(node.kwargs), origin_of(node))
     literals = (*map(str, arguments), *map(str, node.kwargs.items()))
-    name = _name(node).partition(".")[0]
-    scalar = DESCRIBED[_name(node)](call, place, _on_vectors(on_flat(call, place)))
+    name = name_of(node).partition(".")[0]
+    scalar = DESCRIBED[name_of(node)](call, place, _on_vectors(on_flat(call, place)))
     return canonical(Apply(name, literals, inner, scalar))
 
 

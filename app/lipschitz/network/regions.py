@@ -21,9 +21,8 @@ import torch
 from torch import Tensor, fx
 from torch._ops import OpOverload
 
-from app.lipschitz.artifact.captured import Origin
 from app.lipschitz.network.builder import Builder
-from app.lipschitz.network.call import Call
+from app.lipschitz.network.call import Call, name_of, origin_of
 from app.lipschitz.network.rules.normalization import Normalizer
 from app.lipschitz.network.rules.scaling import RootMeanSquare, Scaling, UnitVector
 from app.lipschitz.network.rules.softmax import softmax_over
@@ -65,7 +64,7 @@ def normalized(builder: Builder, node: fx.Node, values: Values) -> Linear | None
 def _appended(builder: Builder, node: fx.Node, value: Linear, layer: Normalizer | Scaling) -> Linear:
     constants = layer.constants()
     return builder.nonlinear(
-        value, value.shape, layer, constants, "normalization", _origin(node), layer.range, layer.local
+        value, value.shape, layer, constants, "normalization", origin_of(node), layer.range, layer.local
     )
 
 
@@ -125,7 +124,7 @@ def _rank(node: fx.Node, values: Values) -> int:
 
 def _call(node: fx.Node) -> Call:
     assert isinstance(node.target, OpOverload)
-    return Call(node.target, {}, _origin(node))
+    return Call(node.target, {}, origin_of(node))
 
 
 def _quotient(node: fx.Node) -> tuple[fx.Node, fx.Node] | None:
@@ -219,14 +218,10 @@ def _literal(operand: Any, values: Values) -> float | None:
 
 def _groups(value: Linear, axes: tuple[int, ...]) -> Tensor:
     """Flat positions, one row a group that is averaged."""
-    index = torch.arange(value.operator.out_size).reshape(value.shape)
+    index = value.positions()
     kept = [axis for axis in range(len(value.shape)) if axis not in axes]
     return index.permute(*kept, *axes).reshape(-1, math.prod(value.shape[axis] for axis in axes))
 
 
 def _name(node: fx.Node) -> str:
-    return str(node.target).removeprefix("aten.").partition(".")[0] if node.op == "call_function" else ""
-
-
-def _origin(node: fx.Node) -> Origin:
-    return node.meta.get("origin") or Origin(node.name, _name(node))
+    return name_of(node).partition(".")[0] if node.op == "call_function" else ""

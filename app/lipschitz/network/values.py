@@ -62,6 +62,10 @@ class Linear:
         """The tensor's shape."""
         return self.operator.out_shape
 
+    def positions(self) -> Tensor:
+        """The flat position of every entry, as a tensor of `shape`."""
+        return torch.arange(self.operator.out_size).reshape(self.shape)
+
     def offset(self) -> Tensor:
         """The bias as a tensor of `shape`, zeros when there is none."""
         if self.bias is None:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from app.contract.methods import MethodInfo, method_named
 from app.contract.options import LipsdpOptions
 from app.contract.result import SampleView, Verdict
+from app.lipschitz.bracket import info_of
 from app.lipschitz.dataset import Dataset
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.domain import Box
@@ -117,14 +117,8 @@ def pair_constants(problem: Problem, estimates: Sequence[Estimate]) -> Tensor:
 
 def _least_upper(estimates: Sequence[Estimate]) -> float:
     """The least certified constant of all outputs together."""
-    uppers = [e.value for e in estimates if e.value is not None and _info(e.method).kind == "upper"]
+    uppers = [e.value for e in estimates if e.value is not None and info_of(e.method).kind == "upper"]
     return min(uppers, default=math.inf)
-
-
-def _info(name: str) -> MethodInfo:
-    method = method_named(name)
-    assert method is not None
-    return method
 
 
 def _by_lipsdp(problem: Problem) -> list[Tensor]:

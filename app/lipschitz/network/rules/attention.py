@@ -8,7 +8,7 @@ from app.lipschitz.errors import UnsupportedOperator
 from app.lipschitz.network import constants
 from app.lipschitz.network.builder import Builder
 from app.lipschitz.network.call import Call
-from app.lipschitz.network.rules.product import entries, matrix_product, positions, scaled
+from app.lipschitz.network.rules.product import entries, matrix_product, scaled
 from app.lipschitz.network.rules.softmax import softmax_over
 from app.lipschitz.network.rules.table import rule
 from app.lipschitz.network.values import Linear
@@ -24,7 +24,7 @@ def attention(builder: Builder, call: Call) -> tuple[Linear]:
         raise UnsupportedOperator(f"{call.place} with a constant operand has no rule")
     given = call.arguments["scale"]
     factor = constants.exact(1.0 / math.sqrt(query.shape[-1]) if given is None else float(given))
-    turned = entries(key, positions(key).mT)
+    turned = entries(key, key.positions().mT)
     logits = matrix_product(builder, call.origin, scaled(query, factor, call.origin), turned)
     weights = softmax_over(builder, call, logits, -1)
     return (matrix_product(builder, call.origin, weights, value),)

@@ -15,7 +15,7 @@ def broadcast(value: Linear, shape: Shape) -> Linear:
     """`value` expanded to `shape`: every copy of an entry is gathered from it."""
     if value.shape == tuple(shape):
         return value
-    index = torch.arange(value.operator.out_size).reshape(value.shape).expand(shape)
+    index = value.positions().expand(shape)
     gather = Gather(value.shape, tuple(shape), index.reshape(-1))
     return value.then(gather, value.offset().expand(shape), None)
 

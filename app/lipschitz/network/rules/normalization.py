@@ -171,14 +171,10 @@ def _channelwise(call: Call, rank: int) -> tuple[Tensor, Tensor]:
     return gain, bias
 
 
-def _positions(value: Linear) -> Tensor:
-    return torch.arange(value.operator.out_size).reshape(value.shape)
-
-
 @rule("native_layer_norm.default")
 def layer_norm(builder: Builder, call: Call) -> tuple[Linear, ...]:
     """Layer norm over the trailing `normalized_shape`: max|gamma| / sqrt(eps)."""
-    index = _positions(only_dependent(call)).reshape(-1, math.prod(call.arguments["normalized_shape"]))
+    index = only_dependent(call).positions().reshape(-1, math.prod(call.arguments["normalized_shape"]))
     gain, bias = _parameter(call, "weight", 1.0), _parameter(call, "bias", 0.0)
     return (_normalized(builder, call, index, gain, bias),)
 
@@ -187,12 +183,12 @@ def layer_norm(builder: Builder, call: Call) -> tuple[Linear, ...]:
 def group_norm(builder: Builder, call: Call) -> tuple[Linear, ...]:
     """Group norm: every group is a layer norm of its channels and positions."""
     value = only_dependent(call)
-    index = _positions(value).reshape(value.shape[0] * call.arguments["group"], -1)
+    index = value.positions().reshape(value.shape[0] * call.arguments["group"], -1)
     return (_normalized(builder, call, index, *_channelwise(call, len(value.shape))),)
 
 
 def batch_statistics_norm(builder: Builder, call: Call) -> Linear:
     """Batch norm by the batch's own statistics (instance norm): a layer norm of every channel's entries."""
     value = only_dependent(call)
-    index = _positions(value).movedim(1, 0).flatten(1)
+    index = value.positions().movedim(1, 0).flatten(1)
     return _normalized(builder, call, index, *_channelwise(call, len(value.shape)))

@@ -77,11 +77,6 @@ def entries(value: Linear, index: Tensor) -> Linear:
     return value.then(gather, value.offset().reshape(-1)[index], None)
 
 
-def positions(value: Linear) -> Tensor:
-    """The flat position of every entry, in the value's shape."""
-    return torch.arange(value.operator.out_size).reshape(value.shape)
-
-
 @dataclass(frozen=True, eq=False)
 class Factors:
     """x -> the products over groups of entries; `index` is `(groups, n)`, flat positions.
@@ -132,7 +127,7 @@ def product_over_axis(builder: Builder, call: Call) -> Linear:
     value = only_dependent(call)
     shape = tuple(call.run(Linear.offset).shape)
     axis = call.arguments.get("dim")
-    index = positions(value).reshape(1, -1) if axis is None else positions(value).movedim(axis, -1)
+    index = value.positions().reshape(1, -1) if axis is None else value.positions().movedim(axis, -1)
     if index.shape[-1] > LONGEST:
         raise UnsupportedOperator(f"{call.place} multiplies {index.shape[-1]} values; at most {LONGEST} have a rule")
     layer = Factors(index.reshape(-1, index.shape[-1]))
@@ -143,7 +138,7 @@ def product_over_axis(builder: Builder, call: Call) -> Linear:
 def gated_linear_unit(builder: Builder, call: Call) -> Linear:
     """a sigmoid(b) for the halves a, b of one axis."""
     value = only_dependent(call)
-    first, second = (entries(value, half) for half in positions(value).chunk(2, call.arguments["dim"]))
+    first, second = (entries(value, half) for half in value.positions().chunk(2, call.arguments["dim"]))
     gate = builder.activation(second, sigmoids.sigmoid(), call.origin)
     return elementwise_product(builder, call.origin, first, gate)
 
