@@ -16,6 +16,7 @@ from app.contract.options import (
     GradientOptions,
     GreedySeqlipOptions,
     GridOptions,
+    JacobianOptions,
     LipsdpOptions,
     NoOptions,
     OptionInfo,
@@ -129,6 +130,14 @@ METHODS: tuple[MethodInfo, ...] = (
         needs="piecewise linear activations; small networks",
     ),
     MethodInfo(
+        "jacobian",
+        "upper",
+        "certified",
+        "Norm of an enclosure of the Jacobian, entry by entry; gives the sensitivities of outputs to inputs too.",
+        "Zhang et al., RecurJac, AAAI 2019; Shi et al., NeurIPS 2022; Lipserve",
+        settings=JacobianOptions,
+    ),
+    MethodInfo(
         "dataset",
         "lower",
         "witnessed",
@@ -164,7 +173,7 @@ METHODS: tuple[MethodInfo, ...] = (
     ),
 )
 
-AUTO: tuple[str, ...] = ("autolip", "gradient", "lipsdp", "seqlip", "exact")
+AUTO: tuple[str, ...] = ("autolip", "gradient", "jacobian", "lipsdp", "seqlip", "exact")
 """What `methods: "auto"` runs as far as it is worth while, cheapest first."""
 
 

@@ -78,6 +78,12 @@ class ExactOptions(Options):
     seconds: Seconds = 600.0
 
 
+class JacobianOptions(Options):
+    """Of `jacobian`."""
+
+    seconds: Seconds = 60.0
+
+
 class DatasetOptions(Options):
     """Of `dataset`."""
 

@@ -16,6 +16,7 @@ from app.contract.options import (
     GradientOptions,
     GreedySeqlipOptions,
     GridOptions,
+    JacobianOptions,
     LipsdpOptions,
     NoOptions,
     SeqlipOptions,
@@ -137,6 +138,7 @@ class MethodOptions(Strict):
     seqlip: SeqlipOptions = Field(default=SeqlipOptions(), description="Options of `seqlip`.")
     lipsdp: LipsdpOptions = Field(default=LipsdpOptions(), description="Options of `lipsdp`.")
     exact: ExactOptions = Field(default=ExactOptions(), description="Options of `exact`.")
+    jacobian: JacobianOptions = Field(default=JacobianOptions(), description="Options of `jacobian`.")
     dataset: DatasetOptions = Field(default=DatasetOptions(), description="Options of `dataset`.")
     annealing: AnnealingOptions = Field(default=AnnealingOptions(), description="Options of `annealing`.")
     grid: GridOptions = Field(default=GridOptions(), description="Options of `grid`.")

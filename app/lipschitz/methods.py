@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.lipschitz.exact.exact import exact
+from app.lipschitz.jacobian.jacobian import jacobian
 from app.lipschitz.lipsdp.lipsdp import lipsdp
 from app.lipschitz.lipsdp.margins import lipsdp_margins
 from app.lipschitz.lower.annealing import annealing
@@ -27,6 +28,7 @@ IMPLEMENTATIONS: dict[str, Method] = {
     "grid": grid,
     "lipsdp": lipsdp,
     "exact": exact,
+    "jacobian": jacobian,
     "gradient": gradient,
 }
 """Every method of the catalog."""

@@ -48,6 +48,8 @@ def reason_to_stop(problem: Problem, name: str, before: Sequence[Estimate]) -> s
         return f"the bracket is closed to {gap:g} already"
     if problem.deadline.passed:
         return "the time budget is spent"
+    if name == "jacobian" and not problem.local.bounded and problem.p == "2":
+        return "on the whole space products of norms are closer in the 2-norm; ask for it by name"
     if name == "seqlip":
         return _after_lipsdp(problem, before)
     return _few_phases(problem) if name == "exact" else None

@@ -13,6 +13,7 @@ from torch import Tensor
 from app.contract.question import ALL, Target
 from app.contract.result import OutputView
 from app.lipschitz.artifact.captured import Captured
+from app.lipschitz.bounds.entries import Entries
 from app.lipschitz.bounds.local import Local
 from app.lipschitz.claims import Claim
 from app.lipschitz.dataset import Dataset
@@ -85,7 +86,8 @@ class Witness:
 class Estimate:
     """One method's answer; `value` is None when the method has none, with the reason.
 
-    `claims`, piece by piece from the input to the output, are what a certificate of the value rests on.
+    `claims`, piece by piece from the input to the output, are what a certificate of the value rests on;
+    `entries`, where they were bounded, those of the Jacobian.
     """
 
     method: str
@@ -96,3 +98,4 @@ class Estimate:
     layers: list[Details] = field(default_factory=list)
     witness: Witness | None = None
     claims: Sequence[Claim] = ()
+    entries: Entries | None = None

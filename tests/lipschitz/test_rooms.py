@@ -20,13 +20,13 @@ ROOMS = (
     "dataset", "request",
     "bounds", "claims", "problem", "walk", "bracket", "formulation",
     "certificate",
-    "lower", "lipsdp", "seqlip", "exact", "robustness",
+    "lower", "lipsdp", "seqlip", "exact", "jacobian", "robustness",
     "methods", "portfolio", "report", "analysis",
     "graph", "regularizer", "files",
 )  # fmt: skip
 """A room imports from those before it only."""
 
-SOLVERS = ("lower", "lipsdp", "seqlip", "exact", "methods")
+SOLVERS = ("lower", "lipsdp", "seqlip", "exact", "jacobian", "methods")
 
 
 def room_of(module: str) -> str:

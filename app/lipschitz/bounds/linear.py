@@ -121,12 +121,15 @@ class Narrowing:
                 cost += LINES * node.size
                 source = self._ranges[node.source]
                 if not only_cost:
-                    self._lines[node] = lines(node.scalar, source.lower, source.upper)
+                    self._lines[node] = self._around(node, source)
             elif isinstance(node, Nonlinear) and node.extreme and node not in self._selections:
                 source = self._ranges[node.source]
                 if not only_cost and _is_finite(source):
                     self._selections[node] = Selection.of(node, source)
         return cost
+
+    def _around(self, node: Activation, source: Interval) -> Lines:
+        return lines(node.scalar, source.lower, source.upper)
 
     def _both(self, node: Node, chunk: Tensor, order: list[Node]) -> tuple[Tensor, Tensor]:
         count = len(chunk)

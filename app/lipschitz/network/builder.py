@@ -22,6 +22,7 @@ from app.lipschitz.network.nodes import (
     Network,
     Node,
     Nonlinear,
+    Partials,
     Term,
     nondecreasing,
 )
@@ -86,10 +87,12 @@ class Builder:
         simplex: int = 0,
         extreme: int = 0,
         windows: Tensor | None = None,
+        partials: Partials | None = None,
     ) -> Linear:
         """A map from tensors of `value.shape` to tensors of `shape`; `function` sees one extra batch axis.
 
-        `enclosure` and `local` see flat vectors, as the node does; `simplex`, `extreme` and `windows` as there.
+        `enclosure` and `local` see flat vectors, as the node does; `simplex`, `extreme`, `windows` and `partials` as
+        there.
         """
         source, in_shape = self.emit(value), value.shape
 
@@ -97,8 +100,11 @@ class Builder:
             return function(x.reshape(x.shape[0], *in_shape)).reshape(x.shape[0], -1)
 
         return self.append(
-            Nonlinear(shape, (origin,), source, on_flat, constants, kind, enclosure, local, simplex, extreme, windows)
-        )
+            Nonlinear(
+                shape, (origin,), source, on_flat, constants, kind, enclosure, local, simplex, extreme, windows,
+                partials,
+            )
+        )  # fmt: skip
 
     def append(self, node: Node) -> Linear:
         """The value of a node whose sources were emitted before."""

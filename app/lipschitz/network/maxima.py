@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from app.lipschitz.network.nodes import Activation, Affine, Concat, Node, Nonlinear, Term
+from app.lipschitz.network.nodes import Activation, Affine, Concat, MatrixProduct, Node, Nonlinear, Product, Term
 from app.lipschitz.network.scalars import rectifiers
 from app.lipschitz.operators.base import LinearOperator
 from app.lipschitz.operators.composite import Composed, Sum
@@ -51,9 +51,10 @@ def _reading(node: Node, new: Mapping[Node, Node]) -> Node:
     if isinstance(node, Affine | Concat):
         terms = tuple(replace(term, source=new.get(term.source, term.source)) for term in node.terms)
         return replace(node, terms=terms)
-    if isinstance(node, Activation):
+    if isinstance(node, Activation | Nonlinear):
         return replace(node, source=new.get(node.source, node.source))
-    return node
+    assert isinstance(node, Product | MatrixProduct), type(node).__name__
+    return replace(node, left=new.get(node.left, node.left), right=new.get(node.right, node.right))
 
 
 def _maximum(node: Nonlinear, source: Node) -> list[Node]:

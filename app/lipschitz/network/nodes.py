@@ -140,13 +140,24 @@ class Activation(Node):
 
 
 @dataclass(frozen=True, eq=False)
+class Partials:
+    """Derivatives of a map that mixes the entries of groups, and no others: `index` is `(groups, n)`, flat positions.
+
+    `entries` of `lower <= x <= upper`, flat, are the ends, `(groups, n, n)`, of every d y_i / d x_j.
+    """
+
+    index: Tensor
+    entries: Callable[[Tensor, Tensor], Ends]
+
+
+@dataclass(frozen=True, eq=False)
 class Nonlinear(Node):
     """A map with known Lipschitz constants: pooling, softmax, a normalisation layer, a maximum.
 
     `constants` hold on the whole space; `local`, where there is one, gives those on `lower <= x <= upper`.
     The values of a softmax come in rows of `simplex` entries that add up to one; 0 for any other map. Every value is
     the largest of some entries where `extreme` is 1, the smallest where it is -1; `windows` `(k, m)`, where there are
-    any, has the positions of those entries for each value.
+    any, has the positions of those entries for each value. `partials`, where they are known, are its derivatives.
     """
 
     source: Node
@@ -158,6 +169,7 @@ class Nonlinear(Node):
     simplex: int = 0
     extreme: int = 0
     windows: Tensor | None = None
+    partials: Partials | None = None
 
     @property
     def sources(self) -> tuple[Node, ...]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from functools import singledispatch
 
+import torch
+
 from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.composite import Adjoint, Composed
+from app.lipschitz.operators.composite import Adjoint, Composed, Stack, Sum
 from app.lipschitz.operators.dense import Dense
 from app.lipschitz.operators.diagonal import Diagonal
+from app.lipschitz.operators.gather import Gather
 from app.lipschitz.operators.reshape import Reshape
 
 
@@ -40,3 +43,22 @@ def _(operator: Dense) -> LinearOperator:
 @adjoint.register
 def _(operator: Composed) -> LinearOperator:
     return Composed(tuple(adjoint(part) for part in reversed(operator.parts)))
+
+
+@adjoint.register
+def _(operator: Sum) -> LinearOperator:
+    return Sum(tuple(adjoint(part) for part in operator.parts))
+
+
+@adjoint.register
+def _(operator: Stack) -> LinearOperator:
+    """The sum of the parts' transposes, each of its own block."""
+    ends = torch.tensor([part.out_size for part in operator.parts]).cumsum(0).tolist()
+    blocks = [torch.arange(end - part.out_size, end) for part, end in zip(operator.parts, ends, strict=True)]
+    size = operator.out_size
+    return Sum(
+        tuple(
+            Composed((adjoint(part), Gather((size,), (len(block),), block)))
+            for part, block in zip(operator.parts, blocks, strict=True)
+        )
+    )

@@ -18,15 +18,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from app.lipschitz.network.arithmetic import Interval, choose
 from app.lipschitz.network.builder import Builder
 from app.lipschitz.network.call import Call
 from app.lipschitz.network.ends import MARGIN, Ends, widened
-from app.lipschitz.network.nodes import Constants
+from app.lipschitz.network.nodes import Constants, Partials
 from app.lipschitz.network.rules.table import only_dependent, rule
 from app.lipschitz.network.values import Constant, Linear
 from app.lipschitz.operators.rounding import gamma
@@ -114,6 +115,17 @@ class Normalizer:
         allowance = MARGIN * (ends.abs().amax(0) + self.bias.abs())
         return widened(ends.amin(0) + self.bias, ends.amax(0) + self.bias, allowance)
 
+    @property
+    def partials(self) -> Partials:
+        """gain (I - 11^T/n - z z^T/n) / s."""
+        return Partials(self.index, self._partials)
+
+    def _partials(self, lower: Tensor, upper: Tensor) -> Ends:
+        n, plain = self.index.shape[1], torch.ones_like(self.gain)
+        z = replace(self, gain=plain, bias=torch.zeros_like(plain)).range(None, lower, upper)
+        gain = self.gain[self.index][:, :, None]
+        return projected(z, self.index, 1.0 / n, 1.0 / n, self._deviations(lower, upper), gain)
+
     def _centred(self, lower: Tensor, upper: Tensor) -> Ends:
         """Bounds of x - mean, `(groups, n)`: (1 - 1/n) x_i minus the others' sum over n."""
         n = self.index.shape[1]
@@ -137,6 +149,23 @@ class Normalizer:
         return (least.square() + self.eps).sqrt() / OUTWARD, (most.square() + self.eps).sqrt() * OUTWARD
 
 
+def projected(z: Ends, index: Tensor, mean: float, share: float, divisor: Ends, gain: Tensor | float) -> Ends:
+    """Entries of gain (I - mean 11^T - share z z^T) / divisor, `(groups, n, n)`, for `z` flat and divisors
+    `(groups, 1)`; `mean` and `share` are rounded, and the diagonal, of a projection, lies between 0 and 1.
+    """
+    low, high = (end[index] for end in z)
+    about, part = (
+        Interval.of(mean * (1 - MARGIN), mean * (1 + MARGIN)),
+        Interval.of(share * (1 - MARGIN), share * (1 + MARGIN)),
+    )
+    mixed = Interval(low[:, :, None], high[:, :, None]) * Interval(low[:, None], high[:, None])
+    entries = -(about + part * mixed)
+    own = (1.0 + -(about + part * Interval(low, high).square())).within(0.0, 1.0)
+    diagonal = torch.eye(low.shape[1], dtype=torch.bool, device=low.device)
+    entries = choose(diagonal, Interval(own.lower[:, :, None], own.upper[:, :, None]), entries)
+    return (entries / Interval(divisor[0][:, :, None], divisor[1][:, :, None]) * gain).ends
+
+
 def norms(steepest: float, rows: float) -> Constants:
     """Of a symmetric Jacobian of 2-norm `steepest` whose rows are `rows` times that at most."""
     return {"1": steepest * rows * OUTWARD, "2": steepest, "inf": steepest * rows * OUTWARD}
@@ -156,6 +185,7 @@ def _normalized(builder: Builder, call: Call, index: Tensor, gain: Tensor, bias:
         call.origin,
         normalizer.range,
         normalizer.local,
+        partials=normalizer.partials,
     )
 
 

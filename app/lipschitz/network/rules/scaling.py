@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from app.lipschitz.network.ends import MARGIN, Ends, magnitude, widened
-from app.lipschitz.network.nodes import Constants, Function
-from app.lipschitz.network.rules.normalization import OUTWARD, largest_rows, norms, rms_rows
+from app.lipschitz.network.nodes import Constants, Function, Partials
+from app.lipschitz.network.rules.normalization import OUTWARD, largest_rows, norms, projected, rms_rows
 from app.lipschitz.operators.rounding import gamma
 
 LARGEST = 2.0**1020
@@ -38,6 +38,11 @@ class Scaling(ABC):
     @abstractmethod
     def reach(self) -> float:
         """No entry of the result is larger."""
+
+    @property
+    @abstractmethod
+    def share(self) -> float:
+        """Of z z^T in the Jacobian (I - share z z^T) / s, z the result."""
 
     @abstractmethod
     def divisor(self, squares: Tensor) -> Tensor:
@@ -69,6 +74,19 @@ class Scaling(ABC):
         ends = self._placed(torch.stack([low, high])).clamp(-reach, reach)
         return widened(ends[0], ends[1], MARGIN * ends.abs().amax(0))
 
+    @property
+    def partials(self) -> Partials:
+        """(I - share z z^T) / s, z the result; and I / s where s does not vary."""
+        return Partials(self.index, self._partials)
+
+    def _partials(self, lower: Tensor, upper: Tensor) -> Ends:
+        least, most = projected(
+            self.range(self, lower, upper), self.index, 0.0, self.share, self._divisors(lower, upper), 1.0
+        )
+        diagonal = torch.eye(self.n, dtype=torch.bool, device=lower.device)
+        greatest = 1.0 / self._divisors(lower, upper)[0][:, :, None] * (1.0 + MARGIN)
+        return torch.where(diagonal, least, least.clamp(max=0.0)), torch.where(diagonal, greatest, most.clamp(min=0.0))
+
     def _divisors(self, lower: Tensor, upper: Tensor) -> Ends:
         """Bounds of s, `(groups, 1)`."""
         low, high = lower[self.index], upper[self.index]
@@ -95,6 +113,11 @@ class RootMeanSquare(Scaling):
         """sqrt(n)."""
         return math.sqrt(self.n)
 
+    @property
+    def share(self) -> float:
+        """1 / n."""
+        return 1.0 / self.n
+
     def divisor(self, squares: Tensor) -> Tensor:
         """sqrt(sum / n + eps)."""
         return torch.sqrt(squares / self.n + self.eps)
@@ -112,6 +135,11 @@ class UnitVector(Scaling):
 
     @property
     def reach(self) -> float:
+        """1."""
+        return 1.0
+
+    @property
+    def share(self) -> float:
         """1."""
         return 1.0
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from app.lipschitz.errors import UnsupportedOperator
 from app.lipschitz.network.builder import Builder
 from app.lipschitz.network.call import Call
-from app.lipschitz.network.ends import MARGIN, Ends, widened
-from app.lipschitz.network.nodes import Constants, Function, Nonlinear
+from app.lipschitz.network.ends import MARGIN, Ends, product, widened
+from app.lipschitz.network.nodes import Constants, Function, Nonlinear, Partials
 from app.lipschitz.network.rules.normalization import OUTWARD
 from app.lipschitz.network.rules.table import only_dependent, rule
 from app.lipschitz.network.values import Constant, Linear
@@ -63,6 +63,15 @@ class Softmax:
         return {"1": rows, "2": min(rows, float(high.max())), "inf": rows}
 
     @property
+    def partials(self) -> Partials:
+        """diag(p) - p p^T along the axis."""
+        places = torch.arange(math.prod(self.shape)).reshape(self.shape).movedim(self.axis, -1)
+        index = places.reshape(-1, self.shape[self.axis])
+        return Partials(
+            index, lambda lower, upper: _covariances(*(end[index] for end in self.range(self, lower, upper)))
+        )
+
+    @property
     def simplex(self) -> int:
         """Entries of a row, where they lie one after the other and every row adds up to one."""
         is_last, full = self.axis == len(self.shape) - 1, bool(self.mask.all(self.axis).any())
@@ -81,8 +90,9 @@ def softmax_over(builder: Builder, call: Call, value: Linear, dim: int) -> Linea
     masked, mask = unmasked(value)
     layer = Softmax(value.shape, axis, mask)
     return builder.nonlinear(
-        masked, value.shape, layer, HALF, "normalization", call.origin, layer.range, layer.local, layer.simplex
-    )
+        masked, value.shape, layer, HALF, "normalization", call.origin, layer.range, layer.local, layer.simplex,
+        partials=layer.partials,
+    )  # fmt: skip
 
 
 def unmasked(value: Linear) -> tuple[Linear, Tensor]:
@@ -116,6 +126,16 @@ def _probabilities(low: Tensor, high: Tensor, axis: int) -> Ends:
     least = torch.nan_to_num(least * (1 - MARGIN) - SMALLEST, nan=0.0).clamp(0.0, 1.0)
     most = torch.nan_to_num(most * (1 + MARGIN) + SMALLEST, nan=1.0).clamp(0.0, 1.0)
     return least, most
+
+
+def _covariances(least: Tensor, most: Tensor) -> Ends:
+    """p_i (1 - p_i), concave in p_i, and -p_i p_j, for `(groups, n)` probabilities between the ends."""
+    at_ends = torch.minimum(least * (1 - least), most * (1 - most))
+    middle = torch.minimum(least.clamp(min=0.5), most)
+    own = ((at_ends - SMALLEST) * (1 - MARGIN)).clamp(min=0.0), middle * (1 - middle) * (1 + MARGIN) + SMALLEST
+    lower, upper = product((least[:, :, None], most[:, :, None]), (-most[:, None], -least[:, None]))
+    diagonal = torch.eye(least.shape[1], dtype=torch.bool, device=least.device)
+    return torch.where(diagonal, own[0][:, :, None], lower), torch.where(diagonal, own[1][:, :, None], upper)
 
 
 @rule("_log_softmax.default")

@@ -1,0 +1,32 @@
+"""Enclosures of every entry of the Jacobian."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Entries:
+    """`lower <= d f_i / d x_j <= upper` at every point of the domain, `(m, n)` each; ends may be infinite.
+
+    So are the entries of a matrix J with f(x) - f(y) = J (x - y), for any two of its points.
+    """
+
+    lower: Tensor
+    upper: Tensor
+
+    @property
+    def magnitude(self) -> Tensor:
+        """The largest |d f_i / d x_j|, `(m, n)`."""
+        return torch.maximum(self.lower.abs(), self.upper.abs())
+
+    def met(self, other: Entries) -> Entries:
+        """What both enclose."""
+        return Entries(torch.maximum(self.lower, other.lower), torch.minimum(self.upper, other.upper))
+
+    def columns(self, chosen: Tensor) -> Entries:
+        """Those of some inputs, `(n,)` booleans."""
+        return Entries(self.lower[:, chosen], self.upper[:, chosen])

@@ -1,0 +1,112 @@
+"""Enclosures of every entry of the Jacobian on a domain, one output row after another.
+
+The row moves through the network read backwards: first by interval arithmetic, then what is open there is bounded by
+linear bounds of that network, those of its values in between whose sign matters included. Both meet entry by entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from app.lipschitz.bounds.entries import Entries
+from app.lipschitz.bounds.linear import MOST_WORK, Narrowing
+from app.lipschitz.bounds.lines import Lines
+from app.lipschitz.deadline import Deadline
+from app.lipschitz.domain import Box
+from app.lipschitz.jacobian.backward_network import read_backwards
+from app.lipschitz.jacobian.factor import Factor
+from app.lipschitz.jacobian.signs import Signs, signs
+from app.lipschitz.network.intervals import Interval, enclose, of_domain
+from app.lipschitz.network.nodes import Activation, Affine, Network, Node
+from app.lipschitz.operators.composite import work
+
+BETWEEN = 0.5
+"""Part of a row's time for what comes before its output."""
+
+
+def by_intervals(network: Network, ranges: Mapping[Node, Interval], deadline: Deadline) -> Entries:
+    """By interval arithmetic alone; OutOfTime where the rows take too long."""
+    backwards = read_backwards(network, ranges)
+    deadline.begin(2.0 * network.output.size * row_work(backwards))
+    rows = []
+    for row in range(network.output.size):
+        deadline.check()
+        rows.append(moved_back(backwards, _unit(row, backwards))[backwards.output])
+    return _stacked(rows)
+
+
+def by_lines(network: Network, ranges: Mapping[Node, Interval], known: Entries, deadline: Deadline) -> Entries:
+    """Rows narrowed by linear bounds as long as there is time; those after have their intervals."""
+    backwards = read_backwards(network, ranges)
+    rows = []
+    for row in range(network.output.size):
+        if deadline.passed or bool((known.lower[row] == known.upper[row]).all()):
+            rows.append(Interval(known.lower[row], known.upper[row]))
+            continue
+        domain = _unit(row, backwards)
+        mine = deadline.share(1.0 / (network.output.size - row))
+        rows.append(_Rows(backwards, domain, mine).run()[backwards.output])
+    return _stacked(rows).met(known)
+
+
+def moved_back(backwards: Network, domain: Box) -> dict[Node, Interval]:
+    """The interval of every node, what its signs forbid left out."""
+    start = backwards.input
+    intervals = {start: of_domain(domain, start.size)}
+    known = {start: Signs.of(intervals[start])}
+    for node in backwards.nodes[1:]:
+        found = enclose(node, *(intervals[source] for source in node.sources))
+        known[node] = signs(node, found, *(known[source] for source in node.sources))
+        intervals[node] = known[node].cut(found)
+    return intervals
+
+
+def row_work(backwards: Network) -> float:
+    """Multiplications of one row by interval arithmetic."""
+    affine = [node for node in backwards.nodes if isinstance(node, Affine)]
+    products = [work(term.operator) for node in affine for term in node.terms]
+    return 2.0 * sum(products) + 8.0 * sum(node.size for node in backwards.nodes)
+
+
+class _Rows(Narrowing):
+    """Linear bounds of the network read backwards: what is open is a sign, and every entry of its output."""
+
+    def __init__(self, network: Network, domain: Box, deadline: Deadline) -> None:
+        super().__init__(network, domain, moved_back(network, domain), deadline.share(BETWEEN))
+        self._end = deadline
+
+    def _narrow(self, node: Node) -> None:
+        if node is self._network.output:
+            self._deadline, self._left = self._end, MOST_WORK
+        super()._narrow(node)
+
+    def _open(self, node: Node) -> Tensor:
+        own = self._ranges[node]
+        if node is self._network.output:
+            return own.varying
+        found = torch.zeros_like(own.varying)
+        for reader in self._readers[node]:
+            if isinstance(reader, Activation):
+                assert isinstance(reader.scalar, Factor)
+                found |= reader.scalar.is_open(own.lower, own.upper)
+            elif not isinstance(reader, Affine):
+                found |= own.varying
+        return found
+
+    def _around(self, node: Activation, source: Interval) -> Lines:
+        assert isinstance(node.scalar, Factor)
+        return node.scalar.lines(source.lower, source.upper)
+
+
+def _unit(row: int, backwards: Network) -> Box:
+    """The row's own unit vector, and nothing else."""
+    point = torch.zeros(backwards.input.size, dtype=torch.float64)
+    point[row] = 1.0
+    return Box(point, point)
+
+
+def _stacked(rows: Sequence[Interval]) -> Entries:
+    return Entries(torch.stack([row.lower for row in rows]), torch.stack([row.upper for row in rows]))
