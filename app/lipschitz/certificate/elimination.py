@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 
 import numpy as np
 import scipy.sparse as sp
@@ -112,21 +111,17 @@ class Blocks:
 
     def complement(self, shift: float, *, whole: bool) -> Tensor | None:
         """B (M - shift I)^-1 B^T for the border B, `(p, p)`, or its diagonal alone; None where a pivot fails."""
-        parts = self.plan.parts
-        order = np.concatenate(parts)
-        matrix, border = self.matrix[order][:, order], self.border.tocsc()[:, order]
-        ends = [0, *np.cumsum([len(part) for part in parts]).tolist()]
-        places = [slice(*pair) for pair in pairwise(ends)]
-        strips = [torch.from_numpy(border[:, place].toarray()) for place in places]
+        parts, border = self.plan.parts, self.border.tocsc()
+        strips = [torch.from_numpy(border[:, part].toarray()) for part in parts]
         blocks: dict[tuple[int, int], Tensor] = {}
         p = border.shape[0]
         total = torch.zeros((p, p) if whole else (p,), dtype=torch.float64, device="cpu")
-        for b, (place, after) in enumerate(zip(places, self.plan.later, strict=True)):
-            strip = matrix[place].tocsc()
-            half = _half(strip[:, place].tocsr(), blocks.pop((b, b), None), shift)
+        for b, (part, after) in enumerate(zip(parts, self.plan.later, strict=True)):
+            strip = self.matrix[part].tocsc()
+            half = _half(strip[:, part].tocsr(), blocks.pop((b, b), None), shift)
             if half is None:
                 return None
-            own = [_summed(strip[:, places[one]].toarray().T, blocks.pop((one, b), None)) for one in after]
+            own = [_summed(strip[:, parts[one]].toarray().T, blocks.pop((one, b), None)) for one in after]
             solved = half(torch.cat([*own, strips[b]]).T)
             inner, outer = solved[:, : solved.shape[1] - p], solved[:, solved.shape[1] - p :]
             total += outer.T @ outer if whole else outer.square().sum(0)

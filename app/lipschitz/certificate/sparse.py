@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from app.lipschitz.certificate.balls import OUTWARD, TINY, UNIT, Array, share
 from app.lipschitz.certificate.elimination import Blocks, Plan
 from app.lipschitz.certificate.matrices import TooLarge
-from app.lipschitz.certificate.sparse_system import SparseSystem
+from app.lipschitz.certificate.sparse_system import SparseSystem, between, gram
 from app.lipschitz.network.nodes import Node
 
 MOST_MEMORY = 2**28
@@ -69,10 +69,10 @@ class Inequality:
     def matrix(self) -> sp.csr_array:
         """K, rounded."""
         n = self.system.inputs
-        coupling = _below(sp.diags_array(-self._both) @ self.pre, n)
+        coupling = _below(between(-self._both, self.pre, np.ones(self.pre.shape[1])), n)
         total = sp.diags_array(np.concatenate([self.weights, 2.0 * self.t])) + coupling + coupling.T
         if self._curved.any():
-            total = total + self.pre.T @ (sp.diags_array(self._curved) @ self.pre)
+            total = total + gram(self.pre, self._curved, self.system.layers)
         return total.tocsr()
 
     @cached_property
@@ -85,9 +85,9 @@ class Inequality:
     @cached_property
     def blocks(self) -> Blocks:
         """K scaled, with the outputs as its border."""
-        by = sp.diags_array(self.scale)
-        border = (self.system.matrix[self.system.neurons :] @ by).tocsr()
-        return Blocks(self.plan, (by @ self.matrix @ by).tocsr(), border)
+        border = self.system.matrix[self.system.neurons :]
+        scaled = between(self.scale, self.matrix, self.scale)
+        return Blocks(self.plan, scaled, between(np.ones(border.shape[0]), border, self.scale))
 
     def levels(self, *, whole: bool) -> Array | None:
         """C K^-1 C^T in floating point, unproved: `(p, p)`, or its diagonal `(p,)`; None where K is not positive."""
@@ -150,7 +150,7 @@ class Inequality:
             bent += float(root[off.rows].max()) * columns
         whole = 0.0
         if bent:
-            scaled = sp.diags_array(root) @ self.pre @ sp.diags_array(self.scale)
+            scaled = between(root, self.pre, self.scale)
             whole = float(np.sqrt(np.square(scaled.data).sum())) * (1.0 + share(scaled.nnz + 8))
         return straight + output + (2.0 * whole + bent) * bent
 
@@ -185,7 +185,7 @@ def pattern_of(system: SparseSystem) -> sp.csr_array:
     total = sp.eye_array(n + m) + coupling + coupling.T
     curved = (system.lower * system.upper) != 0.0
     if curved.any():
-        total = total + pre[curved].T @ pre[curved]
+        total = total + gram(pre, curved.astype(np.float64), system.layers)
     return total.tocsr()
 
 

