@@ -32,6 +32,8 @@ ADVICE: dict[str, str] = {
     "not-globally-lipschitz": "Ask on a bounded domain: a box or a ball. Products and exponentials have one there.",
     "invalid-artifact": "Send ONNX: the program did not hand over a graph that the rules know.",
     "conversion-mismatch": "Please report the model: what was captured from it does not compute the same.",
+    "incomparable-models": "Compare models of the same inputs and outputs; `inputs` gives the shapes that files leave "
+    "open, for both.",
     "torchscript-refused": "Export the model as ONNX, or with torch.export: TorchScript is a program, "
     "which runs here in a sandbox only.",
     "method-skipped": "Choose other methods (`auto` takes those that fit), or read in the detail what each one lacks.",

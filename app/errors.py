@@ -314,6 +314,12 @@ class ConversionMismatch(Problem):
     status, slug, title = 422, "conversion-mismatch", "The captured graph does not reproduce the model"
 
 
+class IncomparableModels(Problem):
+    """Two models whose inputs or outputs differ in number or shape; the detail tells both."""
+
+    status, slug, title = 422, "incomparable-models", "The models cannot be compared"
+
+
 class SourceRefused(Problem):
     """The place that a model should come from may not be connected to, or answers in a way that is not followed."""
 

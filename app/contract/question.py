@@ -114,12 +114,19 @@ class Gate(Strict):
         description="Pass when this share of the data set's rows is rightly predicted and certified up to `radius`.",
     )
     radius: float | None = Field(default=None, gt=0, description="The radius that `min_certified_share` asks for.")
+    max_difference: float | None = Field(
+        default=None, gt=0, description="Of a comparison: pass when the models are certified to differ by no more."
+    )
+    min_kept_share: float | None = Field(
+        default=None, gt=0, le=1, description="Of a comparison: pass when this share of the rows keeps its decision."
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if (self.min_certified_share is None) != (self.radius is None):
             raise ValueError("min_certified_share and radius belong together")
-        if self.max_upper is None and self.max_ratio is None and self.min_certified_share is None:
+        limits = (self.max_upper, self.max_ratio, self.min_certified_share, self.max_difference, self.min_kept_share)
+        if all(limit is None for limit in limits):
             raise ValueError("a gate needs a limit: max_upper, max_ratio or min_certified_share")
         return self
 

@@ -108,6 +108,12 @@ class ConversionMismatch(LipschitzError):
     slug = "conversion-mismatch"
 
 
+class IncomparableModels(LipschitzError):
+    """Two models whose inputs or outputs differ in number or shape; the detail tells both."""
+
+    slug = "incomparable-models"
+
+
 class BracketViolation(LipschitzError):
     """A lower bound exceeds an upper bound: a defect of ours, reported loudly and never as a result."""
 

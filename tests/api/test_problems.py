@@ -55,6 +55,7 @@ STATUSES = {
     "stateful-model": 422,
     "not-globally-lipschitz": 422,
     "conversion-mismatch": 422,
+    "incomparable-models": 422,
     "source-refused": 422,
     "source-unreachable": 502,
     "method-skipped": 422,

@@ -19,12 +19,23 @@ from functools import singledispatchmethod
 import torch
 from torch import Tensor
 
+from app.lipschitz.bounds.changes import lines_of_change
 from app.lipschitz.bounds.extremes import Selection
 from app.lipschitz.bounds.lines import Lines
 from app.lipschitz.bounds.pull import OUTWARD, pulled
 from app.lipschitz.domain import Ball, Box, Domain
 from app.lipschitz.network.intervals import Interval
-from app.lipschitz.network.nodes import Activation, Affine, Concat, Input, MatrixProduct, Node, Nonlinear, Product
+from app.lipschitz.network.nodes import (
+    Activation,
+    Affine,
+    Change,
+    Concat,
+    Input,
+    MatrixProduct,
+    Node,
+    Nonlinear,
+    Product,
+)
 from app.lipschitz.operators.rounding import TINY, UNIT, gamma
 from app.lipschitz.operators.scaling import safe_norm
 
@@ -108,6 +119,23 @@ class Backward:
         share = gamma(selection.copies + 4) * self._reach(node.source).max()
         self._pass(node.source, selection.back(moved), moved.abs().sum(1) * share)
         self._end(rest, self.ranges[node])
+
+    @_through.register
+    def _(self, node: Change, rows: Tensor) -> None:
+        """By the line through the arguments' change, or as the difference of both values: what is closer."""
+        known = lines_of_change(node, self.ranges, self.lines)
+        if known is None:
+            self._end(rows, self.ranges[node])
+            return
+        lines, is_apart = known
+        own, apart = torch.where(is_apart, 0.0, rows), torch.where(is_apart, rows, 0.0)
+        none = rows.new_zeros(len(rows))
+        self._pass(node.left, apart, none)
+        self._pass(node.right, -apart, none)
+        above, below, reach = own.clamp(min=0.0), own.clamp(max=0.0), self._reach(node.change)
+        found = above * lines.lower[0] + below * lines.upper[0]
+        self._pass(node.change, found, UNIT * (found.abs() @ reach) + TINY * reach.sum())
+        self._offsets(above, below, lines.lower[1], lines.upper[1])
 
     @_through.register
     def _(self, node: Product, rows: Tensor) -> None:

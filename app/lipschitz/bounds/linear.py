@@ -8,7 +8,7 @@ does not suffice for keeps its interval.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -18,8 +18,8 @@ from app.lipschitz.bounds.extremes import Selection
 from app.lipschitz.bounds.lines import Lines, lines
 from app.lipschitz.deadline import NEVER, Deadline
 from app.lipschitz.domain import Ball, Domain, WholeSpace
-from app.lipschitz.network.intervals import Interval, enclose, propagate
-from app.lipschitz.network.nodes import Activation, Affine, Concat, Network, Node, Nonlinear
+from app.lipschitz.network.intervals import Interval, enclose, propagate, quotients
+from app.lipschitz.network.nodes import Activation, Affine, Change, Concat, Network, Node, Nonlinear
 from app.lipschitz.operators.composite import work
 from app.lipschitz.operators.convolution import Convolution
 from app.lipschitz.operators.dense import Dense
@@ -46,7 +46,16 @@ def ranges(network: Network, domain: Domain, deadline: Deadline = NEVER) -> dict
 class Narrowing:
     """One pass over the nodes, with what is known so far."""
 
-    def __init__(self, network: Network, domain: Domain, plain: Mapping[Node, Interval], deadline: Deadline) -> None:
+    def __init__(
+        self,
+        network: Network,
+        domain: Domain,
+        plain: Mapping[Node, Interval],
+        deadline: Deadline,
+        wanted: Collection[Node] = (),
+    ) -> None:
+        """`wanted` nodes are bounded whoever reads them."""
+        self._wanted = wanted
         self._network, self._domain, self._plain, self._deadline = network, domain, plain, deadline
         self._ranges: dict[Node, Interval] = {network.input: plain[network.input]}
         self._lines: dict[Activation, Lines] = {}
@@ -78,14 +87,24 @@ class Narrowing:
     def _open(self, node: Node) -> Tensor:
         """Entries, `(n,)`, about which a reader would like to know more."""
         own = self._ranges[node]
-        found = torch.zeros_like(own.varying)
+        found = own.varying if node in self._wanted else torch.zeros_like(own.varying)
         for reader in self._readers[node]:
-            if isinstance(reader, Activation):
+            if isinstance(reader, Change):
+                found = found | self._open_change(reader, node)
+            elif isinstance(reader, Activation):
                 least, most = reader.scalar.slopes(own.lower, own.upper)
-                found |= own.varying & (least < most)
+                found = found | (own.varying & (least < most))
             elif not isinstance(reader, Affine | Concat):
-                found |= own.varying
+                found = found | own.varying
         return found
+
+    def _open_change(self, reader: Change, node: Node) -> Tensor:
+        """Entries of the change of arguments by which the function's change is not settled; none of other sources."""
+        own = self._ranges[node]
+        if node is not reader.change or not isinstance(reader.left, Activation):
+            return own.varying if node is reader.change else torch.zeros_like(own.varying)
+        least, most = quotients(reader, self._ranges[reader.left.source], self._ranges[reader.right.source])
+        return own.varying & (least < most)
 
     def _narrow(self, node: Node) -> None:
         """Both ends of the open entries, a chunk at a time as long as there is time."""

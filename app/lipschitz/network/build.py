@@ -38,17 +38,18 @@ def build(captured: Captured, outputs: Sequence[int], sharpen: Sharpen = lambda 
     Raises UnsupportedOperator, NotGloballyLipschitz or Discontinuous naming the operator and its place.
     """
     builder = Builder([spec.shape for spec in captured.inputs])
-    values = _values(captured, builder, sharpen)
+    values = values_in(captured, builder, sharpen)
     end = captured.graph.graph.output_node()
-    return builder.finish(_outputs(builder, end, values, outputs), Origin("output", "Concat"))
+    return builder.finish(outputs_of(builder, end, values, outputs), Origin("output", "Concat"))
 
 
 def values_of(captured: Captured) -> dict[fx.Node, Any]:
     """What is known of every node: a value by the rules, or the refusal of it."""
-    return _values(captured, Builder([spec.shape for spec in captured.inputs]), lambda _, known: known)
+    return values_in(captured, Builder([spec.shape for spec in captured.inputs]), lambda _, known: known)
 
 
-def _values(captured: Captured, builder: Builder, sharpen: Sharpen) -> dict[fx.Node, Any]:
+def values_in(captured: Captured, builder: Builder, sharpen: Sharpen) -> dict[fx.Node, Any]:
+    """The same of nodes that go into `builder`, with constants as narrow as `sharpen` makes them."""
     inputs = iter(builder.inputs)
     values: dict[fx.Node, Any] = {}
     for node in captured.graph.graph.nodes:
@@ -133,7 +134,8 @@ def _item(node: fx.Node, results: Any, position: int) -> Any:
     return results[position]
 
 
-def _outputs(builder: Builder, node: fx.Node, values: dict[fx.Node, Any], positions: Sequence[int]) -> list[Linear]:
+def outputs_of(builder: Builder, node: fx.Node, values: dict[fx.Node, Any], positions: Sequence[int]) -> list[Linear]:
+    """The values at these positions of the graph's end; raises the refusal of one that has none."""
     results: Any = fx.node.map_arg(node.args[0], values.__getitem__)
     chosen = [results[position] for position in positions]
     for refusal in chosen:

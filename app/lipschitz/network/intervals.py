@@ -22,6 +22,7 @@ from app.lipschitz.network.ends import MARGIN, Ends, around, magnitude, product,
 from app.lipschitz.network.nodes import (
     Activation,
     Affine,
+    Change,
     Concat,
     MatrixProduct,
     Network,
@@ -37,8 +38,8 @@ from app.lipschitz.operators.dense_norm import normalised
 from app.lipschitz.operators.gather import Gather
 from app.lipschitz.operators.norm import Norm
 from app.lipschitz.operators.reshape import Reshape
-from app.lipschitz.operators.rounding import TINY, gamma
-from app.lipschitz.operators.scaling import raised
+from app.lipschitz.operators.rounding import TINY, gamma, up_mul
+from app.lipschitz.operators.scaling import raised, safe_norm
 from app.lipschitz.operators.support import reached
 
 UNDERFLOWN = 2.0**-500
@@ -155,6 +156,45 @@ def _extremes(node: MatrixProduct, right: Interval) -> Ends:
     allowance = (MARGIN + gamma(k)) * magnitude((least, most))
     lower, upper = widened(least, most, allowance)
     return lower.expand(b, n, m).flatten(), upper.expand(b, n, m).flatten()
+
+
+@enclose.register
+def _(node: Change, *sources: Interval) -> Interval:
+    left_source, right_source, left, right, change = sources
+    apart = total((left.lower, left.upper), (-right.upper, -right.lower))
+    if isinstance(node.left, Activation):
+        moved = product(quotients(node, left_source, right_source), (change.lower, change.upper))
+    elif node.left.extreme:
+        moved = _of_extremes(node.left, change)
+    else:
+        moved = _by_constant(node.left, left_source, right_source, change)
+    return Interval(torch.maximum(apart[0], moved[0]), torch.minimum(apart[1], moved[1]))
+
+
+def _of_extremes(node: Nonlinear, change: Interval) -> Ends:
+    """The least and the largest change among the entries that each value is chosen from."""
+    if node.extreme > 0:
+        return -node.function(-change.lower[None])[0], node.function(change.upper[None])[0]
+    return node.function(change.lower[None])[0], -node.function(-change.upper[None])[0]
+
+
+def _by_constant(node: Nonlinear, left: Interval, right: Interval, change: Interval) -> Ends:
+    """No entry moves by more than the whole does in any norm: a constant times the norm of the change."""
+    known = dict(node.constants)
+    if node.local is not None:
+        local = node.local(torch.minimum(left.lower, right.lower), torch.maximum(left.upper, right.upper))
+        known = {p: min(constant, local[p]) for p, constant in known.items()}
+    size = change.magnitude
+    lengths = {p: float(safe_norm(size, float(p))) * (1.0 + MARGIN + 2 * gamma(len(size))) for p in known}
+    reach = min((up_mul(known[p], lengths[p]) for p in known), default=math.inf)
+    ends = torch.full((node.size,), reach, dtype=torch.float64, device=size.device)
+    return -ends, ends
+
+
+def quotients(node: Change, left: Interval, right: Interval) -> Ends:
+    """The difference quotients of an elementwise function between arguments in those ranges."""
+    assert isinstance(node.left, Activation)
+    return node.left.scalar.slopes(torch.minimum(left.lower, right.lower), torch.maximum(left.upper, right.upper))
 
 
 def _middle(interval: Interval) -> Tensor:

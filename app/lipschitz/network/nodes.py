@@ -237,6 +237,28 @@ class MatrixProduct(Node):
 
 
 @dataclass(frozen=True, eq=False)
+class Change(Node):
+    """`left - right`, the same function at two arguments that differ by `change`.
+
+    Elementwise it is d * change with d among the function's difference quotients (Paulsen et al., ReluDiff, ICSE
+    2020); extremes of entries move by no more than those, and anything else by its constant times the change.
+    """
+
+    left: Activation | Nonlinear
+    right: Activation | Nonlinear
+    change: Node
+
+    @property
+    def sources(self) -> tuple[Node, ...]:
+        """Both arguments, both values, and how far the arguments are apart."""
+        return self.left.source, self.right.source, self.left, self.right, self.change
+
+    def apply(self, *values: Tensor) -> Tensor:
+        """How far the values are apart."""
+        return values[2] - values[3]
+
+
+@dataclass(frozen=True, eq=False)
 class Network:
     """A function from `(B, n)` to `(B, m)`; `nodes` is in topological order, the output last."""
 

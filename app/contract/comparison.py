@@ -1,0 +1,124 @@
+"""What is asked of two models, and what comes of it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from app.contract.question import Digest, Question
+from app.contract.request import AnalysisFields
+from app.contract.result import Bound, Part, ResultView
+
+Fate = Literal["kept", "changed", "open"]
+ONLY_OF_TWO = ("max_difference", "min_kept_share")
+"""Limits of a gate that are about two models, and the only ones that are."""
+
+
+class ComparisonQuestion(Question):
+    """What is asked of two models; the job's `model` is the first."""
+
+    b: Digest = Field(description="SHA-256 of the second model; the difference is the first minus this one.")
+    radius: float | None = Field(
+        default=None,
+        gt=0,
+        description="Radius of the balls about the rows on which decisions are judged; null: none.",
+    )
+
+
+class ComparisonFields(AnalysisFields):
+    """Everything that a comparison may be asked for; all fields have defaults."""
+
+    radius: float | None = Field(
+        default=None,
+        gt=0,
+        description="Radius of the balls about the rows on which decisions are judged; null: none.",
+    )
+
+    @model_validator(mode="after")
+    def _of_two(self) -> ComparisonFields:
+        if self.target.kind != "all" or self.certify or self.output is not None:
+            raise ValueError("a comparison is about all outputs: target, certify and output are none of its fields")
+        limits = self.gate.model_fields_set if self.gate else set()
+        if foreign := sorted(limits - set(ONLY_OF_TWO)):
+            raise ValueError(f"a comparison's gate knows {' and '.join(ONLY_OF_TWO)}, not {foreign[0]}")
+        if "min_kept_share" in limits and self.dataset is None:
+            raise ValueError("min_kept_share is about the rows of a data set: `dataset` names it")
+        return self
+
+
+class ComparisonRequest(ComparisonFields):
+    """The body of `POST /v1/comparisons`."""
+
+    a: Digest = Field(description="SHA-256 of an uploaded model.")
+    b: Digest = Field(description="SHA-256 of another one, of the same inputs and outputs.")
+
+
+class DifferenceView(Part):
+    """A bracket on the largest norm of f(x) - g(x) on the domain."""
+
+    upper: Bound | None = Field(description="Proved for every point of the domain; null where there is none.")
+    lower: Bound | None = Field(description="Attained at the point in the job's witness.")
+    bounds: dict[str, float | None] = Field(
+        default={},
+        description="What each way gives, the least of which counts: `intervals` and `linear` carry differences from "
+        "layer to layer, `apart` bounds the models one by one, `anchored` goes by the constant of the difference.",
+    )
+    at_rows: float | None = Field(
+        default=None, description="Certified bound of the difference at the data set's rows themselves; null without."
+    )
+    reason: str | None = Field(default=None, description="Why there is no upper bound.")
+
+
+class LipschitzView(Part):
+    """A bracket on the Lipschitz constant of f - g."""
+
+    upper: Bound | None = Field(description="Certified; null where there is none.")
+    lower: Bound | None = Field(description="Attained by a pair of points; null without one.")
+
+
+class ChangeView(Part):
+    """A layer that differs."""
+
+    index: int = Field(description="Its place among those that differ, from 0.")
+    name: str = Field(description="The layers of the first model's file that it stands for, joined by `+`.")
+    op: str = Field(description="Their operators in the file, joined by `+`.")
+    output_shape: list[int] = Field(description="Shape of what it gives.")
+    corresponds: bool = Field(description="Whether the second model has such a layer; if not, both are subtracted.")
+    change: float | None = Field(
+        description="Certified bound of the norm of the difference of both linear maps; null without one."
+    )
+    contribution: float | None = Field(
+        description="Certified bound of what this layer's change alone adds to the difference; null without one."
+    )
+
+
+class DecisionRow(Part):
+    """What becomes of the decision at a row of the data set."""
+
+    index: int = Field(description="The row, from 0.")
+    decision: Fate = Field(description="kept and changed are proved; open is neither.")
+    a: int | None = Field(description="The class that the first model provably chooses at the row.")
+    b: int | None = Field(description="The class that the second model provably chooses there.")
+    reason: str | None = Field(default=None, description="Why it is open, or where it changes.")
+    witness: list[float] | None = Field(default=None, description="Where it changes, if not at the row itself.")
+
+
+class Decisions(Part):
+    """The decisions at the rows of a data set."""
+
+    kept: int = Field(description="Rows where both models provably decide alike, on the whole ball if one was asked.")
+    changed: int = Field(description="Rows where they provably decide differently at a point that is known.")
+    open: int = Field(description="All other rows.")
+    radius: float | None = Field(description="Radius of the balls; null: the rows themselves.")
+    rows: list[DecisionRow] = Field(default=[], description="Row by row, the first 1,000.")
+
+
+class ComparisonView(ResultView):
+    """How far two models are apart: `upper` and `lower` are those of the difference, `estimates` of its constant."""
+
+    identical: bool = Field(description="Both are one function in real arithmetic, proved by their graphs.")
+    difference: DifferenceView = Field(description="The largest difference on the domain.")
+    lipschitz_of_difference: LipschitzView = Field(description="The Lipschitz constant of the difference.")
+    layers: list[ChangeView] = Field(description="The layers that differ.")  # type: ignore[assignment]
+    decisions: Decisions | None = Field(description="Rows of the data set; null without one.")

@@ -1,0 +1,1 @@
+"""Two models of the same inputs and outputs: how far they are apart, and where."""

@@ -1,0 +1,37 @@
+"""What a gate says of two models: pass when every limit is provably kept, fail when one is broken at a known point."""
+
+from __future__ import annotations
+
+from app.contract.comparison import Decisions, DifferenceView
+from app.contract.question import Gate
+from app.contract.result import Verdict
+
+
+def verdict(gate: Gate | None, apart: DifferenceView, found: Decisions | None) -> Verdict | None:
+    """Pass when every limit is provably kept, fail when one is broken at a point that is known."""
+    if gate is None:
+        return None
+    verdicts: list[Verdict] = []
+    if gate.max_difference is not None:
+        verdicts.append(_of_difference(gate.max_difference, apart))
+    if gate.min_kept_share is not None:
+        verdicts.append(_of_share(gate.min_kept_share, found))
+    if "fail" in verdicts:
+        return "fail"
+    return "inconclusive" if "inconclusive" in verdicts else "pass"
+
+
+def _of_difference(limit: float, apart: DifferenceView) -> Verdict:
+    if apart.upper is not None and apart.upper.value is not None and apart.upper.value <= limit:
+        return "pass"
+    lower = apart.lower.value if apart.lower else None
+    return "fail" if lower is not None and lower > limit else "inconclusive"
+
+
+def _of_share(share: float, found: Decisions | None) -> Verdict:
+    if found is None:
+        return "inconclusive"
+    total = found.kept + found.changed + found.open
+    if found.kept >= share * total:
+        return "pass"
+    return "fail" if total - found.changed < share * total else "inconclusive"
