@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from app.lipschitz.digits.number import BITS, UP, Number, Unable, ends, exact, integers, normalised
+from app.lipschitz.digits.number import BITS, UP, Number, Unable, ends, exact, integers, normalised, sign
 
 MOST = 50_000
 """Entries."""
@@ -21,7 +21,9 @@ def reciprocal(x: Number, places: int) -> Number:
 
 
 def square_root(x: Number, places: int) -> Number:
-    """sqrt(x) for x > 0."""
+    """sqrt(x) for x > 0; Unable for any other."""
+    if bool((sign(x) < 0).any()):
+        raise Unable("a root of a number below zero")
     bits = BITS * places
 
     def root(n: int, e: int) -> tuple[int, int]:

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from app.lipschitz.digits.functions import one_over, reciprocal, square_root
-from app.lipschitz.digits.number import UP, Number, Unable, add, exact, magnitude, middle, product
-from app.lipschitz.digits.table import Arguments, error_of, number, rule
+from app.lipschitz.digits.number import UP, Number, Unable, add, exact, magnitude, middle, product, sign
+from app.lipschitz.digits.table import Arguments, axes, error_of, number, rule
 from app.lipschitz.network.call import Call
 
 TERMS = 32
@@ -111,7 +111,7 @@ def reflections(_call: Call, a: Arguments, places: int) -> Number:
 def vector_norm(_call: Call, a: Arguments, places: int) -> Number:
     """||x||_2 over dimensions, ||x||_1 too."""
     x, order = number(a["input"]), float(a["ord"])
-    dims = [d % max(len(x.shape), 1) for d in (a["dim"] or range(len(x.shape)))]
+    dims = axes(a["dim"], len(x.shape))
     if order not in (1.0, 2.0):
         raise Unable(f"a vector norm of order {order:g}")
     sizes = _absolute(x) if order == 1.0 else product(torch.mul, x, x, 1, places)
@@ -140,7 +140,7 @@ def added(x: Number, dims: list[int], keepdim: bool, places: int) -> Number:
 
 
 def _absolute(x: Number) -> Number:
-    return Number(x.digits * torch.where(middle(x) < 0, -1.0, 1.0), x.exponent, x.error)
+    return Number(x.digits * torch.where(sign(x) < 0, -1.0, 1.0), x.exponent, x.error)
 
 
 def _times(a: Number, b: Number, places: int) -> Number:

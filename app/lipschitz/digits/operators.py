@@ -24,7 +24,7 @@ from app.lipschitz.digits.number import (
     select,
     sign,
 )
-from app.lipschitz.digits.table import RULES, Arguments, called, joined, narrowed, number, numbers_of, rule
+from app.lipschitz.digits.table import RULES, Arguments, axes, called, joined, narrowed, number, numbers_of, rule
 from app.lipschitz.network.call import Call
 from app.lipschitz.network.rules.elementwise import DESCRIBED
 from app.lipschitz.network.rules.elementwise import described as described_scalar
@@ -221,7 +221,7 @@ def batch_norm(_call: Call, a: Arguments, places: int) -> tuple[Any, ...]:
 def total(call: Call, a: Arguments, places: int) -> Number:
     """Sums and means over dimensions."""
     x = number(a["input"])
-    dims = [d % max(len(x.shape), 1) for d in (a.get("dim") or range(len(x.shape)))]
+    dims = axes(a.get("dim"), len(x.shape))
     count = math.prod(x.shape[d] for d in dims)
 
     def summed(_one: Tensor, values: Tensor) -> Tensor:
@@ -322,12 +322,12 @@ def extremum_along(call: Call, a: Arguments, places: int) -> Any:
     """Over dimensions, one after the other; positions are not told."""
     x = number(a["input"])
     is_min = "min" in call.name
-    dims = a["dim"] if isinstance(a["dim"], list | tuple) else [a["dim"]]
+    dims = axes(a["dim"], len(x.shape))
     found = negative(x) if is_min else x
-    for d in [d % len(x.shape) for d in dims]:
+    for d in dims:
         found = reduced(found, d, places)
     if not a["keepdim"]:
-        kept = [n for d, n in enumerate(x.shape) if d not in [e % len(x.shape) for e in dims]]
+        kept = [n for d, n in enumerate(x.shape) if d not in dims]
         found = found.moved(lambda v: v.reshape(kept))
     found = negative(found) if is_min else found
     return (found, None) if call.name.endswith(".dim") else found

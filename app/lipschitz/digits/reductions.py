@@ -12,9 +12,9 @@ from torch import Tensor
 from app.lipschitz.digits.functions import one_over, reciprocal, square_root
 from app.lipschitz.digits.masks import MASKED
 from app.lipschitz.digits.matrices import added
-from app.lipschitz.digits.number import Number, Unable, add, exact, middle, negative, product, select
+from app.lipschitz.digits.number import Number, Unable, add, exact, middle, negative, product, select, sign
 from app.lipschitz.digits.operators import described, reduced
-from app.lipschitz.digits.table import Arguments, called, narrowed, number, numbers_of, rule
+from app.lipschitz.digits.table import Arguments, axes, called, narrowed, number, numbers_of, rule
 from app.lipschitz.network.call import Call
 
 aten = torch.ops.aten
@@ -44,6 +44,8 @@ def running_total(_call: Call, a: Arguments, places: int) -> Number:
 def product_over_axis(_call: Call, a: Arguments, places: int) -> Number:
     """One factor after the other."""
     x, dim = number(a["input"]), a.get("dim")
+    if not x.shape:
+        return x
     x, dim = (x.moved(lambda v: v.reshape(-1)), 0) if dim is None else (x, dim % len(x.shape))
     parts = [narrowed(x, dim, i, 1) for i in range(x.shape[dim])]
     found = functools.reduce(lambda u, v: product(torch.mul, u, v, 1, places), parts)
@@ -81,7 +83,7 @@ def softmax(call: Call, a: Arguments, places: int) -> Number:
     empty = middle(x).amax(a["dim"], keepdim=True) <= MASKED / 4
     if bool(empty.any()) and "safe" not in call.name:
         raise Unable("a softmax of nothing but masks")
-    exponentials, total, _ = _shifted(call, x, [a["dim"]], places)
+    exponentials, total, _ = _shifted(call, x, a["dim"], places)
     found = product(torch.mul, exponentials, reciprocal(total, places), 1, places)
     return select(empty, number(0.0), found)
 
@@ -105,7 +107,7 @@ def equality(call: Call, a: Arguments, _places: int) -> Tensor:
 def log_softmax(call: Call, a: Arguments, places: int) -> Number:
     """x - m - log sum exp(x - m)."""
     x = number(a["input"])
-    _, total, m = _shifted(call, x, [a["dim"]], places)
+    _, total, m = _shifted(call, x, a["dim"], places)
     return add(x, add(m, _function(aten.log.default, call, total, places), places), places, -1.0)
 
 
@@ -113,17 +115,18 @@ def log_softmax(call: Call, a: Arguments, places: int) -> Number:
 def log_sum_exp(call: Call, a: Arguments, places: int) -> Number:
     """m + log sum exp(x - m)."""
     x = number(a["input"])
-    _, total, m = _shifted(call, x, list(a["dim"]), places)
+    _, total, m = _shifted(call, x, a["dim"], places)
     found = add(m, _function(aten.log.default, call, total, places), places)
     shape = called(call, a | {"input": torch.zeros(x.shape, dtype=torch.float64)}).shape
     return found.moved(lambda v: v.reshape(shape))
 
 
-def _shifted(call: Call, x: Number, dims: list[int], places: int) -> tuple[Number, Number, Number]:
+def _shifted(call: Call, x: Number, dim: Any, places: int) -> tuple[Number, Number, Number]:
     """exp(x - m), its sum over the axes, and m."""
+    dims = axes(dim, len(x.shape))
     m = exact(middle(x).amax(dims, keepdim=True))
     exponentials = _function(aten.exp.default, call, add(x, m, places, -1.0), places)
-    return exponentials, added(exponentials, [d % len(x.shape) for d in dims], True, places), m
+    return exponentials, added(exponentials, dims, True, places), m
 
 
 def _function(target: Any, call: Call, x: Number, places: int) -> Number:
@@ -134,7 +137,7 @@ def _function(target: Any, call: Call, x: Number, places: int) -> Number:
 def spread(call: Call, a: Arguments, places: int) -> Any:
     """Mean square distance from the mean, or its root."""
     x = number(a["input"])
-    dims = [d % len(x.shape) for d in (a["dim"] or range(len(x.shape)))]
+    dims = axes(a["dim"], len(x.shape))
     given = a["correction"]
     count, correction = math.prod(x.shape[d] for d in dims), 1.0 if given is None else float(given)
     mean, square = _moments(x, dims, places)
@@ -191,5 +194,5 @@ def _in_order(call: Call, a: Arguments, x: Number, ordered: Number) -> bool:
         return "topk" not in call.name
     size = ordered.shape[a["dim"]]
     first, second = narrowed(ordered, a["dim"], 0, size - 1), narrowed(ordered, a["dim"], 1, size - 1)
-    gap = middle(add(second, first, 10**9, -1.0))
+    gap = sign(add(second, first, 10**9, -1.0))
     return bool(((-gap if a["descending"] else gap) >= 0.0).all())

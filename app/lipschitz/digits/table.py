@@ -51,6 +51,12 @@ def called(call: Call, given: Arguments) -> Any:
     return call.target(*positional, **{n: given[n] for n, one in zip(names, schema, strict=True) if one.kwarg_only})
 
 
+def axes(dims: Any, rank: int) -> list[int]:
+    """The axes that an argument names, from the front; all of them where it names none, none of a lone number."""
+    given = [dims] if isinstance(dims, int) else list(dims or range(rank))
+    return [dim % rank for dim in given] if rank else []
+
+
 def narrowed(x: Number, dim: int, start: int, length: int) -> Number:
     """Some entries of one dimension."""
     return x.moved(lambda v: v.narrow(dim, start, length))

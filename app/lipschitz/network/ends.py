@@ -44,9 +44,12 @@ def aligned(*tensors: Tensor) -> list[Tensor]:
 def widened(lower: Tensor, upper: Tensor, allowance: Tensor | float) -> Ends:
     """The ends moved outwards by `allowance`, and one double further; NaN becomes unbounded.
 
-    For ends that came out of a rounded computation. What was only copied has no allowance and needs no widening.
+    For ends that came out of a rounded computation of several steps, of which one may have overflowed where the result
+    does not: a lower end of +inf tells nothing, nor does an upper one of -inf. What was only copied has no allowance
+    and needs no widening.
     """
-    return outward(lower - allowance, upper + allowance)
+    least, most = lower - allowance, upper + allowance
+    return outward(torch.where(least == math.inf, -math.inf, least), torch.where(most == -math.inf, math.inf, most))
 
 
 def around(middle: Tensor, radius: Tensor | None) -> Ends:

@@ -152,7 +152,7 @@ def _root(node: fx.Node) -> tuple[Any, float | None]:
 
 
 def _spread(node: fx.Node, values: Values, wanted: float) -> Spread | None:
-    """The node as (mean d^2 + eps)^wanted: a quotient needs the root, a product its reciprocal."""
+    """The node as (mean d^2 + eps)^wanted, eps >= 0: a quotient needs the root, a product its reciprocal."""
     inner, exponent = _root(node)
     if exponent != wanted:
         return None
@@ -160,7 +160,7 @@ def _spread(node: fx.Node, values: Values, wanted: float) -> Spread | None:
         return None
     for moment, eps in (inner.args, inner.args[::-1]):
         number = _literal(eps, values)
-        if isinstance(moment, fx.Node) and number is not None:
+        if isinstance(moment, fx.Node) and number is not None and number >= 0.0:
             axes, squared = _reduced(moment, "mean", values), moment.args[0] if moment.args else None
             base = _squared(squared) if isinstance(squared, fx.Node) else None
             return Spread(base, axes, number) if axes is not None and base is not None else None

@@ -26,7 +26,8 @@ from app.lipschitz.operators.base import LinearOperator
 from app.lipschitz.operators.composite import Composed
 from app.lipschitz.operators.diagonal import Diagonal
 from app.lipschitz.operators.reshape import Reshape
-from app.lipschitz.operators.rounding import up_add, up_mul, up_sum, widened
+from app.lipschitz.operators.rounding import TINY, up_add, up_mul, up_sum, widened
+from app.lipschitz.operators.scaling import safe_norm
 from app.lipschitz.walk.ways import Way
 
 
@@ -104,5 +105,5 @@ def _largest(ends: Sequence[Tensor], constant: float, reach: float) -> float:
 
 def _longest(rows: Tensor) -> float:
     """Upper bound of the largest 2-norm of a row."""
-    longest = float(torch.linalg.vector_norm(rows, dim=-1).max())
-    return widened(longest, rows.shape[-1] + 4) if math.isfinite(longest) else math.inf
+    longest = float(safe_norm(rows, 2.0).max())
+    return up_add(widened(longest, rows.shape[-1] + 4), 4.0 * TINY) if math.isfinite(longest) else math.inf

@@ -34,7 +34,7 @@ from app.lipschitz.operators import algebra
 from app.lipschitz.operators.base import LinearOperator
 from app.lipschitz.operators.norm import Norm
 from app.lipschitz.operators.reshape import Reshape
-from app.lipschitz.operators.rounding import up_hypot, up_mul, up_sum
+from app.lipschitz.operators.rounding import TINY, up_add, up_hypot, up_mul, up_sum
 from app.lipschitz.walk.attention import attention_ways
 from app.lipschitz.walk.ways import Way
 
@@ -147,7 +147,7 @@ def _(node: Product, p: Norm, norm: OperatorNorm, local: Local) -> list[Way]:
         _weighted(node, node.left, right, norm, local),
         _weighted(node, node.right, left, norm, local),
     ]
-    return _shorter(node, ways, OUTWARD * float(pair_norm(left, right, p).max()), norm, local)
+    return _shorter(node, ways, _outward(pair_norm(left, right, p).max()), norm, local)
 
 
 @ways_in.register
@@ -155,12 +155,17 @@ def _(node: MatrixProduct, p: Norm, norm: OperatorNorm, local: Local) -> list[Wa
     left, right = (_finite(constant, node, local) for constant in local.sides(node, p))
     ways = [Way(node.left, None, left), Way(node.right, None, right)]
     both = pair_norm(torch.tensor(left, dtype=torch.float64), torch.tensor(right, dtype=torch.float64), p)
-    return _shorter(node, ways, OUTWARD * float(both), norm, local)
+    return _shorter(node, ways, _outward(both), norm, local)
 
 
 def pair_norm(a: Tensor, b: Tensor, p: Norm) -> Tensor:
     """The p-norm of the row [a b], for a, b >= 0."""
     return {"1": torch.maximum(a, b), "2": torch.hypot(a, b), "inf": a + b}[p]
+
+
+def _outward(length: Tensor) -> float:
+    """Covers what a hypotenuse or a sum loses, among subnormal numbers too."""
+    return up_mul(up_add(float(length), TINY), OUTWARD) if bool(length > 0.0) else 0.0
 
 
 def _affine_way(term: Term, norm: OperatorNorm, local: Local) -> Way:

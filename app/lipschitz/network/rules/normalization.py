@@ -18,19 +18,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from app.lipschitz.errors import UnsupportedOperator
 from app.lipschitz.network.arithmetic import Interval, choose
 from app.lipschitz.network.builder import Builder
 from app.lipschitz.network.call import Call
-from app.lipschitz.network.ends import MARGIN, Ends, widened
+from app.lipschitz.network.ends import MARGIN, Ends, around, magnitude, product, total, widened
 from app.lipschitz.network.nodes import Constants, Partials
 from app.lipschitz.network.rules.table import only_dependent, rule
 from app.lipschitz.network.values import Constant, Linear
-from app.lipschitz.operators.rounding import gamma
+from app.lipschitz.operators.rounding import TINY, gamma, up_mul
 
 OUTWARD = 1.0 + 2.0**-40
 """Covers the rounding of the closed forms below."""
@@ -69,15 +70,18 @@ def largest_rows(n: int, *bounds: Callable[[int, Tensor], Tensor]) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Normalizer:
-    """x -> gain (x - mean) / sqrt(var + eps) + bias over groups of entries of a flat vector.
+    """x -> gain (x - mean) / sqrt(var + eps) + bias, eps >= 0, over groups of entries of a flat vector.
 
-    `index` is `(groups, n)`, positions in the flat vector; `gain` and `bias` have one entry a position.
+    `index` is `(groups, n)`, positions in the flat vector; `gain` and `bias` have one entry a position, and radii where
+    they were computed.
     """
 
     index: Tensor
     eps: float
     gain: Tensor
     bias: Tensor
+    gain_radius: Tensor | None = None
+    bias_radius: Tensor | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
         """`(B, *shape)` -> `(B, size)`."""
@@ -92,16 +96,15 @@ class Normalizer:
 
     def constants(self) -> Constants:
         """On the whole space; infinite without a positive eps."""
-        n, largest = self.index.shape[1], float(self.gain.abs().max())
-        steepest = math.inf if self.eps <= 0 else OUTWARD * largest / math.sqrt(self.eps)
+        n, largest = self.index.shape[1], self._gains().max()
+        steepest = math.inf if self.eps == 0 else _quotient(largest, torch.tensor(self.eps, dtype=torch.float64).sqrt())
         return norms(0.0 if n == 1 else steepest, largest_rows(n, layer_rows, near_rows))
 
     def local(self, lower: Tensor, upper: Tensor) -> Constants:
         """On `lower <= x <= upper`."""
         n, least = self.index.shape[1], self._deviations(lower, upper)[0]
-        gains = self.gain[self.index].abs().amax(1, keepdim=True)
-        steepest = OUTWARD * float((gains / least).max()) if self.eps >= 0 else math.inf
-        near = norms(0.0 if n == 1 else steepest, max(2.0, (1 + math.sqrt(n)) / 2))
+        gains = self._gains()[self.index].amax(1, keepdim=True)
+        near = norms(0.0 if n == 1 else _quotient(gains, least), max(2.0, (1 + math.sqrt(n)) / 2))
         return {p: min(near[p], constant) for p, constant in self.constants().items()}
 
     def range(self, _function: object, lower: Tensor, upper: Tensor) -> Ends:
@@ -109,11 +112,15 @@ class Normalizer:
         n = self.index.shape[1]
         below, above = self._centred(lower, upper)
         least, most = self._deviations(lower, upper)
-        reach = math.sqrt(n - 1) * OUTWARD if self.eps >= 0 else math.inf
+        reach = math.sqrt(n - 1) * OUTWARD
         low, high = widened(torch.minimum(below / least, below / most), torch.maximum(above / least, above / most), 0.0)
-        ends = self._placed(torch.stack([low, high]).clamp(-reach, reach)) * self.gain
-        allowance = MARGIN * (ends.abs().amax(0) + self.bias.abs())
-        return widened(ends.amin(0) + self.bias, ends.amax(0) + self.bias, allowance)
+        low, high = self._placed(torch.stack([low, high]).clamp(-reach, reach))
+        scaled = product((low, high), around(self.gain, self.gain_radius))
+        return total(scaled, around(self.bias, self.bias_radius))
+
+    def _gains(self) -> Tensor:
+        """The largest size of every gain."""
+        return magnitude(around(self.gain, self.gain_radius))
 
     @property
     def partials(self) -> Partials:
@@ -122,17 +129,18 @@ class Normalizer:
 
     def _partials(self, lower: Tensor, upper: Tensor) -> Ends:
         n, plain = self.index.shape[1], torch.ones_like(self.gain)
-        z = replace(self, gain=plain, bias=torch.zeros_like(plain)).range(None, lower, upper)
-        gain = self.gain[self.index][:, :, None]
+        z = Normalizer(self.index, self.eps, plain, torch.zeros_like(plain)).range(None, lower, upper)
+        gain = Interval(*(end[self.index][:, :, None] for end in around(self.gain, self.gain_radius)))
         return projected(z, self.index, 1.0 / n, 1.0 / n, self._deviations(lower, upper), gain)
 
     def _centred(self, lower: Tensor, upper: Tensor) -> Ends:
         """Bounds of x - mean, `(groups, n)`: (1 - 1/n) x_i minus the others' sum over n."""
         n = self.index.shape[1]
         low, high = lower[self.index], upper[self.index]
-        below = low - (high.sum(1, keepdim=True) - high + low) / n
-        above = high - (low.sum(1, keepdim=True) - low + high) / n
-        allowance = (MARGIN + gamma(n)) * torch.maximum(low.abs(), high.abs()).amax(1, keepdim=True)
+        small, large = low / n, high / n  # whose sums overflow only where the mean does
+        below = low - (large.sum(1, keepdim=True) - large + small)
+        above = high - (small.sum(1, keepdim=True) - small + large)
+        allowance = (MARGIN + gamma(n)) * torch.maximum(low.abs(), high.abs()).amax(1, keepdim=True) + 4 * n * TINY
         return below - allowance, above + allowance
 
     def _deviations(self, lower: Tensor, upper: Tensor) -> Ends:
@@ -149,7 +157,7 @@ class Normalizer:
         return (least.square() + self.eps).sqrt() / OUTWARD, (most.square() + self.eps).sqrt() * OUTWARD
 
 
-def projected(z: Ends, index: Tensor, mean: float, share: float, divisor: Ends, gain: Tensor | float) -> Ends:
+def projected(z: Ends, index: Tensor, mean: float, share: float, divisor: Ends, gain: Interval | float) -> Ends:
     """Entries of gain (I - mean 11^T - share z z^T) / divisor, `(groups, n, n)`, for `z` flat and divisors
     `(groups, 1)`; `mean` and `share` are rounded, and the diagonal, of a projection, lies between 0 and 1.
     """
@@ -166,16 +174,32 @@ def projected(z: Ends, index: Tensor, mean: float, share: float, divisor: Ends, 
     return (entries / Interval(divisor[0][:, :, None], divisor[1][:, :, None]) * gain).ends
 
 
+def _quotient(gains: Tensor, least: Tensor) -> float:
+    """The largest gain over a deviation, rounded up: what underflows is not 0 unless the gain is."""
+    shares = torch.nan_to_num(OUTWARD * (gains / least) + 2.0 * TINY, nan=math.inf, posinf=math.inf)
+    return float(torch.where(gains == 0.0, 0.0, shares).max())
+
+
 def norms(steepest: float, rows: float) -> Constants:
     """Of a symmetric Jacobian of 2-norm `steepest` whose rows are `rows` times that at most."""
-    return {"1": steepest * rows * OUTWARD, "2": steepest, "inf": steepest * rows * OUTWARD}
+    by_rows = up_mul(steepest, up_mul(rows, OUTWARD))
+    return {"1": by_rows, "2": steepest, "inf": by_rows}
 
 
-def _normalized(builder: Builder, call: Call, index: Tensor, gain: Tensor, bias: Tensor) -> Linear:
+def _normalized(builder: Builder, call: Call, index: Tensor, gain: Constant, bias: Constant) -> Linear:
     """The node of a normaliser over groups of positions; `gain` and `bias` broadcast to the value's shape."""
-    value = only_dependent(call)
-    flat = [entries.to(torch.float64).expand(value.shape).reshape(-1) for entries in (gain, bias)]
-    normalizer = Normalizer(index, float(call.arguments["eps"]), *flat)
+    value, eps = only_dependent(call), float(call.arguments["eps"])
+    if not eps >= 0.0:
+        raise UnsupportedOperator(f"{call.place} with eps {eps:g}, which is below zero, has no rule")
+
+    def flat(entries: Tensor) -> Tensor:
+        return entries.to(torch.float64).expand(value.shape).reshape(-1)
+
+    radii = [None if given.radius is None else flat(given.radius) for given in (gain, bias)]
+    if radii[0] is not None and not bool(torch.isfinite(radii[0]).all()):
+        cause = f": {gain.cause}" if gain.cause else ""
+        raise UnsupportedOperator(f"{call.place}: its gain comes from an operation without a rounding rule{cause}")
+    normalizer = Normalizer(index, eps, flat(gain.value), flat(bias.value), *radii)
     return builder.nonlinear(
         value,
         value.shape,
@@ -189,15 +213,15 @@ def _normalized(builder: Builder, call: Call, index: Tensor, gain: Tensor, bias:
     )
 
 
-def _parameter(call: Call, key: str, default: float) -> Tensor:
+def _parameter(call: Call, key: str, default: float) -> Constant:
     constant: Constant | None = call.arguments[key]
-    return torch.tensor(default, dtype=torch.float64) if constant is None else constant.value
+    return Constant(torch.tensor(default, dtype=torch.float64)) if constant is None else constant
 
 
-def _channelwise(call: Call, rank: int) -> tuple[Tensor, Tensor]:
+def _channelwise(call: Call, rank: int) -> tuple[Constant, Constant]:
     """Gain and bias with one entry a channel, the second of `rank` axes."""
     pair = _parameter(call, "weight", 1.0), _parameter(call, "bias", 0.0)
-    gain, bias = (entries.reshape(-1, *[1] * (rank - 2)) for entries in pair)
+    gain, bias = (entries.moved(lambda part: part.reshape(-1, *[1] * (rank - 2))) for entries in pair)
     return gain, bias
 
 

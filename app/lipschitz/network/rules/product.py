@@ -25,6 +25,7 @@ from app.lipschitz.network.values import Constant, Linear
 from app.lipschitz.operators.base import Shape
 from app.lipschitz.operators.gather import Gather
 from app.lipschitz.operators.rounding import gamma
+from app.lipschitz.operators.scaling import safe_norm
 
 LONGEST = 500
 """Most factors of a product over an axis: mantissas alone do not underflow."""
@@ -99,8 +100,9 @@ class Factors:
         """On `lower <= x <= upper`."""
         others = self._others(magnitude((lower, upper))[self.index])
         up = 1.0 + MARGIN + gamma(self.index.shape[1])
-        length = torch.linalg.vector_norm(others, dim=1).max()
-        return {"1": float(others.max()) * up, "2": float(length) * up, "inf": float(others.sum(1).max()) * up}
+        lengths = float(others.max()), float(safe_norm(others, 2.0, dim=1).max()), float(others.sum(1).max())
+        one, two, most = (length * up + LEAST for length in lengths)
+        return {"1": one, "2": two, "inf": most}
 
     def _others(self, sizes: Tensor) -> Tensor:
         """For every entry the product of the others of its group, rounded up; exponents apart: none underflows."""
