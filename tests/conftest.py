@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from app.store.database import Database
 from app.store.keys import KeyRepository, Scope
 from tests.effort import QUICK_EXAMPLES
 from tests.object_store import ObjectStore, running_object_store
+from tests.preloaded import SERVER, START_S, Preloaded
 
 # `make test` draws the same examples every time, and few; `make test-all` draws new ones.
 settings.register_profile("steady", derandomize=True, deadline=None, max_examples=QUICK_EXAMPLES)
@@ -31,7 +31,28 @@ settings.register_profile("random", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 ROOT = Path(__file__).resolve().parent.parent
-START_S = 120.0
+
+# Libraries and thousands of cases make millions of objects, none of them garbage: walking through them again and again
+# took a third of the collection's time, and half a second in any test that makes many objects.
+gc.disable()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that ask the service with the real library come first: then one worker of pytest-xdist has them, and starts
+    that service, the dearest of all fixtures.
+    """
+    asking = {item.path for item in items if "library_service" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: item.path not in asking)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    SERVER.close()
+    gc.unfreeze()  # at the end some libraries look for what was never freed
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
@@ -40,56 +61,51 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 
 
 class RunningService:
-    """`python -m app serve` in a process group of its own, which can be killed as a whole and started again."""
+    """`lipserve serve` in a process group of its own, which can be killed as a whole and started again."""
 
     def __init__(self, data_dir: Path, **settings: Any) -> None:
         self.data_dir = data_dir
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.client = httpx.Client(base_url=self.url, timeout=120)
-        self._settings = {"worker_module": "tests.jobs.fake_worker", "sweep_s": 0.5, "quick_s": 0} | settings
-        self._process: subprocess.Popen[bytes] | None = None
+        chosen = {"worker_module": "tests.jobs.fake_worker", "sweep_s": 0.5, "quick_s": 0} | settings
+        self.settings = chosen | {"port": self.port, "data_dir": data_dir}
+        self._process: Preloaded | None = None
+
+    @property
+    def process(self) -> Preloaded:
+        assert self._process is not None
+        return self._process
 
     @property
     def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
+        return self.process.pid
 
     def start(self) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("LIPSERVE_")}
-        given = self._settings | {"port": self.port, "data_dir": self.data_dir}
-        environment |= {f"LIPSERVE_{name.upper()}": str(value) for name, value in given.items()}
-        log = (self.data_dir.parent / f"{self.data_dir.name}.log").open("ab")
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "app", "serve"],
-            cwd=ROOT,
-            env=environment,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-        log.close()
+        self._process = Preloaded("serve", self._log, self.settings)
         self._await_ready()
 
     def kill(self) -> None:
         """What a power cut does to the processes."""
-        assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        self.process.kill()
 
     def terminate(self) -> None:
         """Ask for a graceful end."""
-        assert self._process is not None
-        self._process.terminate()
-        self._process.wait(timeout=30)
+        self.process.signal(signal.SIGTERM)
+        self.process.wait(30)
+        self.process.kill()
 
     def stop(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self.kill()
+        if self._process is not None:
+            self._process.kill()
         self.client.close()
 
     def log(self) -> str:
-        return (self.data_dir.parent / f"{self.data_dir.name}.log").read_text()
+        return self._log.read_text()
+
+    @property
+    def _log(self) -> Path:
+        return self.data_dir.parent / f"{self.data_dir.name}.log"
 
     def analyze(self, data: bytes, wait: float | None = 30, **request: Any) -> httpx.Response:
         """`POST /v1/analyze` of a file; without an answer from the cache."""
@@ -119,8 +135,7 @@ class RunningService:
     def _await_ready(self) -> None:
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline:
-            assert self._process is not None
-            assert self._process.poll() is None, self.log()
+            assert not self.process.is_over(), self.log()
             try:
                 if _works(self.client.get("/readyz").json()["checks"]):
                     return
@@ -174,7 +189,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService
 @pytest.fixture(scope="session")
 def library_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     """The same with the real library; its children take seconds to start, so there are no more than it needs."""
-    settings = {"worker_module": "app.worker", "warm_spare": False, "poll_s": 0.1}
+    settings = {"worker_module": "app.worker", "warm_spare": False, "poll_s": 0.1, "sweep_s": 5}
     limits = {"job_memory_bytes": 2**30, "max_unpacked_bytes": 2**26}
     running = RunningService(tmp_path_factory.mktemp("library") / "data", **settings, **limits)
     running.start()
@@ -185,7 +200,7 @@ def library_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runnin
 @pytest.fixture(scope="session")
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningService, str]]:
     """A service with one key, and the key."""
-    service = RunningService(tmp_path_factory.mktemp("keyed") / "data")
+    service = RunningService(tmp_path_factory.mktemp("keyed") / "data", sweep_s=5)
     service.start()
     database = Database(Settings(data_dir=service.data_dir).sqlalchemy_url())
     _, secret = KeyRepository(database).create("ada", {Scope.READ, Scope.WRITE})

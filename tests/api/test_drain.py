@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.conftest import RunningService, eventually, fake_model
+from tests.conftest import ROOT, RunningService, eventually, fake_model
 from tests.effort import sampled
+from tests.preloaded import START_S, environment_of
 
 Start = Callable[..., RunningService]
 
 
 def stopping(service: RunningService) -> httpx.Client:
     """A client of a service that has begun to stop and goes on answering for a while."""
-    service._process.send_signal(signal.SIGTERM)  # type: ignore[union-attr]
+    service.process.signal(signal.SIGTERM)
     eventually(lambda: service.client.get("/readyz").status_code, lambda status: status == 503)
     return service.client
 
 
 def ended(service: RunningService, within_s: float) -> int:
     """The exit status."""
-    return service._process.wait(timeout=within_s)  # type: ignore[union-attr]
+    return service.process.wait(within_s)
 
 
 def running(service: RunningService, seconds: float) -> dict[str, str]:
@@ -38,9 +42,32 @@ def running(service: RunningService, seconds: float) -> dict[str, str]:
 def test_an_idle_service_ends_at_once_with_status_0(start_service: Start) -> None:
     service = start_service()
     begun = time.monotonic()
-    service._process.send_signal(signal.SIGTERM)  # type: ignore[union-attr]
+    service.process.signal(signal.SIGTERM)
     assert ended(service, 10) == 0
     assert time.monotonic() - begun < 3
+
+
+def test_a_service_in_an_interpreter_of_its_own(tmp_path: Path) -> None:
+    """As everybody starts it; other tests fork it from a process that has imported it."""
+    service = RunningService(tmp_path / "data")
+    command = [sys.executable, "-m", "app", "serve"]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment_of(service.settings), stdout=log, stderr=log)
+    try:
+        eventually(lambda: is_ready(service), bool, START_S)
+        process.terminate()
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+        service.stop()
+
+
+def is_ready(service: RunningService) -> bool:
+    try:
+        return set(service.client.get("/readyz").json()["checks"].values()) == {"ok"}
+    except httpx.TransportError:
+        return False
 
 
 def test_a_stopping_service_takes_no_work_and_answers_the_rest(start_service: Start) -> None:
@@ -85,7 +112,7 @@ def test_those_who_wait_are_answered_and_the_job_goes_back_to_the_queue(start_se
         thread.start()
     time.sleep(1)
     begun = time.monotonic()
-    service._process.send_signal(signal.SIGTERM)  # type: ignore[union-attr]
+    service.process.signal(signal.SIGTERM)
     for thread in threads:
         thread.join()
     assert time.monotonic() - begun < 2
@@ -107,7 +134,7 @@ def test_an_open_upload_is_finished(start_service: Start) -> None:
     def slowly() -> object:
         yield data[:5]
         time.sleep(0.5)
-        service._process.send_signal(signal.SIGTERM)  # type: ignore[union-attr]
+        service.process.signal(signal.SIGTERM)
         time.sleep(1)
         yield data[5:]
 
@@ -127,11 +154,11 @@ def test_an_upload_that_never_ends_is_cut_off(start_service: Start, second: sign
         yield b"\x08"
         time.sleep(0.5)
         begun = time.monotonic()
-        service._process.send_signal(signal.SIGTERM)  # type: ignore[union-attr]
+        service.process.signal(signal.SIGTERM)
         time.sleep(0.5)
         if second is not None:
-            service._process.send_signal(second)  # type: ignore[union-attr]
-        while service._process.poll() is None:  # type: ignore[union-attr]
+            service.process.signal(second)
+        while not service.process.is_over():
             time.sleep(0.1)
             yield b"\x08"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from typing import Any
 from sqlalchemy import create_engine
 
 from tests.conftest import ROOT, RunningService, eventually, fake_model
+from tests.preloaded import Preloaded, environment_of
 
 TERMS = {
     "lease_s": 2,
@@ -35,42 +35,31 @@ class Host:
     def __init__(self, directory: Path, name: str, settings: dict[str, Any]) -> None:
         self.name = name
         self._log = directory / f"{name}.log"
-        given = TERMS | settings | {"host_name": name, "data_dir": directory / name}
-        self._environment = {key: value for key, value in os.environ.items() if not key.startswith("LIPSERVE_")}
-        self._environment |= {f"LIPSERVE_{key.upper()}": str(value) for key, value in given.items()}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._settings = TERMS | settings | {"host_name": name, "data_dir": directory / name}
+        self._process: Preloaded | None = None
 
     def start(self) -> None:
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "app", "worker"],
-                cwd=ROOT,
-                env=self._environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        self._process = Preloaded("worker", self._log, self._settings)
 
     def rename(self, name: str) -> None:
         """Have later commands believe that this machine is another."""
-        self._environment["LIPSERVE_HOST_NAME"] = name
+        self._settings["host_name"] = name
 
     def check(self) -> int:
         """Exit status of `lipserve worker --check` on this machine."""
         command = [sys.executable, "-m", "app", "worker", "--check"]
-        return subprocess.run(command, cwd=ROOT, env=self._environment, check=False).returncode
+        return subprocess.run(command, cwd=ROOT, env=environment_of(self._settings), check=False).returncode
 
     def kill(self) -> None:
         """What a power cut does to the machine: nobody says good-bye; the children go with their supervisor."""
-        if self._process is not None and self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        if self._process is not None:
+            self._process.kill()
 
     def terminate(self) -> int:
         """Ask for a graceful end; the exit status."""
         assert self._process is not None
-        self._process.terminate()
-        return self._process.wait(timeout=30)
+        self._process.signal(signal.SIGTERM)
+        return self._process.wait(30)
 
     def log(self) -> str:
         return self._log.read_text()

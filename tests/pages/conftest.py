@@ -13,7 +13,7 @@ from tests.conftest import RunningService, fake_model
 @pytest.fixture(scope="session")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     """One service for all tests of pages, with the fake library."""
-    settings: dict[str, Any] = {"worker_module": "tests.pages.told_worker", "progress_s": 0.05}
+    settings: dict[str, Any] = {"worker_module": "tests.pages.told_worker", "progress_s": 0.05, "sweep_s": 5}
     running = RunningService(tmp_path_factory.mktemp("pages") / "data", **settings)
     running.start()
     yield running
