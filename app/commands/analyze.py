@@ -43,6 +43,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-ratio", type=float, metavar="R", help="gate: the limit of upper over lower bound")
     parser.add_argument("--min-certified-share", type=float, metavar="S", help="gate: share of certified rows ...")
     parser.add_argument("--radius", type=float, metavar="R", help="... at this radius")
+    parser.add_argument(
+        "--monotone",
+        action="append",
+        default=[],
+        metavar="NAME=+",
+        help="gate: no output falls (-: rises) with an input",
+    )
+    parser.add_argument(
+        "--max-sensitivity", action="append", default=[], metavar="NAME=S", help="gate: the most that |df/dx| may be"
+    )
+    parser.add_argument("--input-names", metavar="A,B", help="names of the input's entries")
+    parser.add_argument("--output-names", metavar="A,B", help="names of the output's entries")
     parser.add_argument("--budget", type=float, metavar="S", help="seconds that the methods share (default 60)")
     parser.add_argument("--request", metavar="JSON", help="more fields of the request as JSON, or @FILE")
     parser.add_argument("--certificate", type=Path, metavar="FILE", help="write the certificate of the upper bound")
@@ -106,11 +118,17 @@ def request_of(options: argparse.Namespace) -> Fields:
         plain["methods"] = "auto" if options.methods == "auto" else options.methods.split(",")
     if options.shape:
         plain["inputs"] = dict(map(_shape, options.shape))
-    gate = {
+    for names in ("input_names", "output_names"):
+        if getattr(options, names) is not None:
+            plain[names] = getattr(options, names).split(",")
+    gate: Fields = {
         "max_upper": options.max_upper,
         "max_ratio": options.max_ratio,
         "min_certified_share": options.min_certified_share,
         "radius": options.radius,
+        "monotone": dict(_pair("monotone", text) for text in options.monotone) or None,
+        "max_sensitivity": {n: float(s) for n, s in (_pair("max-sensitivity", t) for t in options.max_sensitivity)}
+        or None,
     }
     limits = {name: limit for name, limit in gate.items() if limit is not None}
     if limits:
@@ -126,6 +144,13 @@ def _given(text: str | None) -> Fields:
     if not isinstance(fields, dict):
         raise ValueError("--request is not a JSON object")
     return fields
+
+
+def _pair(option: str, text: str) -> tuple[str, str]:
+    name, _, value = text.rpartition("=")
+    if not name:
+        raise ValueError(f"--{option} {text!r} is not of the form NAME=VALUE")
+    return name, value
 
 
 def _shape(text: str) -> tuple[str, list[int]]:

@@ -96,6 +96,14 @@ class Margins(Strict):
     kind: Literal["margins"] = Field(description="All f_i - f_j.")
 
 
+LIMITS = (
+    "max_upper", "max_ratio", "min_certified_share", "monotone", "max_sensitivity", "max_difference", "min_kept_share",
+)  # fmt: skip
+"""Of a gate."""
+Direction = Literal["+", "-", "0"]
+FeatureNames = Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=100_000)]
+
+
 class Gate(Strict):
     """The limits that the verdict is about: pass when all are kept, fail when one is broken."""
 
@@ -120,15 +128,32 @@ class Gate(Strict):
     min_kept_share: float | None = Field(
         default=None, gt=0, le=1, description="Of a comparison: pass when this share of the rows keeps its decision."
     )
+    monotone: dict[str, Direction] | None = Field(
+        default=None,
+        min_length=1,
+        description="By name of an input's feature, or its place from 0: `+` where no output may fall as it grows, `-` "
+        "where none may rise, `0` where none may change; on the domain. Fail where a derivative of the other sign is "
+        "attained.",
+    )
+    max_sensitivity: dict[str, Annotated[float, Field(gt=0)]] | None = Field(
+        default=None,
+        min_length=1,
+        description="By name of an input's feature, or its place from 0: the most that any |d f_i / d x_j| may be on "
+        "the domain. Fail where a larger one is attained.",
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if (self.min_certified_share is None) != (self.radius is None):
             raise ValueError("min_certified_share and radius belong together")
-        limits = (self.max_upper, self.max_ratio, self.min_certified_share, self.max_difference, self.min_kept_share)
-        if all(limit is None for limit in limits):
-            raise ValueError("a gate needs a limit: max_upper, max_ratio or min_certified_share")
+        if all(getattr(self, name) is None for name in LIMITS):
+            raise ValueError(f"a gate needs a limit: {', '.join(LIMITS[:-1])} or {LIMITS[-1]}")
         return self
+
+    @property
+    def asks_for_sensitivities(self) -> bool:
+        """Whether a limit is about single derivatives."""
+        return self.monotone is not None or self.max_sensitivity is not None
 
 
 Domain = Annotated[All | Box | Ball, Field(discriminator="kind")]
@@ -176,6 +201,13 @@ class Question(BaseModel):
         default_factory=MethodOptions, description="Options by method; see `GET /v1/methods`."
     )
     dataset: Digest | None = Field(default=None, description="SHA-256 of an uploaded data set.")
+    input_names: FeatureNames | None = Field(
+        default=None,
+        description="Names of the input's entries, all inputs end to end; null: those of the file's tensors.",
+    )
+    output_names: FeatureNames | None = Field(
+        default=None, description="Names of the output's entries, the same way; before `target` selects some."
+    )
     certify: bool = Field(
         default=False,
         description="Whether a radius of unchanged prediction is wanted for every row of the data set: in the "

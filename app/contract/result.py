@@ -164,6 +164,52 @@ class OutputView(Part):
     reason: str = Field(description="Why these, in place of the file's outputs.")
 
 
+class RankView(Part):
+    """What an input does to the outputs at most."""
+
+    index: int = Field(description="The input's place, from 0.")
+    name: str = Field(description="Its name.")
+    bound: float | None = Field(
+        description="At least every |d f_i / d x_j| on the domain; null where there is no bound."
+    )
+    attained: float | None = Field(description="What some |d f_i / d x_j| is at least; null where none was looked for.")
+    output: str = Field(description="The output with that bound.")
+
+
+class ViolationView(Part):
+    """A derivative at a point of the domain that breaks a limit of the gate."""
+
+    limit: str = Field(description="`monotone` or `max_sensitivity`.")
+    input: str = Field(description="Name of the input's feature.")
+    output: str = Field(description="Name of the output's entry.")
+    value: float = Field(description="The derivative there is at least so far from 0, on this side of it.")
+    point: list[float] = Field(description="The point, all inputs end to end.")
+
+
+Sign = Literal["+", "-", "0", "?"]
+Ends = list[list[float | None]] | None
+
+
+class SensitivitiesView(Part):
+    """Every derivative d f_i / d x_j on the domain: rows are outputs, columns inputs; null where there is no bound."""
+
+    input_names: list[str] = Field(description="The inputs' entries, all inputs end to end; empty where `omitted`.")
+    output_names: list[str] = Field(description="The outputs' entries, as the target selects them.")
+    lower: Ends = Field(description="Certified: no derivative is less.")
+    upper: Ends = Field(description="Certified: no derivative is more.")
+    attained_lower: Ends = Field(
+        description="Some derivative is at most this, rounding counted; null if not looked for."
+    )
+    attained_upper: Ends = Field(description="Some derivative is at least this, rounding counted.")
+    sign: list[list[Sign]] | None = Field(
+        description="`+` never negative, `-` never positive, `0` always zero, `?` not known to be any of them."
+    )
+    counts: dict[Sign, int] = Field(description="How many derivatives have each sign.")
+    ranking: list[RankView] = Field(description="The inputs with the largest bounds, largest first; 1,000 at most.")
+    violations: list[ViolationView] = Field(default=[], description="What breaks the gate, with where it does.")
+    omitted: str | None = Field(default=None, description="Why the entries are left out; null where they are here.")
+
+
 class ResultView(Part):
     """A bracket on the Lipschitz constant, and what it rests on."""
 
@@ -182,6 +228,11 @@ class ResultView(Part):
     model: AnalysedModel = Field(default=AnalysedModel(), description="What was analysed.")
     graph: GraphDigest | None = Field(default=None, description="The captured graph that the bounds speak about.")
     batch: BatchView | None = Field(default=None, description="Where one row stands for all that the file fixes.")
+    sensitivities: SensitivitiesView | None = Field(
+        default=None,
+        description="Bounds of every derivative, where `jacobian` was asked for by name or by the gate, or ran and the "
+        "derivatives are few.",
+    )
     output: OutputView | None = Field(default=None, description="What `output: auto` took in place of heads that jump.")
     engine: EngineView = Field(default=EngineView(), description="What computed it.")
     warnings: list[str] = Field(description="What a reader of the bracket should know.")

@@ -23,18 +23,22 @@ from app.lipschitz.certificate.record import Certificate
 from app.lipschitz.dataset import Dataset
 from app.lipschitz.deadline import Deadline, OutOfTime
 from app.lipschitz.device import on_fastest
-from app.lipschitz.errors import LipschitzError, MethodSkipped
+from app.lipschitz.errors import BracketViolation, LipschitzError, MethodSkipped
 from app.lipschitz.failures import failure
 from app.lipschitz.formulation import make_problem
+from app.lipschitz.jacobian.names import Names
+from app.lipschitz.jacobian.sensitivities import Sensitivities, sensitivities
 from app.lipschitz.lower.gradient import deepen
 from app.lipschitz.methods import FOR_MARGINS, IMPLEMENTATIONS
 from app.lipschitz.network.inputs import with_input
 from app.lipschitz.portfolio import DEEP_ROUNDS, DEEP_SEARCH, allotted, reason_to_stop, to_come
 from app.lipschitz.problem import Estimate, Problem, Progress, Witness
 from app.lipschitz.report import estimate_record, result_record
-from app.lipschitz.request import Request
+from app.lipschitz.request import JACOBIAN, Request
 from app.lipschitz.robustness.certificates import Certificates, certificates
 
+ATTAINED_SHARE = 0.1
+"""The same for derivatives that points attain."""
 RADII_SHARE = 0.25
 """Part of the time that the methods leave for the radii of a data set's rows."""
 
@@ -68,13 +72,36 @@ def analyze(
     with on_fastest():
         rows = Dataset.read(dataset, captured.inputs) if dataset is not None else None
         problem = make_problem(captured, request, deadline, progress, rows)
+        _check_names(problem, request)
         methods_end = deadline.share(1.0 - RADII_SHARE) if request.certify else deadline
+        methods_end = methods_end.share(1.0 - ATTAINED_SHARE) if request.needs_jacobian else methods_end
         estimates, records = run_methods(problem.until(methods_end), request)
         radii = _radii(problem, estimates) if request.certify else Certificates()
-        result = result_record(request, problem, estimates, records, radii)
+        found = _sensitivities(problem.until(deadline.share(0.5)), request, estimates)
+        result = result_record(request, problem, estimates, records, radii, found)
         certificate = _certified(problem, request, model_sha256, estimates, result.warnings)
         told = result.model_copy(update={"graph": GraphDigest(sha256=digest(artifact))})
     return Answer(told, _best_witness(captured, estimates), certificate)
+
+
+def _check_names(problem: Problem, request: Request) -> None:
+    """InvalidRequest where the request's names do not fit the model, before anything is computed."""
+    gate = request.gate
+    if request.input_names or request.output_names or (gate is not None and gate.asks_for_sensitivities):
+        names = Names.of(problem, request)
+        for limit in ("monotone", "max_sensitivity"):
+            names.by_place(getattr(gate, limit, None) or {}, limit)
+
+
+def _sensitivities(problem: Problem, request: Request, estimates: list[Estimate]) -> Sensitivities | None:
+    """What is known of single derivatives; where that fails unexpectedly, nothing."""
+    try:
+        return sensitivities(problem, request, estimates)
+    except BracketViolation:
+        raise
+    except Exception as error:
+        problem.progress({"phase": f"no sensitivities: {failure(error)}"[:200]})
+        return None
 
 
 def _radii(problem: Problem, estimates: list[Estimate]) -> Certificates:
@@ -105,14 +132,15 @@ def run_methods(problem: Problem, request: Request) -> tuple[list[Estimate], lis
         problem.progress({"method": name, "phase": "running"})
         mine = problem.until(allotted(problem, to_come(request, position), estimates))
         begun = time.monotonic()
-        unneeded = reason_to_stop(problem, name, estimates) if request.is_auto else None
+        optional = request.is_auto and not (name == JACOBIAN and request.needs_jacobian)
+        unneeded = reason_to_stop(problem, name, estimates) if optional else None
         estimate = Estimate(name, None, "skipped", unneeded) if unneeded else run_method(mine, request, name)
         estimates = reconciled([*estimates, estimate])
         seconds.append(time.monotonic() - begun)
     estimates = reconciled([_finished(problem, request, estimate) for estimate in estimates])
     if request.is_auto and reason_to_stop(problem, DEEP_SEARCH, estimates) is None:
         estimates = _deepened(problem, request, estimates, seconds)
-    if all(estimate.status != "ok" for estimate in estimates):
+    if all(estimate.status != "ok" and estimate.entries is None for estimate in estimates):
         reasons = "; ".join(f"{e.method}: {e.reason}" for e in estimates)
         refusal = LipschitzError if any(e.status == "failed" for e in estimates) else MethodSkipped
         raise refusal(f"no requested method could answer. {reasons}")

@@ -23,10 +23,12 @@ from app.contract.result import (
     NormView,
     ResultView,
     Verdict,
+    ViolationView,
 )
 from app.lipschitz.artifact.captured import Captured, TensorSpec
 from app.lipschitz.bracket import attained_by, bracket, info_of, value_of
 from app.lipschitz.errors import NotGloballyLipschitz
+from app.lipschitz.jacobian.sensitivities import Sensitivities
 from app.lipschitz.network.nodes import Activation, Affine, Concat, Network, Node, Nonlinear
 from app.lipschitz.operators.norm import NormBound
 from app.lipschitz.problem import Estimate, Problem
@@ -87,11 +89,20 @@ def estimate_record(estimate: Estimate, seconds: float, network: Network) -> Est
     )
 
 
-def verdict(gate: Gate | None, upper: Estimate | None, lower: Estimate | None, radii: Certificates) -> Verdict | None:
-    """Pass when the gate's every limit is kept, fail when one is broken; None where it has no limit."""
+def verdict(
+    gate: Gate | None,
+    upper: Estimate | None,
+    lower: Estimate | None,
+    radii: Certificates,
+    derivatives: Sequence[Verdict] = (),
+) -> Verdict | None:
+    """Pass when the gate's every limit is kept, fail when one is broken; None where it has no limit.
+
+    `derivatives` are the verdicts of its limits about single ones.
+    """
     if gate is None:
         return None
-    verdicts: list[Verdict] = []
+    verdicts: list[Verdict] = list(derivatives)
     if gate.max_upper is not None:
         verdicts.append(_of_upper(gate.max_upper, upper, lower))
     if gate.max_ratio is not None:
@@ -101,6 +112,13 @@ def verdict(gate: Gate | None, upper: Estimate | None, lower: Estimate | None, r
     if "fail" in verdicts:
         return "fail"
     return "inconclusive" if "inconclusive" in verdicts else "pass"
+
+
+def _of_derivatives(gate: Gate | None, found: Sensitivities | None) -> list[tuple[Verdict, ViolationView | None]]:
+    """Of every limit about single derivatives; inconclusive where none were bounded."""
+    if gate is None or not gate.asks_for_sensitivities:
+        return []
+    return [("inconclusive", None)] if found is None else list(found.verdicts(gate))
 
 
 def _of_upper(limit: float, upper: Estimate | None, lower: Estimate | None) -> Verdict:
@@ -117,9 +135,16 @@ def _of_ratio(limit: float, upper: Estimate | None, lower: Estimate | None) -> V
 
 
 def result_record(
-    request: Request, problem: Problem, estimates: list[Estimate], records: list[EstimateView], radii: Certificates
+    request: Request,
+    problem: Problem,
+    estimates: list[Estimate],
+    records: list[EstimateView],
+    radii: Certificates,
+    found: Sensitivities | None = None,
 ) -> ResultView:
     """The contract's `result`."""
+    derivatives = _of_derivatives(request.gate, found)
+    violations = [violation for _, violation in derivatives if violation is not None]
     upper, lower = bracket(estimates)
     closed = upper is not None and lower is not None and attained_by(lower) > 0
     batch = problem.captured.batch
@@ -130,12 +155,13 @@ def result_record(
         upper=_end(upper, upper.value, "certified") if upper else None,
         lower=_end(lower, attained_by(lower), "witnessed") if lower else None,
         ratio=finite(value_of(upper) / attained_by(lower)) if closed and upper and lower else None,
-        verdict=verdict(request.gate, upper, lower, radii),
+        verdict=verdict(request.gate, upper, lower, radii, [one for one, _ in derivatives]),
         estimates=records,
         layers=layer_table(problem),
         certificates=radii.records,
         model=model_record(problem.captured),
         output=problem.output,
+        sensitivities=None if found is None else found.record(violations),
         batch=None if batch is None else BatchView(rows=batch.rows, of=batch.of, reason=batch.reason),
         engine=EngineView(
             version=__version__, device=str(torch.get_default_device()), dtype="float64", torch=torch.__version__

@@ -14,6 +14,7 @@ from app.contract.question import ALL, Document, Domain, Gate, Question, Shapes,
 from app.lipschitz.errors import InvalidRequest
 
 NORMS = ("1", "2", "inf")
+JACOBIAN = "jacobian"
 
 
 @dataclass(frozen=True)
@@ -31,18 +32,28 @@ class Request:
     options: Mapping[str, Options] = field(default_factory=dict)
     certify: bool = False
     gate: Gate | None = None
+    input_names: list[str] | None = None
+    output_names: list[str] | None = None
     budget_s: float = 60.0
     seed: int = 0
+
+    @property
+    def needs_jacobian(self) -> bool:
+        """Whether bounds of single derivatives are asked for by name or by the gate."""
+        by_name = not self.is_auto and JACOBIAN in self.methods
+        return by_name or (self.gate is not None and self.gate.asks_for_sensitivities)
 
     @classmethod
     def parse(cls, fields: Mapping[str, Any]) -> Request:
         """Check a request's fields; those that concern the service only (priority, ...) are passed over."""
         methods = _methods(fields.get("methods") or "auto")
-        plain = ("inputs", "input", "output", "certify", "budget_s", "seed")
+        plain = ("inputs", "input", "output", "certify", "input_names", "output_names", "budget_s", "seed")
         given = {key: fields[key] for key in plain if fields.get(key) is not None}
         parts = _parts({key: fields[key] for key in ("domain", "target", "gate") if fields.get(key) is not None})
         if parts.gate is not None and parts.gate.min_certified_share is not None:
             given["certify"] = True
+        if parts.gate is not None and parts.gate.asks_for_sensitivities and JACOBIAN not in methods:
+            methods = (*methods, JACOBIAN)
         norm = str(fields.get("norm") or "2")
         if norm not in NORMS:
             raise InvalidRequest(f"norm {norm!r} is not one of {', '.join(NORMS)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.contract.question import Ball, Box, Domain, Gate, Logit, Margin, Margins, Question, Target
-from app.contract.result import ResultView, SampleView
+from app.contract.result import ResultView, SampleView, SensitivitiesView
 from app.pages import text
 
 STATUSES: dict[str, tuple[str, str, str]] = {
@@ -78,7 +78,52 @@ def limits(gate: Gate | None, result: ResultView) -> list[Limit]:
     limits = [] if gate.max_upper is None else [_upper_limit(gate.max_upper, result)]
     if gate.min_certified_share is not None and gate.radius is not None:
         limits.append(_share_limit(gate.min_certified_share, gate.radius, result.certificates))
-    return limits
+    limits += [_monotone_limit(name, direction, result) for name, direction in (gate.monotone or {}).items()]
+    return limits + [_sensitivity_limit(name, most, result) for name, most in (gate.max_sensitivity or {}).items()]
+
+
+MONOTONE = {"+": "No output falls as {} grows.", "-": "No output rises as {} grows.", "0": "No output depends on {}."}
+
+
+def _monotone_limit(name: str, direction: str, result: ResultView) -> Limit:
+    asked = MONOTONE[direction].format(text.plain(name))
+    return Limit(asked, _violation("monotone", name, result) or _known(name, result))
+
+
+def _sensitivity_limit(name: str, most: float, result: ResultView) -> Limit:
+    asked = f"No derivative by {text.plain(name)} is larger than {text.number(most)}."
+    return Limit(asked, _violation("max_sensitivity", name, result) or _known(name, result))
+
+
+def _violation(limit: str, name: str, result: ResultView) -> str:
+    """What breaks the limit; empty where nothing that was found does."""
+    found = result.sensitivities
+    for one in [] if found is None else found.violations:
+        if one.limit == limit and one.input == _feature(name, result):
+            return f"At one point that of {text.plain(one.output)} is {text.number(one.value)}."
+    return ""
+
+
+def _known(name: str, result: ResultView) -> str:
+    """The certified bound of a feature's derivatives."""
+    found = result.sensitivities
+    for one in [] if found is None else found.ranking:
+        if one.name == _feature(name, result) and one.bound is not None:
+            signs = _signs(one.index, found)
+            return f"All are certified to be at most {text.upper(one.bound)} in size{signs}."
+    return "No bound of its derivatives is known."
+
+
+def _signs(index: int, found: SensitivitiesView | None) -> str:
+    told = {"+": "none negative", "-": "none positive"}
+    signs = set() if found is None or found.sign is None else {row[index] for row in found.sign} - {"0"}
+    return f", {told[signs.pop()]}" if len(signs) == 1 and signs <= set(told) else ""
+
+
+def _feature(name: str, result: ResultView) -> str:
+    """A feature's name, where a gate may give its place."""
+    names = [] if result.sensitivities is None else result.sensitivities.input_names
+    return names[int(name)] if name not in names and name.isdecimal() and int(name) < len(names) else name
 
 
 def _upper_limit(limit: float, result: ResultView) -> Limit:

@@ -39,13 +39,14 @@ def jacobian(problem: Problem, options: JacobianOptions) -> Estimate:
     moving = of_domain(mine.domain, n).varying
     value = largest_norm(entries.columns(moving), mine.p, mine.deadline)
     if math.isinf(value):
-        raise MethodSkipped(_without_bound(mine, entries))
+        return Estimate("jacobian", None, "skipped", _without_bound(mine, entries), details, entries=entries)
     return Estimate("jacobian", value, details=details, entries=entries)
 
 
 def enclosed(problem: Problem) -> tuple[Entries, Details]:
     """The closest enclosure within the deadline, and how it was found."""
-    network, known = _plain(problem)
+    network = without_maxima(problem.network)
+    known = problem.local.intervals if network is problem.network else _ranges(network, problem)
     with torch.no_grad():
         entries = by_intervals(network, known, problem.deadline)
         if bool(torch.isfinite(entries.magnitude).all()):
@@ -58,13 +59,13 @@ def enclosed(problem: Problem) -> tuple[Entries, Details]:
             return entries, {"way": "intervals"}
 
 
-def _plain(problem: Problem) -> tuple[Network, Mapping[Node, Interval]]:
-    """The network with maxima written out as rectifiers, and the ranges of its nodes."""
-    network = problem.network
-    if not any(map(is_maximum, network.nodes)):
-        return network, problem.local.intervals
-    plain = Network(written_out(network.nodes).nodes)
-    return plain, ranges(plain, problem.domain, problem.deadline)
+def without_maxima(network: Network) -> Network:
+    """The network with maxima written out as rectifiers; itself where there is none."""
+    return Network(written_out(network.nodes).nodes) if any(map(is_maximum, network.nodes)) else network
+
+
+def _ranges(network: Network, problem: Problem) -> Mapping[Node, Interval]:
+    return ranges(network, problem.domain, problem.deadline)
 
 
 def _without_bound(problem: Problem, entries: Entries) -> str:

@@ -64,7 +64,7 @@ def products(network: Network) -> int:
 def steepest_at(network: Network, points: Tensor, p: Norm, directions: Tensor | None = None) -> Steepest:
     """Jacobian norms at `points`, `(B, n)`; the power method starts from `directions` where they are given."""
     if _is_dense(network):
-        return _of_matrices(_jacobians(network, points), p)
+        return _of_matrices(jacobians(network, points), p)
     if directions is None:
         generator = torch.Generator(points.device).manual_seed(0)
         directions = torch.randn(points.shape, dtype=torch.float64, generator=generator)
@@ -98,7 +98,7 @@ def _is_dense(network: Network) -> bool:
     return _small_side(network) <= DENSE_SIDE
 
 
-def _jacobians(network: Network, points: Tensor) -> Tensor:
+def jacobians(network: Network, points: Tensor) -> Tensor:
     """`(B, m, n)`, by one product a row, or a column where there are fewer."""
     linear = _Linearised(network, points)
     if network.output.size <= network.input.size:

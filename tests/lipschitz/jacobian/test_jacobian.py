@@ -9,12 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from app.contract.options import JacobianOptions
 from app.lipschitz.deadline import NEVER
 from app.lipschitz.domain import Ball, Box, Domain, WholeSpace
-from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.jacobian.enclosure import by_intervals, by_lines
-from app.lipschitz.jacobian.jacobian import jacobian
 from app.lipschitz.jacobian.signs import Signs, moved
 from app.lipschitz.network.nodes import Activation, Nonlinear
 from app.lipschitz.operators.dense import Dense
@@ -224,5 +221,9 @@ class Root(nn.Module):
 
 def test_without_a_bound_the_reason_is_told() -> None:
     where = Box(torch.zeros(2).double(), torch.ones(2).double())
-    with pytest.raises(MethodSkipped, match="no finite bound"):
-        jacobian(problem_of(Root(), (1, 2), "2", where), JacobianOptions())
+    found, entries = bounded(problem_of(Root(), (1, 2), "2", where))
+    assert found.status == "skipped"
+    assert "no finite bound" in str(found.reason)
+    assert entries.lower[0, 0] >= 0.5 * (1 - ROUNDING)
+    assert entries.upper[0, 0] == float("inf")
+    assert entries.upper[0, 1] == pytest.approx(1.0)
