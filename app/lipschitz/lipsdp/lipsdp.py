@@ -8,10 +8,9 @@ IEEE L-CSS 2022) and is refused.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 
 from app.contract.options import LipsdpOptions
 from app.lipschitz.certificate.work import ATTEMPTS, PROOF
@@ -22,7 +21,7 @@ from app.lipschitz.lipsdp.dense.interior import NotPositive
 from app.lipschitz.lipsdp.primal.bound import primal_bound
 from app.lipschitz.lipsdp.primal.rows import rows_bound
 from app.lipschitz.lipsdp.semidefinite import Bound, bound
-from app.lipschitz.lipsdp.sizes import is_large, is_wide_chain
+from app.lipschitz.lipsdp.sizes import is_large
 from app.lipschitz.lipsdp.sizes import side as side
 from app.lipschitz.lipsdp.torus.bound import FourierBound, fourier_bound, longest_chain
 from app.lipschitz.network.maxima import is_maximum
@@ -81,11 +80,6 @@ def _for_certificate(pieces: Sequence[Piece], deadline: Deadline) -> float:
     return min(deadline.pace.seconds(ATTEMPTS * PROOF * sum(n**3 for n in sides)), CERTIFYING * deadline.left)
 
 
-def _is_curved(problem: Problem, node: Activation) -> bool:
-    lower, upper = problem.local.slopes(node)
-    return bool((lower * upper).any())
-
-
 def check(problem: Problem, options: LipsdpOptions) -> None:
     """MethodSkipped where LipSDP cannot serve the norm or the form."""
     if problem.p != "2" and options.form == "layer":
@@ -100,7 +94,6 @@ def check(problem: Problem, options: LipsdpOptions) -> None:
 def planned(
     finest: Sequence[Piece],
     split_size: int,
-    is_curved: Callable[[Activation], bool] | None = None,
     *,
     is_limited: bool = True,
     with_maxima: bool = False,
@@ -110,8 +103,7 @@ def planned(
     Those `with_maxima` between go together too, which gains in the 2-norm; in the inf-norm a maximum's constant is 1,
     and the ranges that a certificate carries on a bounded domain are those of the network's own nodes.
 
-    Chains of convolutions beyond that side go together where the Fourier domain can hold them; other plain chains
-    where eliminating layers leaves little, which needs to be told whose slopes have ends of opposite signs or none 0.
+    Chains of convolutions beyond that side go together where the Fourier domain can hold them.
     """
     runs: list[list[Piece]] = []
     rest = list(finest)
@@ -119,9 +111,7 @@ def planned(
         count = longest_chain(rest, split_size) if is_limited else 0
         if count and is_large(joined(rest[:count])):
             runs.append(rest[:count])
-        elif runs and _may_join(
-            runs[-1], rest[0], split_size, is_curved, is_limited=is_limited, with_maxima=with_maxima
-        ):
+        elif runs and _may_join(runs[-1], rest[0], split_size, is_limited=is_limited, with_maxima=with_maxima):
             count = 1
             runs[-1].append(rest[0])
         else:
@@ -131,24 +121,13 @@ def planned(
     return [part for run in runs for part in _trimmed(run)]
 
 
-def _may_join(
-    run: Sequence[Piece],
-    piece: Piece,
-    split_size: int,
-    is_curved: Callable[[Activation], bool] | None,
-    *,
-    is_limited: bool,
-    with_maxima: bool,
-) -> bool:
+def _may_join(run: Sequence[Piece], piece: Piece, split_size: int, *, is_limited: bool, with_maxima: bool) -> bool:
     if not all(part.is_elementwise or (with_maxima and _is_written_out(part)) for part in (piece, run[-1])):
         return False
     depth = sum(1 for part in (*run, piece) if _is_affine(part))
     if 0 < split_size < depth:
         return False
-    whole = joined([*run, piece])
-    if not (is_limited and is_large(whole)):
-        return True
-    return is_curved is not None and is_wide_chain(whole, is_curved) and not longest_chain([*run, piece], 0)
+    return not (is_limited and is_large(joined([*run, piece])))
 
 
 def _trimmed(run: list[Piece]) -> list[Piece]:
@@ -178,19 +157,22 @@ def _factors(
 ) -> list[Factor]:
     """The whole piece by the primal iteration where that holds it, in parts where nothing does.
 
-    Small ones have the interior-point method, which gives all digits; those between have both.
+    Small ones have the interior-point method, which gives all digits; those between have both. Beyond what dense
+    algebra holds the primal iteration, with a multiplier a neuron, also serves the form `layer`: it costs no more.
     """
     if problem.p != "2":
         return [_by_rows(problem, whole, deadline)]
     parts = [piece for piece in finest if piece.end in set(whole.nodes)]
     size = side(whole) if _is_worthwhile(whole) else 0
-    is_large_enough = options.form == "neuron" and (size > SMALL_SIDE or (size > 0 and not whole.is_elementwise))
+    is_large_enough = size > 0 and (
+        is_large(whole) or (options.form == "neuron" and (size > SMALL_SIDE or not whole.is_elementwise))
+    )
     first = _primal(problem, whole, deadline.share(PRIMAL)) if is_large_enough else None
     if first is not None and not (
         whole.is_elementwise and size <= MIDDLE_SIDE and deadline.fits(TO_THE_END * float(size) ** 3)
     ):
         return [first]
-    pieces = planned(parts, options.split_size, partial(_is_curved, problem))
+    pieces = planned(parts, options.split_size)
     factors = [_factor(problem, piece, options, deadline) for piece in pieces]
     return [first] if first is not None and first.value <= up_product([one.value for one in factors]) else factors
 
@@ -219,7 +201,7 @@ def _factor(problem: Problem, piece: Piece, options: LipsdpOptions, deadline: De
     found: Bound | FourierBound | None = None
     with suppress(NotPositive):
         found = fourier_bound(problem, piece, by_layer, gap, deadline) if is_large(piece) else None
-        if found is None and (not is_large(piece) or is_wide_chain(piece, partial(_is_curved, problem))):
+        if not is_large(piece):
             found = bound(problem, piece, constants, by_layer, gap, deadline)
     return Factor(piece, autolip if found is None else min(autolip, found.value), autolip, found)
 

@@ -11,18 +11,11 @@ from torch import Tensor
 
 from app.lipschitz.claims import Multipliers, RowsClaim, SemidefiniteClaim
 from app.lipschitz.deadline import Deadline, Laps, OutOfTime
-from app.lipschitz.lipsdp.deep.chain_proof import COARSE_SHARES, proved_chain
-from app.lipschitz.lipsdp.deep.deep import deep_chain, minimise_deep
-from app.lipschitz.lipsdp.deep.plain_chain import PlainChain
-from app.lipschitz.lipsdp.dense.interior import minimise
-from app.lipschitz.lipsdp.found import Found, Progress, Watch
+from app.lipschitz.lipsdp.dense.interior import Iterate, minimise
 from app.lipschitz.lipsdp.proof import proved
 from app.lipschitz.lipsdp.region import Region, region_of, varying
-from app.lipschitz.lipsdp.sizes import is_large, side
-from app.lipschitz.lipsdp.start import ROOM, closed_form
-from app.lipschitz.lipsdp.system import System
-from app.lipschitz.lipsdp.wide.wide import minimise_wide
-from app.lipschitz.lipsdp.wide.wide_start import wide_start
+from app.lipschitz.lipsdp.sizes import side
+from app.lipschitz.lipsdp.start import closed_form
 from app.lipschitz.network.nodes import Activation, Node
 from app.lipschitz.operators.rounding import up_ldexp, up_mul, up_sqrt
 from app.lipschitz.problem import Details, Problem
@@ -54,7 +47,7 @@ def bound(
 ) -> Bound | None:
     """The piece's constant; after the deadline the best iterate so far, which is as certified as the last.
 
-    None for large pieces that are no plain chain, or where rounding or the deadline leaves no start.
+    None where rounding or the deadline leaves no start.
     """
     try:
         return _bound(problem, piece, constants, by_layer, gap, deadline)
@@ -66,9 +59,9 @@ def _bound(
     problem: Problem, piece: Piece, constants: Mapping[Node, float], by_layer: bool, gap: float, deadline: Deadline
 ) -> Bound | None:
     slopes = {node: problem.local.slopes(node) for node in piece.activations}
-    wide, cube = is_large(piece), float(side(piece)) ** 3
-    deadline.begin(0.0 if wide else FIRST_ITERATION * cube)
-    region = region_of(piece.start, piece.end, piece.nodes, slopes, constants, by_layer=by_layer, narrow=not wide)
+    cube = float(side(piece)) ** 3
+    deadline.begin(FIRST_ITERATION * cube)
+    region = region_of(piece.start, piece.end, piece.nodes, slopes, constants, by_layer=by_layer)
     if not isinstance(region, Region):
         upper = problem.norm_of(region)
         return Bound(upper.upper, upper.lower, 0.0, 0, 0, [], _known_claim(problem, piece, slopes, upper.upper))
@@ -76,28 +69,23 @@ def _bound(
     is_whole = (piece.start, piece.end) == (problem.network.input, problem.network.output)
     name = "upper" if is_whole else "piece_upper"
 
-    def watch(now: Progress) -> bool:
+    def watch(now: Iterate) -> bool:
         value = math.ldexp(math.sqrt(max(float(now.rho), 0.0)), region.exponent)
         problem.progress({"method": "lipsdp", "phase": "solving", name: value, "gap": float(now.gap)})
         return laps.is_last()
 
-    laps = Laps(deadline, 0.0 if wide else PROOF * cube)
-    if wide:
-        solved = _wide(region, gap, watch, deadline)
-    else:
-        chain = deep_chain(system, region.layers)
-        start = closed_form(system, region.layers)
-        solved = _dense(system, start, gap, watch) if chain is None else _deep(chain, start, gap, watch)
-    if solved is None:
-        return None
+    laps = Laps(deadline, PROOF * cube)
+    start = closed_form(system, region.layers)
+    iterate = minimise(system, *start, gap=gap, watch=watch)
+    point = proved(system, iterate.rho, iterate.t, start)
     return Bound(
-        up_ldexp(up_sqrt(float(solved.proved[0])), region.exponent),
-        math.ldexp(math.sqrt(max(solved.found.optimum, 0.0)), region.exponent),
-        solved.found.gap,
-        solved.found.iterations,
+        up_ldexp(up_sqrt(float(point[0])), region.exponent),
+        math.ldexp(math.sqrt(max(float(iterate.optimum), 0.0)), region.exponent),
+        float(iterate.gap),
+        iterate.iterations,
         system.neurons,
-        _activations(region, solved.found),
-        _claim(problem, piece, region, slopes, solved.proved, solved.start),
+        _activations(region, iterate),
+        _claim(problem, piece, region, slopes, point, start),
     )
 
 
@@ -105,59 +93,9 @@ Point = tuple[Tensor, Tensor]
 """rho `(1,)` and t `(1, m)` of a system."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Solved:
-    """What was found, t of every neuron; the point near it that is proved; the strictly feasible start."""
-
-    found: Found
-    proved: Point
-    start: Point
-
-
-def _dense(system: System, start: Point, gap: float, watch: Watch) -> _Solved:
-    now = minimise(system, *start, gap=gap, watch=watch)
-    optimum, energy = float(now.optimum), now.z[0].diagonal()
-    found = Found(float(now.rho), system.per_neuron(now.t)[0], energy, optimum, now.iterations)
-    return _Solved(found, proved(system, now.rho, now.t, start), start)
-
-
-def _deep(chain: PlainChain, start: Point, gap: float, watch: Watch) -> _Solved:
-    found = minimise_deep(chain, float(start[0]), start[1][0], gap=gap, watch=watch)
-    return _Solved(found, proved_chain(chain, *_point(found.rho, found.t), start), start)
-
-
-def _wide(region: Region, gap: float, watch: Watch, deadline: Deadline) -> _Solved | None:
-    """As long as the start took is left for the proof, which alone needs the chain as it is."""
-    system, begun = region.system, deadline.clock()
-    chain = PlainChain.of(system, region.layers)
-    if chain is None:
-        return None
-    narrow = chain.narrowed()
-    start = wide_start(narrow, deadline)
-    if start is None:
-        return None
-    laps = Laps(deadline.before(deadline.clock() - begun))
-    best = start[0] / ROOM, start[1] / ROOM
-    found = minimise_wide(narrow, *best, gap=gap, groups=system.groups, watch=lambda now: watch(now) or laps.is_last())
-    proof = proved_chain(chain, *_point(found.rho, found.t), _point(*start), COARSE_SHARES)
-    return _Solved(found, _of_groups(system, proof), _of_groups(system, _point(*start)))
-
-
-def _point(rho: float, t: Tensor) -> Point:
-    return t.new_tensor([rho]), t[None]
-
-
-def _of_groups(system: System, point: Point) -> Point:
-    """One multiplier of every group; its neurons have the same."""
-    rho, t = point
-    if system.groups is None:
-        return point
-    return rho, t.new_zeros(1, system.multipliers).index_copy_(1, system.groups, t)
-
-
-def _activations(region: Region, found: Found) -> list[Details]:
+def _activations(region: Region, iterate: Iterate) -> list[Details]:
     """How much the worst direction has grown at each activation, relative to the input, and the multipliers."""
-    z, t = found.energy[region.system.inputs :], found.t
+    z, t = iterate.z[0].diagonal()[region.system.inputs :], region.system.per_neuron(iterate.t)[0]
     return [
         {
             "name": "+".join(origin.name for origin in node.origins),

@@ -1,1 +1,0 @@
-"""Chains of many layers: block tridiagonal systems, eliminated layer by layer."""
