@@ -6,12 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
+from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
 
 from app.lipschitz.artifact.captured import Inspection, TensorSpec
 from app.lipschitz.ingest.onnx_dtypes import from_onnx
 from app.lipschitz.ingest.onnx_file import nodes, tensors
 from app.lipschitz.ingest.onnx_ops import supports
+from app.lipschitz.ingest.onnx_ops.table import key
 
 STANDARD_DOMAINS = ("", "ai.onnx")
 
@@ -43,10 +44,10 @@ def symbols(value: ValueInfoProto) -> list[str] | None:
 
 def inspect(model: ModelProto) -> Inspection:
     """What the file says without being run."""
-    histogram = Counter(_operator_name(node) for node in nodes(model))
+    histogram = Counter(key(node) for node in nodes(model))
     functions = {(function.domain, function.name) for function in model.functions}
     unsupported = {
-        _operator_name(node)
+        key(node)
         for node in nodes(model)
         if (node.domain, node.op_type) not in functions and not supports(node, opset(model))
     }
@@ -58,10 +59,6 @@ def inspect(model: ModelProto) -> Inspection:
         dict(histogram),
         tuple(sorted(unsupported)),
     )
-
-
-def _operator_name(node: NodeProto) -> str:
-    return node.op_type if node.domain in STANDARD_DOMAINS else f"{node.domain}.{node.op_type}"
 
 
 def _parameters(stored: Iterator[TensorProto]) -> int:

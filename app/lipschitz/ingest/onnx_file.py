@@ -20,6 +20,9 @@ from app.lipschitz.ingest import onnx_external
 from app.lipschitz.ingest.messages import first_line
 from app.lipschitz.ingest.onnx_tensors import stored_bytes, to_array
 
+RUNTIMES = {"SimplifiedLayerNormalization": math.inf, "LayerNormalization": 17}
+"""Operators that onnxruntime's optimiser writes into the standard's domain, with the set that first knows them."""
+
 MAX_DEPTH = 16
 """Nested subgraphs; exporters write two or three."""
 
@@ -153,8 +156,14 @@ def _without_weights(model: ModelProto) -> ModelProto:
     for tensor in graph.initializer:
         if tensor.name not in known:
             light.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    imports = {entry.domain: entry for entry in model.opset_import}
+    unknown = {name for name, first in RUNTIMES.items() if imports.get("", model.opset_import[0]).version < first}
+    for node in light.node:
+        if node.op_type in unknown and not node.domain:
+            node.domain = "com.microsoft"
+            imports.setdefault(node.domain, onnx.helper.make_opsetid(node.domain, 1))
     return ModelProto(
-        ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions, graph=light
+        ir_version=model.ir_version, opset_import=imports.values(), functions=model.functions, graph=light
     )
 
 

@@ -95,7 +95,7 @@ class OnnxGraph:
 def _guarded(call: OnnxCall) -> Sequence[Tensor]:
     """Run the node; errors of torch become refusals that name it."""
     try:
-        result = implementation(call.node.op_type)(call)
+        result = implementation(call.node)(call)
     except LipschitzError:
         raise
     except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError,

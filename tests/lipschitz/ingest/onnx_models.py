@@ -30,9 +30,8 @@ def onnx_bytes(
         [helper.make_empty_tensor_value_info(name) for name in outputs],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in (constants or {}).items()],
     )
-    model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=IR_VERSION.get(opset, 8)
-    )
+    imports = [helper.make_opsetid(domain, opset if domain == "" else 1) for domain in {"", *(n.domain for n in nodes)}]
+    model = helper.make_model(graph, opset_imports=imports, ir_version=IR_VERSION.get(opset, 8))
     for value in model.graph.output:
         value.type.tensor_type.elem_type = TensorProto.FLOAT
     return model.SerializeToString()

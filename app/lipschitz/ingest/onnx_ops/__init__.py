@@ -4,6 +4,8 @@ from onnx import NodeProto
 
 from app.lipschitz.ingest.onnx_ops import (  # noqa: F401  (importing fills the table)
     attention,
+    classical,
+    contrib,
     elementwise,
     generators,
     indexing,
@@ -18,7 +20,7 @@ from app.lipschitz.ingest.onnx_ops import (  # noqa: F401  (importing fills the 
     resize,
 )
 from app.lipschitz.ingest.onnx_ops.fallback import convert_and_run, has_converter
-from app.lipschitz.ingest.onnx_ops.table import OPS, Op
+from app.lipschitz.ingest.onnx_ops.table import OPS, Op, key
 
 CONTROL = frozenset({"If", "Loop", "Scan"})
 """Operators with subgraphs: the graph runner's business."""
@@ -27,10 +29,10 @@ CONTROL = frozenset({"If", "Loop", "Scan"})
 def supports(node: NodeProto, opset: int) -> bool:
     """Whether the node's operator can be captured (an `If` when its condition is constant)."""
     if node.domain not in ("", "ai.onnx"):
-        return False
+        return key(node) in OPS
     return node.op_type in OPS or node.op_type == "If" or has_converter(node.op_type, opset)
 
 
-def implementation(operator: str) -> Op:
+def implementation(node: NodeProto) -> Op:
     """The table's entry, or onnx2torch's converter."""
-    return OPS.get(operator, convert_and_run)
+    return OPS.get(key(node), convert_and_run)

@@ -42,14 +42,15 @@ def _masked(call: OnnxCall, logits: Tensor) -> Tensor:
         raise call.refuse("a soft cap beside a mask is not supported")
     logits = cap * torch.tanh(logits / cap) if cap else logits
     if mask is not None:
-        logits = logits + _additive(mask) if mask.dtype == torch.bool else logits + mask
+        logits = logits + additive(mask) if mask.dtype == torch.bool else logits + mask
     if call.attr("is_causal", 0):
         past = call.tensor(4).shape[2] if call.has(4) else 0
-        logits = logits + _additive(torch.ones(logits.shape[-2:], dtype=torch.bool).tril(past))
+        logits = logits + additive(torch.ones(logits.shape[-2:], dtype=torch.bool).tril(past))
     return logits
 
 
-def _additive(mask: Tensor) -> Tensor:
+def additive(mask: Tensor) -> Tensor:
+    """0 where the mask holds, -inf elsewhere."""
     return torch.where(mask, torch.tensor(0.0), torch.tensor(-math.inf))
 
 

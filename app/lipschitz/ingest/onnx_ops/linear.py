@@ -27,7 +27,12 @@ def matrix_product(call: OnnxCall) -> Tensor:
 
 @op("Gemm")
 def general_matrix_product(call: OnnxCall) -> Tensor:
-    """alpha A' B' + beta C, the scalars kept as operations of their own: weights are not touched."""
+    """alpha A' B' + beta C."""
+    return product_and_sum(call)
+
+
+def product_and_sum(call: OnnxCall) -> Tensor:
+    """The same; scalars are kept as operations of their own: weights are not touched."""
     a = call.tensor(0).t() if call.attr("transA", 0) else call.tensor(0)
     b = call.tensor(1).t() if call.attr("transB", 0) else call.tensor(1)
     alpha, beta = call.attr("alpha", 1.0), call.attr("beta", 1.0)
@@ -50,7 +55,12 @@ def einsum(call: OnnxCall) -> Tensor:
 
 @op("Conv")
 def convolution(call: OnnxCall) -> Tensor:
-    """Cross-correlation; padding that differs between the two ends becomes a node of its own."""
+    """Cross-correlation."""
+    return convolve(call)
+
+
+def convolve(call: OnnxCall) -> Tensor:
+    """The same; padding that differs between the two ends becomes a node of its own."""
     x, weight = call.tensor(0), call.tensor(1)
     rank = _spatial_rank(call, weight)
     window = Window.of(call, weight.shape[2:], x.shape[2:])

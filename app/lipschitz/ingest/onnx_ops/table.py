@@ -56,7 +56,8 @@ class OnnxCall:
 
     def refuse(self, reason: str) -> UnsupportedOperator:
         """The refusal of this node."""
-        return UnsupportedOperator(f"ONNX operator {self.place} (domain 'ai.onnx'): {reason}.")
+        domain = self.node.domain or "ai.onnx"
+        return UnsupportedOperator(f"ONNX operator {self.place} (domain '{domain}'): {reason}.")
 
     def attr(self, name: str, default: Any = None) -> Any:
         """An attribute, strings decoded; a default number is a float32, as a stored one would be."""
@@ -131,8 +132,23 @@ class OnnxCall:
 Op = Callable[[OnnxCall], Tensor | Sequence[Tensor]]
 
 OPS: Register[Op] = Register()
-"""Under ONNX operator names."""
+"""By the operator's key."""
 op = OPS.enter
+
+
+def key(node: NodeProto) -> str:
+    """The operator's name, with its domain where that is not the standard's."""
+    return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
+
+
+def microsoft(name: str) -> str:
+    """The key of one of onnxruntime's own operators."""
+    return f"com.microsoft.{name}"
+
+
+def classical(name: str) -> str:
+    """The key of an operator of classical machine learning."""
+    return f"ai.onnx.ml.{name}"
 
 
 def axis_of(call: OnnxCall, rank: int, default: int = 0) -> int:
