@@ -134,6 +134,8 @@ DECOMPOSITIONS: Mapping[Any, Callable[..., Any]] = {
     aten.lerp.Tensor: lambda x, y, weight: x + weight * (y - x),
     aten.addcmul.default: lambda x, a, b, *, value=1: x + value * (a * b),
     aten.addcdiv.default: lambda x, a, b, *, value=1: x + value * (a / b),
+    aten.unsafe_split.Tensor: lambda x, size, dim=0: torch.split(x, size, dim),
+    aten.unsafe_split_with_sizes.default: lambda x, sizes, dim=0: torch.split(x, sizes, dim),
     aten.erfc.default: lambda x: 1.0 - torch.erf(x),
     aten.sinh.default: lambda x: (torch.exp(x) - torch.exp(-x)) / 2.0,
     aten.cosh.default: lambda x: (torch.exp(x) + torch.exp(-x)) / 2.0,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -17,16 +17,20 @@ GROUPS_ARGUMENT = {"aten::conv1d": 6, "aten::conv2d": 6, "aten::conv3d": 6, "ate
 PRODUCT_WEIGHT = {"aten::linear": 1, "aten::matmul": 1, "aten::mm": 1, "aten::addmm": 2}
 
 
-def found_shapes(module: torch.jit.ScriptModule, inputs: Sequence[TensorSpec]) -> tuple[list[list[int]], str]:
-    """The only shapes that the script runs on, and the warning that says so; InvalidInputs where they are not found."""
+def found_shapes(
+    module: torch.jit.ScriptModule, callee: Callable[..., Any], inputs: Sequence[TensorSpec]
+) -> tuple[list[list[int]], str]:
+    """The only shapes that the script runs on, and the warning that says so; InvalidInputs where they are not found.
+
+    `callee` is the script as a function of tensors.
+    """
     names = [spec.name for spec in inputs]
     proposal = next(_proposals(module, module.inlined_graph), None) if len(names) == 1 else None
-    shapes = only_shapes(module, inputs, proposal)
-    if shapes is None:
+    found = only_shapes(module, callee, inputs, proposal)
+    if found is None:
         raise _missing_shapes(names, proposal)
-    return shapes, (
-        f"TorchScript stores no input shapes: analysed with inputs={shapes}, the only ones found that it runs on."
-    )
+    shapes, why = found
+    return shapes, f"TorchScript stores no input shapes: analysed with inputs={shapes}, {why}."
 
 
 def _missing_shapes(names: Sequence[str], proposal: list[str] | None) -> InvalidInputs:

@@ -116,8 +116,28 @@ def _decided(module: torch.jit.ScriptModule, value: Any) -> bool | None:
         taken = _decided(module, node.inputsAt(0))
         place = [output.unique() for output in node.outputs()].index(value.unique())
         return None if taken is None else _decided(module, list(list(node.blocks())[not taken].outputs())[place])
+    if node.kind() == "aten::__not__":
+        negated = _decided(module, node.inputsAt(0))
+        return None if negated is None else not negated
+    if node.kind() in IDENTITY:
+        same = _is_none(node)
+        return None if same is None else same == (node.kind() == "aten::__is__")
     found = resolve(module, value) if node.kind() in ("prim::Constant", "prim::GetAttr") else None
     return found if isinstance(found, bool) else None
+
+
+def _is_none(node: Any) -> bool | None:
+    """Whether one of the node's operands is None as the other; None where that is not known, or neither always is."""
+    kinds = [value.type().kind() for value in node.inputs()]
+    if "NoneType" not in kinds:
+        return None
+    other = kinds[1 - kinds.index("NoneType")]
+    if other == "NoneType":
+        return True
+    if other != "OptionalType":
+        return False
+    value = node.inputsAt(1 - kinds.index("NoneType"))
+    return (value.toIValue() is None) if value.node().kind() == "prim::Constant" else None
 
 
 def check(module: torch.jit.ScriptModule) -> None:

@@ -8,12 +8,15 @@ the refusal proposes a shape. Hidden state and hidden reading are kept out by wh
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from app.lipschitz.artifact import dtypes
 from app.lipschitz.artifact.captured import InputShapes, Inspection, TensorSpec
@@ -23,6 +26,7 @@ from app.lipschitz.ingest.messages import first_line
 from app.lipschitz.ingest.program import Program
 from app.lipschitz.ingest.proposal import found_shapes
 
+TUPLE = re.compile(r"Tuple\[Tensor(, Tensor)*\]")
 SCALARS = {"int": "INT64", "bool": "BOOL", "str": "BYTES"}
 
 
@@ -34,9 +38,25 @@ def _load(data: bytes) -> torch.jit.ScriptModule:
         assert isinstance(module, torch.jit.ScriptModule)
         module.inlined_graph  # noqa: B018  (raises where there is no forward)
     except (RuntimeError, ValueError, AttributeError, NotImplementedError, EOFError, OSError) as error:
-        raise InvalidModel(f"The TorchScript archive cannot be loaded: {first_line(error)}") from error
+        raise _unloadable(str(error)) or InvalidModel(
+            f"The TorchScript archive cannot be loaded: {first_line(error)}"
+        ) from error
     module.eval()
     return module
+
+
+def _unloadable(words: str) -> UnsupportedOperator | None:
+    """What to do about an archive that needs code which torch alone does not have; None for other faults."""
+    if "torch.classes.xnnpack" in words:
+        return UnsupportedOperator(
+            "The TorchScript archive was optimised for mobile devices, its weights packed for XNNPACK: send the module "
+            "as it was before `optimize_for_mobile`."
+        )
+    foreign = re.search(r"Unknown (?:builtin op: |type name '__torch__\.torch\.classes\.)([\w:.]+\w)", words)
+    return foreign and UnsupportedOperator(
+        f"The TorchScript archive calls {foreign[1]}, which is no operator of torch itself: export the module without "
+        "it."
+    )
 
 
 def inspect(data: bytes) -> Inspection:
@@ -53,12 +73,13 @@ def load(data: bytes, shapes: InputShapes | None) -> Program:
     script_graph.check(module)
     inputs.require_floating(inspection.inputs)
     remarks: tuple[str, ...] = ()
+    callee = _nested(module)
     if shapes is None:
-        shapes, remark = found_shapes(module, inspection.inputs)
+        shapes, remark = found_shapes(module, callee, inspection.inputs)
         remarks = (remark,)
     concrete = inputs.concrete(inspection.inputs, [None] * len(inspection.inputs), shapes)
     parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
-    program = torch_module.program(parameters, buffers, module, inspection, concrete)
+    program = torch_module.program(parameters, buffers, callee, inspection, concrete)
     return replace(program, warnings=(*program.warnings, *remarks))
 
 
@@ -77,10 +98,32 @@ def _describe(module: torch.jit.ScriptModule) -> Inspection:
 
 
 def _arguments(module: torch.jit.ScriptModule) -> Iterator[TensorSpec]:
-    """Forward's arguments without default; those that are no tensors are listed by their scalar type."""
+    """Forward's arguments without default, tuples of tensors as their parts; what is no tensor by its scalar type."""
     datatype = dtypes.from_torch(torch_module.floating_type(module))
+    for name, kind in _declared(module):
+        for position in range(_tensors(kind)):
+            yield TensorSpec(f"{name}.{position}", datatype, ())
+        if not _tensors(kind):
+            yield TensorSpec(name, datatype if kind == "Tensor" else SCALARS.get(kind, "UNKNOWN"), ())
+
+
+def _declared(module: torch.jit.ScriptModule) -> list[tuple[str, str]]:
+    """Names and types of forward's arguments without default."""
     schema: torch._C.FunctionSchema = module.forward.schema  # type: ignore[attr-defined]
-    for argument in schema.arguments[1:]:
-        if not argument.has_default_value():
-            kind = str(argument.type)
-            yield TensorSpec(argument.name, datatype if kind == "Tensor" else SCALARS.get(kind, "UNKNOWN"), ())
+    return [(given.name, str(given.type)) for given in schema.arguments[1:] if not given.has_default_value()]
+
+
+def _tensors(kind: str) -> int:
+    """The number of tensors in a tuple of nothing else, as that of a recurrent layer's states; 0 for other types."""
+    return kind.count("Tensor") if TUPLE.fullmatch(kind) else 0
+
+
+def _nested(module: torch.jit.ScriptModule) -> Callable[..., Any]:
+    """The module as a function of tensors alone."""
+    counts = [_tensors(kind) for _, kind in _declared(module)]
+
+    def call(*tensors: Tensor) -> Any:
+        left = iter(tensors)
+        return module(*(tuple(next(left) for _ in range(count)) if count else next(left) for count in counts))
+
+    return call if any(counts) else module

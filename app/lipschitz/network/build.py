@@ -19,6 +19,7 @@ from app.lipschitz.network.call import Call, origin_of
 from app.lipschitz.network.constants import is_wide
 from app.lipschitz.network.folding import fold
 from app.lipschitz.network.fusion import fused
+from app.lipschitz.network.magnitudes import root_of_squares
 from app.lipschitz.network.nodes import Network
 from app.lipschitz.network.regions import normalized
 from app.lipschitz.network.rules import RULES
@@ -82,7 +83,7 @@ def _sharpen(node: fx.Node, values: dict[fx.Node, Any], sharpen: Sharpen) -> Non
 
 def _called(builder: Builder, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
     """The node's value, or the refusal of it: that counts only if an output needs the value."""
-    region = normalized(builder, node, values) or fused(builder, node, values)
+    region = normalized(builder, node, values) or root_of_squares(builder, node, values) or fused(builder, node, values)
     if region is not None:
         return region
     refusals = [values[operand] for operand in node.all_input_nodes if isinstance(values[operand], LipschitzError)]

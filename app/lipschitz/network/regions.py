@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,13 +21,12 @@ from torch import Tensor, fx
 from torch._ops import OpOverload
 
 from app.lipschitz.network.builder import Builder
-from app.lipschitz.network.call import Call, name_of, origin_of
+from app.lipschitz.network.call import Call, origin_of
+from app.lipschitz.network.patterns import Values, alike, literal, operator_of, power_of, squared
 from app.lipschitz.network.rules.normalization import Normalizer
 from app.lipschitz.network.rules.scaling import RootMeanSquare, Scaling, UnitVector
 from app.lipschitz.network.rules.softmax import softmax_over
-from app.lipschitz.network.values import Constant, Linear
-
-Values = Mapping[fx.Node, Any]
+from app.lipschitz.network.values import Linear
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,10 +43,10 @@ def normalized(builder: Builder, node: fx.Node, values: Values) -> Linear | None
     pair = _quotient(node)
     if pair is None:
         return None
-    above, spread = pair[0], _spread(pair[1], values, -0.5 if _name(node) == "mul" else 0.5)
+    above, spread = pair[0], _spread(pair[1], values, -0.5 if operator_of(node) == "mul" else 0.5)
     if spread is None:
         return _unit(builder, node, *pair, values) or _softmax(builder, node, *pair, values)
-    if not _alike(spread.of, above):
+    if not alike(spread.of, above):
         return None
     centred = _centred(above, spread.axes, values)
     value = values.get(above if centred is None else centred)
@@ -71,15 +69,15 @@ def _appended(builder: Builder, node: fx.Node, value: Linear, layer: Normalizer 
 
 def _unit(builder: Builder, node: fx.Node, above: fx.Node, below: fx.Node, values: Values) -> Linear | None:
     """x / max(|x|, floor) by the 2-norm over axes that are kept, the floor 0 where there is none."""
-    while _name(below) in ("expand", "clone"):
+    while operator_of(below) in ("expand", "clone"):
         below = below.all_input_nodes[0]
     floor: float | None = 0.0
-    if _name(below) in ("clamp_min", "clamp", "maximum") and len(below.args) == 2 and not below.kwargs:
-        below, floor = below.all_input_nodes[0], _literal(below.args[1], values)
-    while _name(below) == "clone":
+    if operator_of(below) in ("clamp_min", "clamp", "maximum") and len(below.args) == 2 and not below.kwargs:
+        below, floor = below.all_input_nodes[0], literal(below.args[1], values)
+    while operator_of(below) == "clone":
         below = below.all_input_nodes[0]
     value = values.get(above)
-    if floor is None or floor < 0.0 or _name(node) != "div" or not isinstance(value, Linear):
+    if floor is None or floor < 0.0 or operator_of(node) != "div" or not isinstance(value, Linear):
         return None
     axes = _of_norm(below, above, len(value.shape))
     return None if axes is None else _appended(builder, node, value, UnitVector(_groups(value, axes), floor))
@@ -87,7 +85,7 @@ def _unit(builder: Builder, node: fx.Node, above: fx.Node, below: fx.Node, value
 
 def _of_norm(node: fx.Node, of: fx.Node, rank: int) -> tuple[int, ...] | None:
     """The axes of a 2-norm of `of` that keeps them."""
-    if _name(node) != "linalg_vector_norm" or node.kwargs or node.args[0] is not of or len(node.args) != 4:
+    if operator_of(node) != "linalg_vector_norm" or node.kwargs or node.args[0] is not of or len(node.args) != 4:
         return None
     _, order, dims, keeps = node.args
     if float(str(order)) != 2.0 or keeps is not True or not isinstance(dims, list | tuple) or not dims:
@@ -97,7 +95,7 @@ def _of_norm(node: fx.Node, of: fx.Node, rank: int) -> tuple[int, ...] | None:
 
 def _softmax(builder: Builder, node: fx.Node, above: fx.Node, below: fx.Node, values: Values) -> Linear | None:
     axes = _reduced(below, "sum", values)
-    if _name(above) != "exp" or axes is None or len(axes) != 1 or below.args[0] is not above:
+    if operator_of(above) != "exp" or axes is None or len(axes) != 1 or below.args[0] is not above:
         return None
     (inner,) = above.all_input_nodes
     value = values.get(_unshifted(inner, axes[0], values))
@@ -106,11 +104,11 @@ def _softmax(builder: Builder, node: fx.Node, above: fx.Node, below: fx.Node, va
 
 def _unshifted(node: fx.Node, axis: int, values: Values) -> fx.Node:
     """x when the node is x - max x over the axis: softmax does not see the difference."""
-    if _name(node) == "sub" and len(node.args) == 2 and not node.kwargs:
+    if operator_of(node) == "sub" and len(node.args) == 2 and not node.kwargs:
         x, largest = node.args
         if isinstance(largest, fx.Node) and largest.target is operator.getitem:
             largest = largest.args[0]
-        if isinstance(x, fx.Node) and isinstance(largest, fx.Node) and _name(largest) in ("amax", "max"):
+        if isinstance(x, fx.Node) and isinstance(largest, fx.Node) and operator_of(largest) in ("amax", "max"):
             keeps = len(largest.args) > 2 and largest.args[2] is True
             dims = largest.args[1] if keeps else None
             same = dims in (axis, [axis], axis - _rank(x, values), [axis - _rank(x, values)])
@@ -130,25 +128,25 @@ def _call(node: fx.Node) -> Call:
 
 def _quotient(node: fx.Node) -> tuple[fx.Node, fx.Node] | None:
     """a and b of a / b; b may hide in a product with 1 / b, whose node then stands for it."""
-    if _name(node) not in ("div", "mul") or len(node.args) != 2:
+    if operator_of(node) not in ("div", "mul") or len(node.args) != 2:
         return None
     left, right = node.args
     if not isinstance(left, fx.Node) or not isinstance(right, fx.Node):
         return None
-    if _name(node) == "div":
+    if operator_of(node) == "div":
         return left, right
     for a, b in ((left, right), (right, left)):
-        if _name(b) in ("rsqrt", "reciprocal") or _power(b) == -0.5:
+        if operator_of(b) in ("rsqrt", "reciprocal") or power_of(b) == -0.5:
             return a, b
     return None
 
 
 def _root(node: fx.Node) -> tuple[Any, float | None]:
     """(v, a) when the node is v^a, a reciprocal of a root included."""
-    if _name(node) == "reciprocal":
+    if operator_of(node) == "reciprocal":
         inner, exponent = _root(node.all_input_nodes[0])
         return inner, None if exponent is None else -exponent
-    return (node.args[0] if node.args else None), {"sqrt": 0.5, "rsqrt": -0.5}.get(_name(node), _power(node))
+    return (node.args[0] if node.args else None), {"sqrt": 0.5, "rsqrt": -0.5}.get(operator_of(node), power_of(node))
 
 
 def _spread(node: fx.Node, values: Values, wanted: float) -> Spread | None:
@@ -156,29 +154,20 @@ def _spread(node: fx.Node, values: Values, wanted: float) -> Spread | None:
     inner, exponent = _root(node)
     if exponent != wanted:
         return None
-    if not isinstance(inner, fx.Node) or _name(inner) != "add" or len(inner.args) != 2 or inner.kwargs:
+    if not isinstance(inner, fx.Node) or operator_of(inner) != "add" or len(inner.args) != 2 or inner.kwargs:
         return None
     for moment, eps in (inner.args, inner.args[::-1]):
-        number = _literal(eps, values)
+        number = literal(eps, values)
         if isinstance(moment, fx.Node) and number is not None and number >= 0.0:
-            axes, squared = _reduced(moment, "mean", values), moment.args[0] if moment.args else None
-            base = _squared(squared) if isinstance(squared, fx.Node) else None
+            axes, squares = _reduced(moment, "mean", values), moment.args[0] if moment.args else None
+            base = squared(squares) if isinstance(squares, fx.Node) else None
             return Spread(base, axes, number) if axes is not None and base is not None else None
     return None
 
 
-def _alike(a: Any, b: Any, depth: int = 3) -> bool:
-    """Whether two nodes are the same, or the same operator on the same operands."""
-    if a is b or not (isinstance(a, fx.Node) and isinstance(b, fx.Node)):
-        return a is b or (not isinstance(a, fx.Node) and bool(a == b))
-    if depth == 0 or a.op != "call_function" or a.target != b.target or a.kwargs != b.kwargs:
-        return False
-    return len(a.args) == len(b.args) and all(_alike(x, y, depth - 1) for x, y in zip(a.args, b.args, strict=True))
-
-
 def _centred(node: fx.Node, axes: tuple[int, ...], values: Values) -> fx.Node | None:
     """x when the node is x - mean x over the same axes."""
-    if _name(node) != "sub" or len(node.args) != 2 or node.kwargs:
+    if operator_of(node) != "sub" or len(node.args) != 2 or node.kwargs:
         return None
     x, mean = node.args
     if not isinstance(x, fx.Node) or not isinstance(mean, fx.Node) or _reduced(mean, "mean", values) != axes:
@@ -188,7 +177,7 @@ def _centred(node: fx.Node, axes: tuple[int, ...], values: Values) -> fx.Node | 
 
 def _reduced(node: fx.Node, kind: str, values: Values) -> tuple[int, ...] | None:
     """The axes of a sum or mean that keeps them."""
-    if _name(node) != kind or len(node.args) < 3 or node.args[2] is not True:
+    if operator_of(node) != kind or len(node.args) < 3 or node.args[2] is not True:
         return None
     source = values.get(node.args[0]) if isinstance(node.args[0], fx.Node) else None
     dims = node.args[1]
@@ -197,32 +186,8 @@ def _reduced(node: fx.Node, kind: str, values: Values) -> tuple[int, ...] | None
     return tuple(sorted(int(str(dim)) % len(source.shape) for dim in dims))
 
 
-def _squared(node: fx.Node) -> fx.Node | None:
-    """d when the node is d^2."""
-    base = node.args[0] if node.args else None
-    same = _name(node) == "mul" and node.args[0] is node.args[1]
-    return base if isinstance(base, fx.Node) and (same or _power(node) == 2 or _name(node) == "square") else None
-
-
-def _power(node: fx.Node) -> float | None:
-    exponent = node.args[1] if _name(node) == "pow" else None
-    return float(exponent) if isinstance(exponent, int | float) else None
-
-
-def _literal(operand: Any, values: Values) -> float | None:
-    if isinstance(operand, int | float):
-        return float(operand)
-    value = values.get(operand) if isinstance(operand, fx.Node) else None
-    exact = isinstance(value, Constant) and value.value.numel() == 1 and value.radius is None
-    return float(value.value) if isinstance(value, Constant) and exact else None
-
-
 def _groups(value: Linear, axes: tuple[int, ...]) -> Tensor:
     """Flat positions, one row a group that is averaged."""
     index = value.positions()
     kept = [axis for axis in range(len(value.shape)) if axis not in axes]
     return index.permute(*kept, *axes).reshape(-1, math.prod(value.shape[axis] for axis in axes))
-
-
-def _name(node: fx.Node) -> str:
-    return name_of(node).partition(".")[0] if node.op == "call_function" else ""

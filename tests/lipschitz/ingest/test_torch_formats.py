@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import Interpreter
 
+from app.lipschitz import files
 from app.lipschitz.artifact.captured import Captured
 from app.lipschitz.errors import (
     DataDependentControlFlow,
@@ -182,6 +183,107 @@ def test_the_only_shapes_that_run_are_taken_and_told(module: nn.Module, shapes: 
     captured = capture(script(module))
     assert [list(spec.shape) for spec in captured.inputs] == shapes
     assert [warning for warning in captured.warnings if f"inputs={shapes}" in warning]
+
+
+class Frames(nn.Module):
+    """A policy that slices its history: of a longer one the end is not read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.actor = nn.Linear(12, 3)
+
+    def forward(self, history: Tensor) -> Tensor:
+        return self.actor(torch.cat([history[:, 6:14], history[:, 30:34]], 1))
+
+
+class Normalised(nn.Module):
+    """A policy that first subtracts what it has seen on average: one number alone would be repeated."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.linspace(-1.0, 1.0, 45))
+        self.actor = nn.Linear(45, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.actor(x - self.mean)
+
+
+@pytest.mark.parametrize(("module", "shapes", "why"), [
+    (Frames(), [[1, 34]], "all that it reads of longer ones"),
+    (Normalised(), [[1, 45]], "without repeating one number"),
+])  # fmt: skip
+def test_what_else_runs_and_means_nothing_is_not_counted(module: nn.Module, shapes: list[list[int]], why: str) -> None:
+    captured = capture(script(module))
+    assert [list(spec.shape) for spec in captured.inputs] == shapes
+    assert [warning for warning in captured.warnings if why in warning]
+
+
+def test_a_vector_of_which_the_end_counts_is_asked_for() -> None:
+    class Total(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x[:, 3:].sum(1)
+
+    with pytest.raises(InvalidInputs, match="give inputs"):
+        capture(script(Total()))
+
+
+class UnitLatent(nn.Module):
+    """As himloco's policies are exported: with a branch on an argument that is None."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.normalize(self.encoder(x), p=2.0, dim=-1)
+
+
+def test_branches_that_are_never_taken_are_no_obstacle() -> None:
+    module = UnitLatent()
+    x = torch.from_numpy(weights(1, 6)).double()
+    captured = capture(script(module))
+    torch.testing.assert_close(outputs(captured, x)[0], module.double()(x), rtol=1e-12, atol=1e-12)
+
+
+class WithStates(nn.Module):
+    """A recurrent actuator whose states go in and out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(2, 3)
+
+    def forward(self, x: Tensor, states: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        y, states = self.lstm(x, states)
+        return y, states
+
+
+def test_a_tuple_of_states_is_several_inputs() -> None:
+    module, shapes = WithStates(), [[4, 1, 2], [1, 1, 3], [1, 1, 3]]
+    captured = capture(script(module), shapes)
+    assert [spec.name for spec in captured.inputs] == ["x", "states.0", "states.1"]
+    x, h, c = (torch.from_numpy(weights(*shape, seed=k)).double() for k, shape in enumerate(shapes))
+    y, (last, cell) = module.double()(x, (h, c))
+    for found, expected in zip(outputs(captured, x, h, c), (y, last, cell), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    box = {"kind": "box", "lower": -1, "upper": 1}
+    fields = {"inputs": shapes, "domain": box, "methods": ["autolip", "gradient"], "budget_s": 5}
+    result = files.analyze(script(module.float()), fields)["result"]
+    assert 0.1 < result["lower"]["value"] <= result["upper"]["value"] < 1e5
+
+
+@pytest.mark.parametrize(("words", "answer"), [
+    ("Unknown builtin op: torchvision::nms.\nCould not find", "torchvision::nms, which is no operator of torch itself"),
+    ("Unknown type name '__torch__.torch.classes.xnnpack.Conv2dOpContext':", "optimize_for_mobile"),
+    ("Unknown type name '__torch__.torch.classes.mine.Thing':", "mine.Thing"),
+])  # fmt: skip
+def test_archives_that_need_other_code_say_which(words: str, answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError(words)
+
+    data = script(Mlp())
+    monkeypatch.setattr(torch.jit, "load", fail)
+    with pytest.raises(UnsupportedOperator, match=re.escape(answer)):
+        inspect(data)
 
 
 def test_of_several_shapes_none_is_taken() -> None:

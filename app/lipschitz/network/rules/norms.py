@@ -10,12 +10,14 @@ from torch import Tensor
 from app.lipschitz.errors import UnsupportedOperator
 from app.lipschitz.network.builder import Builder
 from app.lipschitz.network.call import Call
-from app.lipschitz.network.ends import Ends, magnitude
+from app.lipschitz.network.ends import MARGIN, Ends, magnitude, widened
 from app.lipschitz.network.nodes import Constants, Function
-from app.lipschitz.network.rules.softmax import rising
 from app.lipschitz.network.rules.table import only_dependent, rule
 from app.lipschitz.network.values import Linear
-from app.lipschitz.operators.rounding import up_sqrt
+from app.lipschitz.operators.rounding import gamma, up_sqrt
+
+VANISHED = 2.0**-500
+"""More than sizes lose whose powers are subnormal."""
 
 
 @rule("linalg_vector_norm.default")
@@ -30,8 +32,7 @@ def vector_norm(builder: Builder, call: Call) -> Linear:
     shape = tuple(call.run(Linear.offset).shape)
 
     def measure(x: Tensor) -> Tensor:
-        sizes: Tensor = torch.linalg.vector_norm(x, order, batched, keepdim)
-        return sizes
+        return length(x, batched, order, keepdim)
 
     return builder.nonlinear(value, shape, measure, constants, "normalization", call.origin, by_size)
 
@@ -47,9 +48,23 @@ def _constants(call: Call, order: float, n: int) -> Constants:
     return table[order]
 
 
+def length(x: Tensor, dims: list[int], order: float = 2.0, keepdim: bool = False) -> Tensor:
+    """A norm over some axes; squares neither overflow nor vanish before their sum does."""
+    largest = x.detach().abs().amax(dims, keepdim=True)
+    scale = torch.where((largest > 0) & torch.isfinite(largest), largest, 1.0)
+    sizes: Tensor = torch.linalg.vector_norm(x / scale, order, dims, keepdim=True) * scale
+    return sizes if keepdim else sizes.sum(dims)
+
+
 def by_size(function: Function, lower: Tensor, upper: Tensor) -> Ends:
-    """The enclosure of a function of |x| that falls in no |x_i|."""
+    """The enclosure of a norm, or of what else is homogeneous in |x| and falls in no |x_i|.
+
+    A sum of all entries one after the other loses no more than `gamma` of their number.
+    """
     across = (lower <= 0) & (upper >= 0)
     least = torch.where(across, 0.0, torch.minimum(lower.abs(), upper.abs()))
-    low, high = rising(function, least, magnitude((lower, upper)))
+    low, high = function(torch.stack([least, magnitude((lower, upper))]))
+    low = torch.nan_to_num(low, nan=0.0, posinf=torch.finfo(low.dtype).max)
+    lost = MARGIN + gamma(lower.numel() + 4)
+    low, high = widened(low * (1.0 - lost), high * (1.0 + lost), VANISHED)
     return low.clamp(min=0.0), high
