@@ -119,7 +119,7 @@ def _check_tensor(tensor: TensorProto) -> None:
 def _check_graph(graph: GraphProto) -> None:
     for value in (*graph.input, *graph.output, *graph.value_info):
         for dim in value.type.tensor_type.shape.dim:
-            if dim.dim_value < 0:
+            if dim.dim_value < -1:  # -1 is an old exporters' word for an open one
                 raise InvalidModel(f"'{value.name}' declares a negative dimension: {dim.dim_value}.")
 
 

@@ -75,6 +75,22 @@ def _equal(first: list[Tensor], second: list[Tensor] | None) -> bool:
     return second is not None and len(first) == len(second) and all(map(torch.equal, first, second))
 
 
+def _candidates(module: torch.jit.ScriptModule, count: int, first: Sequence[str] | None) -> Iterator[Shapes]:
+    if count > 1:
+        yield from islice(product([(1, width) for width in _widths(module)], repeat=count), MAX_TRIES)
+    elif first is not None and len(first) > VECTOR:
+        yield from ((tuple(int(size) if size.isdecimal() else side for size in first),) for side in SIDES)
+    else:
+        yield from (((1, width),) for width in (*range(2, MAX_WIDTH + 1), 1))
+
+
+def _widths(module: torch.jit.ScriptModule) -> list[int]:
+    """What the matrices of the script take, and what is left of that beside another's result or input."""
+    matrices = [p.shape for p in module.parameters() if p.ndim == 2]
+    takes, gives = {shape[1] for shape in matrices}, {shape[0] for shape in matrices}
+    return sorted(takes | {large - small for large in takes for small in takes | gives if small < large})
+
+
 def _filled(shapes: Shapes, types: Sequence[torch.dtype]) -> list[Tensor]:
     return [torch.full(shape, 0.5, dtype=dtype) for shape, dtype in zip(shapes, types, strict=True)]
 

@@ -56,7 +56,12 @@ def test_negative_dimensions() -> None:
     with pytest.raises(InvalidModel, match="negative dimension"):
         inspect(edited(mlp(), lambda model: model.graph.initializer[0].dims.__setitem__(0, -4)))
     with pytest.raises(InvalidModel, match="negative dimension"):
-        inspect(onnx_bytes([node("Relu", ["x"], ["y"])], {"x": [-1, 3]}, ["y"]))
+        inspect(onnx_bytes([node("Relu", ["x"], ["y"])], {"x": [-2, 3]}, ["y"]))
+
+
+def test_an_open_dimension_may_be_written_as_minus_one() -> None:
+    captured = capture(onnx_bytes([node("Relu", ["x"], ["y"])], {"x": [-1, 3]}, ["y"]))
+    assert captured.inputs[0].shape == (1, 3)
 
 
 def test_tensors_must_be_as_long_as_declared() -> None:
