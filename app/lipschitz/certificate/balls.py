@@ -62,14 +62,19 @@ class Ball:
         found: Array = np.any((self.middle != 0.0) | (self.radius != 0.0), axis=1).astype(np.float64)
         return found
 
-    @property
-    def gram(self) -> Ball:
-        """A A^T: `self @ self.transposed` in half the time, as symmetric products are."""
+    def gram_row_sums(self, scale: Array) -> Array:
+        """What A A^T in floating point may be off by, for every matrix A of the ball: at least the row sums of
+        diag(scale) times the matrix of these radii times diag(scale), without forming it. Entries are at most 1, scales
+        at least 2^-60, so that `TINY` covers what underflows.
+        """
         size = np.abs(self.middle)
-        rounding = share(self.middle.shape[1] + 2) * (size @ size.T)
-        half = _product(size, self.radius.T)
-        spread = half + np.transpose(half) + _product(self.radius, self.radius.T)
-        return Ball(self.middle @ self.middle.T, (rounding + spread * OUTWARD) * OUTWARD + TINY)
+        seen = size.T @ scale
+        total = share(self.middle.shape[1] + 2) * (size @ seen)
+        if self.radius.any():
+            unsure = self.radius.T @ scale
+            total = total + (size @ unsure + self.radius @ (seen + unsure)) * OUTWARD
+        sums: Array = scale * (total * OUTWARD + TINY * float(scale.sum()))
+        return sums * OUTWARD
 
     def __add__(self, other: Ball) -> Ball:
         middle = self.middle + other.middle

@@ -7,17 +7,32 @@ for twice as many roundings, since kernels may multiply by reciprocals.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
 from app.lipschitz.certificate.balls import OUTWARD, TINY, UNIT, Array, Ball, share
 
 
+RowSums = Callable[[Array], Array]
+"""Given positive scales d, at least the row sums of D E D for a symmetric non-negative E."""
+
+
 def is_positive(ball: Ball) -> bool:
     """Whether every symmetric matrix of the ball is certainly positive semidefinite. False proves nothing."""
-    middle, radius, _ = _unit_diagonal(_without_zeros(_mirrored(ball)))
-    factor = _factor(middle, -_allowance(middle, radius))
-    return factor is not None
+    mirrored = _without_zeros(_mirrored(ball))
+    return is_positive_around(mirrored.middle, lambda scale: _row_sums(mirrored.radius * (scale[:, None] * scale)))
+
+
+def is_positive_around(middle: Array, radius: RowSums) -> bool:
+    """The same for the symmetric matrices whose distance to M is at most E, entry by entry, of which only row sums are
+    asked for. Of M the lower triangle counts.
+    """
+    scale = _unit_scale(middle)
+    scaled = middle * (scale[:, None] * scale)
+    spread = float(radius(scale).max(initial=0.0)) + len(scaled) * TINY
+    return _factor(scaled, -_allowance(scaled, spread)) is not None
 
 
 def covering_factor(gram: Ball) -> Array | None:
@@ -25,8 +40,11 @@ def covering_factor(gram: Ball) -> Array | None:
 
     L L^T exceeds G by about n u trace(G).
     """
-    middle, radius, scale = _unit_diagonal(_mirrored(gram))
-    factor = _factor(middle, _allowance(middle, radius))
+    mirrored = _mirrored(gram)
+    scale = _unit_scale(mirrored.middle)
+    around = scale[:, None] * scale
+    middle, radius = mirrored.middle * around, mirrored.radius * around + TINY
+    factor = _factor(middle, _allowance(middle, float(_row_sums(radius).max(initial=0.0))))
     return None if factor is None else factor / scale[:, None]
 
 
@@ -44,20 +62,25 @@ def _without_zeros(ball: Ball) -> Ball:
     return Ball(ball.middle[np.ix_(kept, kept)], ball.radius[np.ix_(kept, kept)])
 
 
-def _unit_diagonal(ball: Ball) -> tuple[Array, Array, Array]:
-    """Middle and radius scaled by powers of two, which round nothing, and the scale."""
-    exponent = np.frexp(np.maximum(np.diagonal(ball.middle), 0.0))[1]
+def _unit_scale(middle: Array) -> Array:
+    """Powers of two, which round nothing, that take the diagonal near 1 from both sides."""
+    exponent = np.frexp(np.maximum(np.diagonal(middle), 0.0))[1]
     scale: Array = np.ldexp(np.ones(len(exponent)), -((exponent + 1) // 2))
-    around = scale[:, None] * scale
-    return ball.middle * around, ball.radius * around + TINY, scale
+    return scale
 
 
-def _allowance(middle: Array, radius: Array) -> float:
-    """What the diagonal must move by: the factorisation's rounding, the radius, and the rounding of the move."""
+def _row_sums(radius: Array) -> Array:
+    sums: Array = radius.sum(1)
+    return sums
+
+
+def _allowance(middle: Array, spread: float) -> float:
+    """What the diagonal must move by: the factorisation's rounding, what the radius adds up to, and the rounding of the
+    move.
+    """
     size = len(middle)
     relative = share(2 * (size + 4))
     trace = float(np.abs(np.diagonal(middle)).sum())
-    spread = float(radius.sum(1).max(initial=0.0))
     known = relative / (1.0 - relative) * trace + spread + 4.0 * UNIT * float(np.diagonal(middle).max(initial=0.0))
     return OUTWARD * (1.0 + 4.0 * relative * size) * known
 

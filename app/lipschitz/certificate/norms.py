@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from app.lipschitz.certificate.balls import UNIT, Array, Ball
-from app.lipschitz.certificate.cholesky import is_positive
+from app.lipschitz.certificate.balls import OUTWARD, UNIT, Array, Ball
+from app.lipschitz.certificate.cholesky import is_positive_around
 
 
 def norm_at_most(ball: Ball, value: float, p: str) -> bool:
@@ -45,18 +45,24 @@ def _spectral(ball: Ball) -> Callable[[float], bool]:
     _, exponent = math.frexp(float(ball.magnitude.max()))
     scaled = Ball(_scaled(ball.middle, exponent), _scaled(ball.radius, exponent))
     narrow = scaled if len(scaled.middle) <= scaled.middle.shape[1] else scaled.transposed
-    negative = -narrow.gram
+    gram, radius = narrow.middle @ narrow.middle.T, narrow.gram_row_sums
 
     def test(value: float) -> bool:
         level = float(np.ldexp(value, -exponent))
         if level >= ball.middle.size:
             return True
-        square = level * level * np.eye(len(narrow.middle))
-        return is_positive(Ball(square, 2.0 * UNIT * square) + negative)
+        square = level * level
+        difference = -gram
+        difference.flat[:: len(gram) + 1] += square
+        rounding = 4.0 * UNIT * (square + np.diagonal(gram))
+        return is_positive_around(difference, lambda scale: radius(scale) + OUTWARD * scale * scale * rounding)
 
     return test
 
 
 def _scaled(entries: Array, exponent: int) -> Array:
+    """The entries times 2^-exponent."""
+    if abs(exponent) < 1000:
+        return entries * 2.0**-exponent
     found: Array = np.ldexp(entries, -exponent)
     return found

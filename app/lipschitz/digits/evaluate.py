@@ -46,7 +46,7 @@ def values_at(
             if node.op == "placeholder":
                 values[node] = next(given)
             elif node.op == "get_attr":
-                values[node] = [_stored(captured.graph, node)]
+                values[node] = [_stored(captured.graph, node, masks)]
             else:
                 values[node] = _called(node, values, places, masks)
             for source in node.all_input_nodes:
@@ -69,7 +69,7 @@ def evaluated(graph: fx.GraphModule, node: fx.Node, known: dict[fx.Node, Any], p
             raise OutOfTime
         if one.op == "placeholder":
             raise Unable(f"'{one.name}', which is an input")
-        known[one] = _stored(graph, one) if one.op == "get_attr" else _result(one, known, places, masks)
+        known[one] = _stored(graph, one, masks) if one.op == "get_attr" else _result(one, known, places, masks)
     return known[node]
 
 
@@ -97,9 +97,11 @@ def _at(values: Sequence[Any], point: int) -> Any:
     return values[point if len(values) > 1 else 0]
 
 
-def _stored(graph: fx.GraphModule, node: fx.Node) -> Any:
+def _stored(graph: fx.GraphModule, node: fx.Node, masks: set[fx.Node]) -> Any:
     value = operator.attrgetter(str(node.target))(graph).detach().cpu()
-    return exact(without_infinity(value)) if value.is_floating_point() else value
+    if not value.is_floating_point():
+        return value
+    return exact(without_infinity(value) if node in masks else value)
 
 
 def _called(node: fx.Node, values: Values, places: int, masks: set[fx.Node]) -> Sequence[Any]:

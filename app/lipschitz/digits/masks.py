@@ -36,7 +36,7 @@ def masked(graph: fx.GraphModule) -> set[fx.Node]:
     for node in graph.graph.nodes:
         if node.op == "get_attr":
             tensor = getattr(graph, str(node.target))
-            held = isinstance(tensor, Tensor) and tensor.is_floating_point() and bool((tensor == -math.inf).any())
+            held = isinstance(tensor, Tensor) and tensor.is_floating_point() and _lowest(tensor) == -math.inf
         else:
             held = -math.inf in (*node.args, *node.kwargs.values()) or (
                 any(source in found for source in node.all_input_nodes) and operator_name(node) not in READING
@@ -44,6 +44,10 @@ def masked(graph: fx.GraphModule) -> set[fx.Node]:
         if held:
             found.add(node)
     return found
+
+
+def _lowest(tensor: Tensor) -> float:
+    return float(tensor.detach().min()) if tensor.numel() else 0.0
 
 
 def without_infinity(x: Any) -> Any:

@@ -8,7 +8,7 @@ the number may be from the one that is meant; None where it is that one.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +28,8 @@ UP = 1.0 + 2.0**-40
 """Covers the rounding of the error's own arithmetic, a few operations on non-negative numbers."""
 TINY = 2.0**-1070
 """More than what a few operations lose among subnormal numbers."""
+NORMAL = 1000
+"""Powers of two up to this and their inverses are normal numbers."""
 LONGEST = 2**16
 """Summands of an inner product whose errors UP covers; longer ones are not evaluated."""
 
@@ -58,14 +60,14 @@ class Number:
 def exact(value: Tensor) -> Number:
     """The float64 numbers themselves; Unable where one is not finite."""
     value = value.detach().to(torch.float64)
-    if not bool(torch.isfinite(value).all()):
+    largest = max(map(abs, map(float, torch.aminmax(value)))) if value.numel() else 0.0
+    if not math.isfinite(largest):
         raise Unable("a number that is not finite")
-    largest = float(value.abs().max()) if value.numel() else 0.0
     exponent = -(-(math.frexp(largest)[1] + 1 - BITS) // BITS) * BITS
     rows: list[Tensor] = []
     rest = value
     while not rows or bool(rest.any()):
-        row = torch.round(_ldexp(rest, -exponent))
+        row = _ldexp(rest, -exponent).round_()
         rest = _difference(rest, row, exponent)  # a multiple of the value's last bit, and at most half of 2^exponent
         rows.append(row)
         exponent -= BITS
@@ -74,6 +76,8 @@ def exact(value: Tensor) -> Number:
 
 def _difference(rest: Tensor, row: Tensor, exponent: int) -> Tensor:
     """rest - row 2^exponent, in halves where that product may be 2^1024."""
+    if -NORMAL <= exponent <= 0:
+        return torch.sub(rest, row, alpha=2.0**exponent)
     if exponent <= 0:
         return rest - _ldexp(row, exponent)
     return torch.where(row == 0, rest, (rest / 2 - _ldexp(row / 2, exponent)) * 2)
@@ -90,15 +94,16 @@ def normalised(digits: Tensor, exponent: int, error: Tensor | None, places: int)
         above = torch.round(carry / BASE)
         rows.append(carry - above * BASE)
         carry = above
-    used = [k for k, row in enumerate(rows) if bool(row.any())]
+    found = torch.stack(rows)
+    used = found.reshape(len(found), math.prod(found.shape[1:])).any(1).nonzero().flatten().tolist()
     if not used:
         return Number(torch.zeros_like(digits[:1]), 0, error)
     first = max(used[0], used[-1] + 1 - places)
-    dropped = rows[used[0] : first]
-    if dropped:
-        lost = _floats(torch.stack(dropped).abs(), exponent + BITS * used[0]) * UP + TINY
+    dropped = found[used[0] : first]
+    if len(dropped):
+        lost = _floats(dropped.abs(), exponent + BITS * used[0]) * UP + TINY
         error = lost if error is None else (error + lost) * UP
-    return Number(torch.stack(rows[first : used[-1] + 1]), exponent + BITS * first, error)
+    return Number(found[first : used[-1] + 1], exponent + BITS * first, error)
 
 
 def _floats(digits: Tensor, exponent: int) -> Tensor:
@@ -110,7 +115,9 @@ def _floats(digits: Tensor, exponent: int) -> Tensor:
 
 
 def _ldexp(value: Tensor, power: int) -> Tensor:
-    """value 2^power, in two steps: 2^power alone may be out of range."""
+    """value 2^power, in two steps where 2^power alone may be out of range."""
+    if abs(power) <= NORMAL:
+        return value * 2.0**power
     half = max(min(power // 2, 1000), -1000)
     rest = max(min(power - half, 1000), -1070)
     return value * 2.0**half * 2.0**rest
@@ -163,6 +170,8 @@ def aligned(numbers: Sequence[Number]) -> tuple[list[Tensor], int]:
 
     def padded(x: Number) -> Tensor:
         before, after = (x.exponent - low) // BITS, (high - x.exponent) // BITS - len(x.digits)
+        if not before and not after:
+            return x.digits
         rows = [torch.zeros(n, *x.shape, dtype=torch.float64) for n in (before, after)]
         return torch.cat([rows[0], x.digits, rows[1]])
 
@@ -211,22 +220,26 @@ def maximum(a: Number, b: Number, places: int) -> Number:
     return normalised(chosen.digits, chosen.exponent, error.expand(chosen.shape), places)
 
 
-def product(operation: Callable[[Tensor, Tensor], Tensor], a: Number, b: Number, terms: int, places: int) -> Number:
-    """A map linear in both, whose entries are sums of at most `terms` products, digit by digit."""
+def product(
+    operation: Callable[[Tensor, Tensor], Tensor], a: Number, b: Number, terms: int, places: int, *, at_once: bool = False
+) -> Number:
+    """A map linear in both, whose entries are sums of at most `terms` products, digit by digit.
+
+    `at_once`: it takes all digits of a as one tensor, `(L, *shape)`, so that b is read once for each of its own.
+    """
     if terms > LONGEST:
         raise Unable(f"a sum of {terms} products")
     lowest = max(0, len(a.digits) + len(b.digits) - 2 - places - 2)
     total: Tensor | None = None
     filled, skipped = 0, 0
-    for i, left in enumerate(a.digits):
-        for j, right in enumerate(b.digits):
-            if i + j < lowest:
-                skipped += 1
-                continue
-            part = operation(left, right)
+    for j, right in enumerate(b.digits):
+        first = min(max(lowest - j, 0), len(a.digits))
+        skipped += first
+        parts = _parts(operation, a.digits[first:], right, at_once=at_once)
+        for i, part in enumerate(parts, first + j):
             if total is None:
                 total = torch.zeros(len(a.digits) + len(b.digits) + 2, *part.shape, dtype=torch.float64)
-            total[i + j] += part
+            total[i] += part
         filled += 1
         if total is not None and (filled + 1) * terms * PRODUCT > ROOM:
             total, filled = _carried(total), 1
@@ -241,6 +254,15 @@ def product(operation: Callable[[Tensor, Tensor], Tensor], a: Number, b: Number,
         extra = torch.full(total.shape[1:], float(lost), dtype=torch.float64)
         error = extra if error is None else (error + extra) * UP
     return normalised(total, exponent, error, places)
+
+
+def _parts(
+    operation: Callable[[Tensor, Tensor], Tensor], digits: Tensor, right: Tensor, *, at_once: bool
+) -> Iterable[Tensor]:
+    """The operation of each digit on the left with one on the right."""
+    if at_once and len(digits):
+        return operation(digits, right)
+    return (operation(left, right) for left in digits)
 
 
 def _carried(digits: Tensor) -> Tensor:

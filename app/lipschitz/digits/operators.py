@@ -49,6 +49,8 @@ def move(call: Call, a: Arguments, places: int) -> Any:
     """Digit by digit; what padding puts in is added afterwards."""
     fill = float(a.get("value") or 0.0) if call.name == "aten.constant_pad_nd.default" else 0.0
     leaves = numbers_of(a)
+    if call.name in TURNS:
+        return _turned(call, a, leaves[0])
     digits, exponent = aligned(leaves)
     planes = [_moved(call, a, leaves, [d[k] for d in digits], fill=0.0) for k in range(len(digits[0]))]
     error = None
@@ -65,6 +67,17 @@ def move(call: Call, a: Arguments, places: int) -> Any:
     return tuple(
         Number(torch.stack(plane), exponent, part) for plane, part in zip(zip(*planes, strict=True), parts, strict=True)
     )
+
+
+TURNS = frozenset({"aten.t.default", "aten.transpose.int", "aten.permute.default"})
+"""Movements that are views of all digits at once: weights turn before every product."""
+
+
+def _turned(call: Call, a: Arguments, x: Number) -> Number:
+    def turn(plane: Tensor) -> Any:
+        return called(call, a | {"input": plane})
+
+    return Number(torch.vmap(turn)(x.digits), x.exponent, None if x.error is None else turn(x.error))
 
 
 def _alone(plane: Tensor) -> Tensor:
@@ -166,7 +179,14 @@ def quotient(_call: Call, a: Arguments, places: int) -> Number:
 def matrix_product(call: Call, a: Arguments, places: int) -> Number:
     """A B."""
     left, right = number(a["input"]), number(a.get("mat2", a.get("vec")))
+    if "mm.default" in call.name:
+        return matrices_product(left, right, places)
     return product(call.target, left, right, left.shape[-1], places)
+
+
+def matrices_product(left: Number, right: Number, places: int) -> Number:
+    """A B for two matrices, or two stacks of them."""
+    return product(torch.matmul, left, right, left.shape[-1], places, at_once=len(right.shape) == 2)
 
 
 @rule("addmm.default", "addmv.default", "baddbmm.default")
@@ -174,8 +194,11 @@ def shifted_product(call: Call, a: Arguments, places: int) -> Number:
     """beta C + alpha A B."""
     left = number(a.get("mat1", a.get("mat", a.get("batch1"))))
     right = number(a.get("mat2", a.get("vec", a.get("batch2"))))
-    operation = torch.mv if "addmv" in call.name else torch.matmul
-    found = _scaled(product(operation, left, right, left.shape[-1], places), a["alpha"], places)
+    if "addmv" in call.name:
+        found = product(torch.mv, left, right, left.shape[-1], places)
+    else:
+        found = matrices_product(left, right, places)
+    found = _scaled(found, a["alpha"], places)
     return add(found, _scaled(number(a["input"]), a["beta"], places), places)
 
 

@@ -37,6 +37,9 @@ EVALUATING, EVALUATING_S = 0.5, 1.0
 TELLING = 0.05
 """Part of the time that such evaluations may take before the end, to tell how far the search has come."""
 
+TELLING_S = 0.05
+"""What one of them gets at least: in less it would seldom come to an answer."""
+
 LADDER = tuple(10.0**-k for k in range(1, 7))
 """Distances that are tried around a point, relative to its reach: a linear piece may be small."""
 
@@ -106,7 +109,7 @@ class Best:
     def _tell(self, pair: Pair) -> None:
         """How far the search has come, if what the pair attains is known in a small part of its time."""
         left = TELLING * (time.monotonic() - self._begun) - self._spent
-        if left > 0.0:
+        if left > TELLING_S:
             with suppress(OutOfTime):
                 self._evaluate(pair, Deadline.after(left))
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from app.lipschitz.deadline import NEVER, Deadline
-from app.lipschitz.operators.gram import MARGIN, proved_eigenvalue, top_pair, verified_level
+from app.lipschitz.operators.gram import MARGIN, gram_matrix, proved_eigenvalue, top_pair, verified_level
 from app.lipschitz.operators.rounding import gamma, up_ldexp, up_mul, up_sqrt, widened
 from app.lipschitz.pace import CHOLESKY
 
@@ -67,7 +67,7 @@ def spectral_norm(matrices: Tensor, deadline: Deadline = NEVER) -> Bracket:
         return Bracket(0.0, 0.0)
     a = scaled if scaled.shape[1] <= scaled.shape[2] else scaled.mT
     deadline.begin(len(a) * (float(a.shape[1]) ** 2 * a.shape[2] + CHOLESKY * float(a.shape[1]) ** 3))
-    gram = a @ a.mT
+    gram = gram_matrix(a)
     error, size = _gram_error(a)
     strongest = 0 if len(gram) == 1 else int(torch.linalg.matrix_norm(gram).argmax())
     guess, y = top_pair(gram[strongest], deadline)

@@ -24,6 +24,22 @@ _ATTEMPTS = 14
 _DIRECT = 200
 """Up to this size a full symmetric eigensolver is faster than Lanczos steps from Python."""
 _CANDIDATES = 8
+_BLOCK = 192
+"""Rows of a Gram matrix at a time: half of it is mirrored instead of multiplied, and products stay large."""
+
+
+def gram_matrix(a: Tensor) -> Tensor:
+    """fl(A A^T) for real `(b, s, l)`: the lower triangle by blocks of rows, mirrored."""
+    size = a.shape[1]
+    if size <= _BLOCK or a.is_cuda:
+        return a @ a.mT
+    gram = a.new_empty(len(a), size, size)
+    for start in range(0, size, _BLOCK):
+        end = start + _BLOCK
+        rows = a[:, start:end] @ a[:, :end].mT
+        gram[:, start:end, :end] = rows
+        gram[:, :start, start:end] = rows[:, :, :start].mT
+    return gram
 
 
 def deterministic_start(n: int, like: Tensor) -> Tensor:

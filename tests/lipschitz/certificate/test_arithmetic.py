@@ -152,18 +152,23 @@ def test_one_test_serves_values_of_all_sizes(exponent: int) -> None:
         assert holds(sys.float_info.max)
 
 
-@pytest.mark.parametrize("scale", [1.0, 1e-160, 1e150])
+@pytest.mark.parametrize("scale", [0.1, 1e-160, 1e-310])
 @pytest.mark.parametrize("side", [1, 3, 8])
-def test_a_gram_ball_holds_every_product(side: int, scale: float) -> None:
+def test_row_sums_cover_every_gram_matrix_of_a_ball(side: int, scale: float) -> None:
     """In exact fractions, for a matrix anywhere in the ball, at extreme scales as well."""
     rng = np.random.default_rng(side)
-    middle = scale * rng.standard_normal((side, 4))
+    middle = scale * rng.uniform(-1.0, 1.0, (side, 4))
     radius = np.abs(middle) * rng.choice([0.0, 1e-9, 0.5], size=(side, 4))
-    gram = Ball(middle, radius).gram
+    weights = np.ldexp(1.0, rng.integers(-9, 9, side))
     inside = rational(middle + radius * rng.uniform(-0.999, 0.999, size=(side, 4)))
-    exact = product(inside, [list(column) for column in zip(*inside, strict=True)])
-    for middles, radii, truths in zip(rational(gram.middle), rational(gram.radius), exact, strict=True):
-        assert all(abs(t - m) <= r for m, r, t in zip(middles, radii, truths, strict=True))
+    apart = difference(rational(middle @ middle.T), product(inside, transposed(inside)))
+    d = [Fraction(float(w)) for w in weights]
+    sums = [sum(abs(x) * w for x, w in zip(row, d, strict=True)) * own for row, own in zip(apart, d, strict=True)]
+    found = Ball(middle, radius).gram_row_sums(weights)
+    assert all(exact <= Fraction(float(bound)) for exact, bound in zip(sums, found, strict=True))
+    if scale == 0.1:
+        most = np.abs(middle) @ np.abs(middle).T * 1e-14 + (np.abs(middle) + radius) @ radius.T * 1.01
+        assert (found <= weights * ((most + most.T) @ weights) + 1e-200).all()
 
 
 def test_products_with_exact_zeros_are_exact() -> None:
