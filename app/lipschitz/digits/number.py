@@ -221,7 +221,13 @@ def maximum(a: Number, b: Number, places: int) -> Number:
 
 
 def product(
-    operation: Callable[[Tensor, Tensor], Tensor], a: Number, b: Number, terms: int, places: int, *, at_once: bool = False
+    operation: Callable[[Tensor, Tensor], Tensor],
+    a: Number,
+    b: Number,
+    terms: int,
+    places: int,
+    *,
+    at_once: bool = False,
 ) -> Number:
     """A map linear in both, whose entries are sums of at most `terms` products, digit by digit.
 

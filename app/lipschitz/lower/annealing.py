@@ -12,7 +12,7 @@ import torch
 from torch import Generator
 
 from app.contract.options import AnnealingOptions
-from app.lipschitz.deadline import Deadline
+from app.lipschitz.deadline import Deadline, OutOfTime
 from app.lipschitz.lower.pairs import SEARCHING, TINY, Best
 from app.lipschitz.lower.search import (
     Population,
@@ -57,7 +57,10 @@ def _annealed(
     while done < affordable and not deadline.passed:
         progress = done / max(affordable - 1, 1)
         lengths = _between(LENGTHS, progress) * reach(problem, state.points, scale)
-        candidates = moved(problem, state, lengths, random)
+        try:
+            candidates = moved(problem, state, lengths, random, deadline)
+        except OutOfTime:
+            break
         state = state.where(_accepted(state, candidates, _between(TEMPERATURES, progress), random), candidates)
         best = best.where(state.norms > best.norms, state)
         done += 1

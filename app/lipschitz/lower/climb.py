@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Generator
 
-from app.lipschitz.deadline import Deadline
+from app.lipschitz.deadline import Deadline, OutOfTime
 from app.lipschitz.lower.effort import norm_work, point_work, within
 from app.lipschitz.lower.lines import POINTS, scanned
 from app.lipschitz.lower.search import Population, moved, reach
@@ -49,18 +49,20 @@ def climbed(
 
 def _round(problem: Problem, population: Population, deadline: Deadline, scale: float, random: Generator) -> Population:
     for move in range(ROUND):
-        if deadline.passed:
+        try:
+            if move % SCANNED:
+                candidates = _moved(problem, population, deadline, scale, random)
+            else:
+                candidates = scanned(problem, population, scale, random, deadline)
+        except OutOfTime:
             break
-        if move % SCANNED:
-            candidates = _moved(problem, population, scale, random)
-        else:
-            candidates = scanned(problem, population, scale, random)
         population = population.where(candidates.norms > population.norms, candidates)
     kept = population.top(len(population) - len(population) // 4)
     return kept.joined(population.top(len(population) - len(kept)))
 
 
-def _moved(problem: Problem, population: Population, scale: float, random: Generator) -> Population:
+def _moved(problem: Problem, population: Population, deadline: Deadline, scale: float, random: Generator) -> Population:
     low, high = LENGTHS
     exponent = low + (high - low) * torch.rand(len(population), 1, dtype=torch.float64, generator=random)
-    return moved(problem, population, 10.0**exponent * reach(problem, population.points, scale), random)
+    lengths = 10.0**exponent * reach(problem, population.points, scale)
+    return moved(problem, population, lengths, random, deadline)

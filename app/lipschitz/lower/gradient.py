@@ -24,7 +24,7 @@ import torch
 from torch import Generator, Tensor
 
 from app.contract.options import GradientOptions
-from app.lipschitz.deadline import SPENT, Deadline
+from app.lipschitz.deadline import SPENT, Deadline, OutOfTime
 from app.lipschitz.domain import vector_norm
 from app.lipschitz.lower.climb import climbed
 from app.lipschitz.lower.effort import forward_work, norm_work, step_work, within
@@ -97,11 +97,11 @@ def gradient(problem: Problem, options: GradientOptions) -> Estimate:
     middle, done = _ascended(problem, best, middle, direction, steps, deadline, scale)
     details: Details = {"restarts": restarts, "steps": done}
     if scouts is not None:
-        found = scouts.joined(evaluated(problem, middle)).top(len(scouts))
+        found = scouts.joined(_known(problem, middle, None, deadline)).top(len(scouts))
         found = climbed(problem, found, CLIMBING_SHARE * EFFORT, deadline, scale, random)
         offer_best(problem, best, found, scale, deadline)
     if options.rounds:
-        found = evaluated(problem, middle, direction) if scouts is None else found
+        found = _known(problem, middle, direction, deadline) if scouts is None else found
         found, details["rounds"] = deepened(problem, found, options.rounds, scale, deadline.share(DEEP_SHARE), random)
         offer_best(problem, best, found, scale, deadline)
     witness = best.witness()
@@ -114,11 +114,19 @@ def deepen(problem: Problem, options: GradientOptions, found: Estimate) -> Estim
     deadline = problem.deadline_within(options.seconds, SEARCHING)
     best, scale, random = Best(problem, "gradient"), options.scale, generator(problem)
     start = torch.lerp(found.witness.x, found.witness.y, 0.5)[None]
-    elite = evaluated(problem, problem.domain.project(start))
+    elite = _known(problem, problem.domain.project(start), None, deadline)
     elite, rounds = deepened(problem, elite, options.rounds, scale, deadline.share(DEEP_SHARE), random)
     offer_best(problem, best, elite, scale, deadline)
     witness = max(found.witness, best.witness(), key=lambda one: one.value)
     return replace(found, value=witness.value, witness=witness, details=found.details | {"rounds": rounds})
+
+
+def _known(problem: Problem, points: Tensor, directions: Tensor | None, deadline: Deadline) -> Population:
+    """The points with their Jacobian norms, where there is time to find them."""
+    try:
+        return evaluated(problem, points, directions, deadline)
+    except OutOfTime:
+        return unexplored(problem, points)
 
 
 def _scouts(

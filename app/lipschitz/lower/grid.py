@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from app.contract.options import GridOptions
-from app.lipschitz.deadline import Deadline
+from app.lipschitz.deadline import NEVER, Deadline, OutOfTime
 from app.lipschitz.errors import MethodSkipped
-from app.lipschitz.lower.jacobian import batch_size
+from app.lipschitz.lower.jacobian import batches
 from app.lipschitz.lower.pairs import SEARCHING, Best
 from app.lipschitz.lower.search import Population, evaluated, offer_best, unexplored
 from app.lipschitz.network.intervals import of_domain
@@ -51,16 +51,20 @@ def _searched(
     problem: Problem, lower: Tensor, upper: Tensor, varying: Tensor, side: int, deadline: Deadline
 ) -> tuple[Population, int]:
     """The best grid points, and how many were evaluated: in a random order, so that an early end leaves a sample."""
-    total, size, done = side ** len(varying), batch_size(problem.network), 0
+    total, done = side ** len(varying), 0
     best: Population | None = None
     stride = _coprime(total)
     if not deadline.left:
         return unexplored(
             problem, problem.domain.project(_points(torch.zeros(1, dtype=torch.int64), lower, upper, varying, side))
         ), 0
-    while done < total and (best is None or not deadline.passed):
-        numbers = torch.arange(done, min(done + size, total), device=lower.device) * stride % total
-        found = evaluated(problem, problem.domain.project(_points(numbers, lower, upper, varying, side)))
+    for part in batches(problem.network, total):
+        numbers = torch.arange(part.start, part.stop, device=lower.device) * stride % total
+        points = problem.domain.project(_points(numbers, lower, upper, varying, side))
+        try:
+            found = evaluated(problem, points, deadline=NEVER if best is None else deadline)
+        except OutOfTime:
+            break
         best = (found if best is None else best.joined(found)).top(KEPT)
         done += len(numbers)
     assert best is not None

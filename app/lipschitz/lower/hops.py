@@ -14,7 +14,7 @@ import math
 import torch
 from torch import Generator, Tensor
 
-from app.lipschitz.deadline import Deadline
+from app.lipschitz.deadline import Deadline, OutOfTime
 from app.lipschitz.domain import vector_norm
 from app.lipschitz.lower.ascent import Trajectories, ascended
 from app.lipschitz.lower.coordinates import Coordinates, whitened
@@ -83,11 +83,14 @@ def deepened(
         else:
             start, steps = _hops(problem, elite, way, count, random), HOP_STEPS
         y, v = ascended(problem, way, start, steps, deadline)
-        offspring = evaluated(problem, problem.domain.project(way.points(y)), v)
-        found = [offspring, scanned(problem, elite, scale, random)]
-        found += [island(problem, elite, scale, random) for _ in range(islands)]
-        elite = functools.reduce(Population.joined, found, elite).top(count)
         done += 1
+        try:
+            found = [evaluated(problem, problem.domain.project(way.points(y)), v, deadline)]
+            found.append(scanned(problem, elite, scale, random, deadline))
+            found += [island(problem, elite, scale, random, deadline) for _ in range(islands)]
+        except OutOfTime:
+            break
+        elite = functools.reduce(Population.joined, found, elite).top(count)
         idle = 0 if float(elite.norms.max()) > before * (1.0 + PROGRESS) else idle + 1
     return elite, done
 

@@ -11,6 +11,7 @@ import math
 import torch
 from torch import Generator, Tensor
 
+from app.lipschitz.deadline import NEVER, Deadline
 from app.lipschitz.lower.effort import norm_work, point_work
 from app.lipschitz.lower.lines import POINTS, scanned
 from app.lipschitz.lower.search import Population, evaluated
@@ -33,11 +34,13 @@ def island_work(problem: Problem) -> float:
     return SCOUTS * each + SETTLERS * SCANS * (each + POINTS * point_work(problem.network))
 
 
-def island(problem: Problem, elite: Population, scale: float, random: Generator) -> Population:
-    """A population that has climbed along lines."""
-    found = evaluated(problem, _points(problem, elite, scale, random)).top(SETTLERS)
+def island(
+    problem: Problem, elite: Population, scale: float, random: Generator, deadline: Deadline = NEVER
+) -> Population:
+    """A population that has climbed along lines; OutOfTime where the deadline passes before it has."""
+    found = evaluated(problem, _points(problem, elite, scale, random), deadline=deadline).top(SETTLERS)
     for _ in range(SCANS):
-        candidates = scanned(problem, found, scale, random)
+        candidates = scanned(problem, found, scale, random, deadline)
         found = found.where(candidates.norms > found.norms, candidates)
     return found
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from app.lipschitz.deadline import NEVER, Deadline
 from app.lipschitz.domain import vector_norm
 from app.lipschitz.network.nodes import Network
 from app.lipschitz.operators.norm import Norm
@@ -61,15 +62,20 @@ def products(network: Network) -> int:
     return _small_side(network) + 1 if _is_dense(network) else 3 * ITERATIONS
 
 
-def steepest_at(network: Network, points: Tensor, p: Norm, directions: Tensor | None = None) -> Steepest:
-    """Jacobian norms at `points`, `(B, n)`; the power method starts from `directions` where they are given."""
+def steepest_at(
+    network: Network, points: Tensor, p: Norm, directions: Tensor | None = None, deadline: Deadline = NEVER
+) -> Steepest:
+    """Jacobian norms at `points`, `(B, n)`; the power method starts from `directions` where they are given.
+
+    OutOfTime where the deadline passes between two products.
+    """
     if _is_dense(network):
-        return _of_matrices(jacobians(network, points), p)
+        return _of_matrices(jacobians(network, points, deadline), p)
     if directions is None:
         generator = torch.Generator(points.device).manual_seed(0)
         directions = torch.randn(points.shape, dtype=torch.float64, generator=generator)
         directions = directions / vector_norm(directions, p)[:, None]
-    return _by_power_method(network, points, p, directions)
+    return _by_power_method(network, points, p, directions, deadline)
 
 
 def steepest(pull: Tensor, p: Norm, fallback: Tensor | None = None) -> Tensor:
@@ -98,18 +104,19 @@ def _is_dense(network: Network) -> bool:
     return _small_side(network) <= DENSE_SIDE
 
 
-def jacobians(network: Network, points: Tensor) -> Tensor:
+def jacobians(network: Network, points: Tensor, deadline: Deadline = NEVER) -> Tensor:
     """`(B, m, n)`, by one product a row, or a column where there are fewer."""
     linear = _Linearised(network, points)
     if network.output.size <= network.input.size:
-        return torch.stack([linear.rmv(row) for row in _basis(linear.value)], 1)
-    return torch.stack([linear.mv(column) for column in _basis(points)], 2)
+        return torch.stack([linear.rmv(row) for row in _basis(linear.value, deadline)], 1)
+    return torch.stack([linear.mv(column) for column in _basis(points, deadline)], 2)
 
 
-def _basis(like: Tensor) -> list[Tensor]:
-    """Every unit vector, one for each row of `like`."""
-    identity = torch.eye(like.shape[1], dtype=torch.float64, device=like.device)
-    return [row.expand_as(like) for row in identity]
+def _basis(like: Tensor, deadline: Deadline) -> Iterator[Tensor]:
+    """Every unit vector, one for each row of `like`, while there is time."""
+    for row in torch.eye(like.shape[1], dtype=torch.float64, device=like.device):
+        deadline.check()
+        yield row.expand_as(like)
 
 
 class _Linearised:
@@ -162,9 +169,10 @@ def _of_gram(jacobians: Tensor) -> Steepest:
     return Steepest(values[:, -1].clamp(min=0.0).sqrt() * size[:, 0, 0], top)
 
 
-def _by_power_method(network: Network, points: Tensor, p: Norm, directions: Tensor) -> Steepest:
+def _by_power_method(network: Network, points: Tensor, p: Norm, directions: Tensor, deadline: Deadline) -> Steepest:
     linear = _Linearised(network, points)
     for _ in range(ITERATIONS):
+        deadline.check()
         directions = steepest(linear.rmv(_dual(linear.mv(directions), p)), p, fallback=directions)
     return Steepest(vector_norm(linear.mv(directions), p), directions)
 

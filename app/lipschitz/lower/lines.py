@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
+from app.lipschitz.deadline import NEVER, Deadline
 from app.lipschitz.domain import vector_norm
 from app.lipschitz.lower.jacobian import batch_size, unit
 from app.lipschitz.lower.pairs import TINY
@@ -23,9 +24,11 @@ LENGTHS = (-3.0, 1.0)
 """Decimal logarithms of half a line's length, relative to the reach."""
 
 
-def scanned(problem: Problem, population: Population, scale: float, random: Generator) -> Population:
+def scanned(
+    problem: Problem, population: Population, scale: float, random: Generator, deadline: Deadline = NEVER
+) -> Population:
     """For every member the steepest place of a line through it: along its steepest direction, towards another member,
-    or anywhere."""
+    or anywhere. OutOfTime where the deadline passes before all are known."""
     low, high = LENGTHS
     count = len(population)
     exponent = low + (high - low) * torch.rand(count, 1, dtype=torch.float64, generator=random)
@@ -34,8 +37,11 @@ def scanned(problem: Problem, population: Population, scale: float, random: Gene
     directions = _directions(population, random)
     size = max(1, batch_size(problem.network) // POINTS)
     parts = [slice(start, start + size) for start in range(0, count, size)]
-    found = [_steepest(problem, population.points[p], directions[p], places[p]) for p in parts]
-    return evaluated(problem, torch.cat(found), population.directions)
+    found = []
+    for p in parts:
+        deadline.check()
+        found.append(_steepest(problem, population.points[p], directions[p], places[p]))
+    return evaluated(problem, torch.cat(found), population.directions, deadline)
 
 
 def _places(count: int, random: Generator) -> Tensor:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from app.lipschitz.deadline import Deadline
+from app.lipschitz.deadline import NEVER, Deadline, OutOfTime
 from app.lipschitz.domain import vector_norm
 from app.lipschitz.lower.jacobian import batch_size, batches, steepest_at
 from app.lipschitz.lower.pairs import Best
@@ -62,13 +62,19 @@ def generator(problem: Problem) -> Generator:
     return Generator(torch.get_default_device()).manual_seed(problem.seed)
 
 
-def evaluated(problem: Problem, points: Tensor, directions: Tensor | None = None) -> Population:
-    """The points, in batches, with their Jacobian norms; `directions` to start from if known."""
+def evaluated(
+    problem: Problem, points: Tensor, directions: Tensor | None = None, deadline: Deadline = NEVER
+) -> Population:
+    """The points, in batches, with their Jacobian norms; `directions` to start from if known.
+
+    OutOfTime where the deadline passes before all of them are.
+    """
     size = batch_size(problem.network)
     starts = range(0, len(points), size)
     parts = [slice(start, start + size) for start in starts]
     found = [
-        steepest_at(problem.network, points[p], problem.p, None if directions is None else directions[p]) for p in parts
+        steepest_at(problem.network, points[p], problem.p, None if directions is None else directions[p], deadline)
+        for p in parts
     ]
     return Population(points, *(torch.cat(column) for column in zip(*found, strict=True)))
 
@@ -88,7 +94,10 @@ def scouted(problem: Problem, points: Tensor, deadline: Deadline, keep: int) -> 
     for part in batches(problem.network, len(points) - 1):
         if deadline.passed:
             break
-        found = evaluated(problem, points[1:][part])
+        try:
+            found = evaluated(problem, points[1:][part], deadline=deadline)
+        except OutOfTime:
+            break
         best, done = best.joined(found).top(keep), done + len(found)
     return best, done
 
@@ -108,11 +117,14 @@ def reach(problem: Problem, points: Tensor, scale: float) -> Tensor:
     return vector_norm(points, "2")[:, None].clamp(min=0.01 * scale)
 
 
-def moved(problem: Problem, population: Population, lengths: Tensor, random: Generator) -> Population:
-    """Every point moved at random by about `lengths`, `(B, 1)`, within the domain."""
+def moved(
+    problem: Problem, population: Population, lengths: Tensor, random: Generator, deadline: Deadline = NEVER
+) -> Population:
+    """Every point moved at random by about `lengths`, `(B, 1)`, within the domain; OutOfTime as `evaluated`."""
     shape = population.points.shape
     away = torch.randn(shape, dtype=torch.float64, generator=random) / math.sqrt(shape[1])
-    return evaluated(problem, problem.domain.project(population.points + lengths * away), population.directions)
+    points = problem.domain.project(population.points + lengths * away)
+    return evaluated(problem, points, population.directions, deadline)
 
 
 def offer_best(
