@@ -5,18 +5,26 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from app.lipschitz import analysis
 from app.lipschitz.analysis import run_method, run_methods
+from app.lipschitz.certificate.forms import Slopes
+from app.lipschitz.certificate.sparse_system import sparse_system
 from app.lipschitz.dataset import Dataset
 from app.lipschitz.deadline import NEVER, SPENT, Deadline, Laps, OutOfTime
 from app.lipschitz.domain import WholeSpace
 from app.lipschitz.files import analyze
+from app.lipschitz.lower import pairs
+from app.lipschitz.lower.attained import Attained
+from app.lipschitz.lower.hops import deepened
+from app.lipschitz.lower.search import evaluated, generator
 from app.lipschitz.methods import IMPLEMENTATIONS
 from app.lipschitz.network.build import build
+from app.lipschitz.network.nodes import Activation, Network
 from app.lipschitz.operators.convolution import Convolution
 from app.lipschitz.operators.convolution_norm import torus_norm
 from app.lipschitz.operators.dense import Dense
@@ -217,3 +225,45 @@ def test_autolip_goes_on_with_what_the_others_leave() -> None:
     early = autolip(asked.until(asked.deadline.share(0.15)), {})
     later = analysis._finished(asked, Request.parse({"methods": ["autolip"]}), early)
     assert later.details.get("norms_left_quick", 0) < early.details["norms_left_quick"]
+
+
+def test_a_round_of_the_deep_search_ends_with_the_time(small: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a clock that counts evaluations: lines and islands are given up between two of them."""
+    count, plain = [0], Network.__call__
+
+    def counted(network: Network, x: Tensor) -> Tensor:
+        count[0] += 1
+        return plain(network, x)
+
+    monkeypatch.setattr(Network, "__call__", counted)
+    known = evaluated(small, torch.ones(1, small.network.input.size, dtype=torch.float64))
+    for more in (1, 3, 5, 9):
+        deadline = Deadline(count[0] + more, lambda: float(count[0]))
+        elite, done = deepened(small, known, 40, 1.0, deadline, generator(small))
+        assert done == 1
+        assert float(elite.norms.max()) >= float(known.norms.max())
+        assert count[0] <= deadline.end + 1
+
+
+def test_pairs_are_told_of_only_where_an_evaluation_has_time(small: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that ended without an answer took a third of a search of a tenth of a second."""
+    asked: list[Deadline | None] = []
+    monkeypatch.setattr(pairs, "attained", lambda *given: asked.append(given[3]) or Attained(0.0, 0.0))
+    best = pairs.Best(small, "gradient")
+    for slope in (1.0, 2.0, 3.0):
+        time.sleep(0.002)
+        ends = torch.zeros(1, small.network.input.size), torch.ones(1, small.network.input.size)
+        best.offer(*ends, torch.tensor([slope]))
+    assert asked == []
+    best.witness()
+    assert asked == [None]
+
+
+def test_a_system_that_would_take_too_long_is_not_put_together(small: Problem) -> None:
+    network = small.network
+    slow = Deadline(1.0, FakeClock(), Pace(rate=1e3))
+    nodes = [node for node in network.nodes if isinstance(node, Activation)]
+    slopes = {node: Slopes(np.zeros(node.size), np.ones(node.size), np.arange(node.size)) for node in nodes}
+    sparse_system(network.input, network.output, slopes)
+    with pytest.raises(OutOfTime):
+        sparse_system(network.input, network.output, slopes, slow)

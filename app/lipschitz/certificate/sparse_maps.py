@@ -177,10 +177,14 @@ def _assembled(
     return found
 
 
+def product_work(left: sp.csr_array, right: sp.csr_array) -> int:
+    """Multiplications of a product: entries of the right matrix that meet one of the left."""
+    return int(np.diff(right.indptr)[left.indices].sum())
+
+
 def _check_product(left: sp.csr_array, right: sp.csr_array) -> None:
     """TooLarge where the product may have too many entries."""
-    counts = np.diff(right.indptr)
-    entries = int(counts[left.indices].sum())
+    entries = product_work(left, right)
     if min(entries, left.shape[0] * right.shape[1]) > MOST_ENTRIES:
         raise TooLarge(f"a product of sparse matrices takes {entries} multiplications")
 

@@ -16,12 +16,17 @@ import scipy.sparse as sp
 
 from app.lipschitz.certificate.balls import Array
 from app.lipschitz.certificate.forms import Forms, Positions, Slopes
-from app.lipschitz.certificate.sparse_maps import Map, map_of
+from app.lipschitz.certificate.sparse_maps import Map, map_of, product_work
+from app.lipschitz.deadline import NEVER, Deadline
 from app.lipschitz.network.nodes import Activation, Node
 from app.lipschitz.operators.base import LinearOperator
+from app.lipschitz.operators.composite import work
 
 FULL = 0.25
 """Share of entries that are not zero from which a matrix is multiplied as a dense one."""
+
+ENTRY_WORK = 1000.0
+"""Multiplications of large matrices that an entry of a sparse one, put together or multiplied, is worth."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +87,14 @@ def _moved(place: slice, first: int, count: int, behind: int) -> slice:
     return slice(place.start + shift, place.stop + shift)
 
 
-def sparse_system(start: Node, end: Node, slopes: Mapping[Activation, Slopes]) -> SparseSystem:
-    """The piece from `start` to `end`; `slopes` of all its activations, in topological order."""
-    forms = SparseForms(start, slopes)
+def sparse_system(
+    start: Node, end: Node, slopes: Mapping[Activation, Slopes], deadline: Deadline = NEVER
+) -> SparseSystem:
+    """The piece from `start` to `end`; `slopes` of all its activations, in topological order.
+
+    TooLarge where it does not fit into memory, OutOfTime where it does not fit the time.
+    """
+    forms = SparseForms(start, slopes, deadline=deadline)
     free = [(node, found.free) for node, found in slopes.items() if len(found.free)]
     widths = {start: start.size} | {node: len(positions) for node, positions in free}
     first = dict(zip(widths, np.cumsum([0, *widths.values()]).tolist(), strict=False))
@@ -108,12 +118,22 @@ def sparse_system(start: Node, end: Node, slopes: Mapping[Activation, Slopes]) -
     return SparseSystem(start.size, sp.vstack(rows, format="csr"), ends[0], ends[1], tuple(off), places)
 
 
+@dataclass(frozen=True, eq=False)
 class SparseForms(Forms[Map]):
-    """In sparse matrices."""
+    """In sparse matrices; OutOfTime where the next one would be there after the deadline."""
+
+    deadline: Deadline = NEVER
 
     def matrix(self, operator: LinearOperator) -> Map:
         """Its entries that are not zero."""
+        self.deadline.begin(ENTRY_WORK * work(operator))
         return map_of(operator)
+
+    def _after(self, outer: Map, source: Node) -> dict[Node, Map]:
+        for inner in self.of(source).values():
+            if inner is not None:
+                self.deadline.begin(ENTRY_WORK * product_work(outer.matrix, inner.matrix))
+        return super()._after(outer, source)
 
     def identity(self, size: int) -> Map:
         """The unit matrix."""

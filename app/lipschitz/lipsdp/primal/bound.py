@@ -18,7 +18,7 @@ from app.lipschitz.certificate.matrices import TooLarge, array
 from app.lipschitz.certificate.sparse import planned
 from app.lipschitz.certificate.sparse_system import SparseSystem, sparse_system
 from app.lipschitz.claims import Multipliers, SemidefiniteClaim
-from app.lipschitz.deadline import Deadline, Laps
+from app.lipschitz.deadline import Deadline, Laps, OutOfTime
 from app.lipschitz.lipsdp.primal.iteration import Ascent, Maximum, Programs, ascend
 from app.lipschitz.lipsdp.primal.multipliers import RAISES, Point, Search
 from app.lipschitz.lipsdp.primal.passes import Passes
@@ -80,8 +80,8 @@ class Parts:
         return Multipliers(float(point.weights.max()), t)
 
 
-def parts_of_piece(problem: Problem, piece: Piece) -> Parts | None:
-    """None where the piece has no neuron with a slope that varies, or does not fit into memory."""
+def parts_of_piece(problem: Problem, piece: Piece, deadline: Deadline) -> Parts | None:
+    """None where the piece has no neuron with a slope that varies, or fits neither memory nor time."""
     plain = written_out(piece.nodes)
     piece = Piece(piece.start, plain.nodes)
     free = {}
@@ -93,9 +93,10 @@ def parts_of_piece(problem: Problem, piece: Piece) -> Parts | None:
     if not any(len(found.free) for found in free.values()):
         return None
     try:
-        system = sparse_system(piece.start, piece.end, free)
+        system = sparse_system(piece.start, piece.end, free, deadline)
+        deadline.check()
         return Parts(piece, plain.origin, system, planned(system), free)
-    except TooLarge:
+    except (TooLarge, OutOfTime):
         return None
 
 
@@ -103,7 +104,7 @@ def primal_bound(problem: Problem, piece: Piece, constants: Mapping[Node, float]
     """The piece's constant in the 2-norm; None where its proof fits neither memory nor time, or is not found."""
     if not all(1.0 / MODERATE < one < MODERATE for one in constants.values()):
         return None
-    parts = parts_of_piece(problem, piece)
+    parts = parts_of_piece(problem, piece, deadline)
     if parts is None or not deadline.fits(PROOFS * parts.work):
         return None
     passes = Passes(piece.start, parts.piece.nodes)

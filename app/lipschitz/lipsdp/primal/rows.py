@@ -73,7 +73,7 @@ def rows_bound(problem: Problem, piece: Piece, constants: Mapping[Node, float], 
     """The piece's constant in the inf- or 1-norm; None where its proof fits neither memory nor time."""
     if not all(1.0 / MODERATE < one < MODERATE for one in constants.values()):
         return None
-    parts = parts_of_piece(problem, piece)
+    parts = parts_of_piece(problem, piece, deadline)
     if parts is None:
         return None
     if problem.p == "1":
