@@ -6,10 +6,8 @@ The service does the two in two processes, as a model's file may be a program.
 from __future__ import annotations
 
 import base64
-import hashlib
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from app.contract.plain import Json
@@ -20,21 +18,9 @@ from app.lipschitz.certificate import verify as certificates
 from app.lipschitz.certificate.fields import InvalidCertificate
 from app.lipschitz.certificate.reading import read
 from app.lipschitz.errors import LipschitzError
-from app.lipschitz.external_data import files_beside
 from app.lipschitz.ingest import capture_artifact
 from app.lipschitz.problem import Progress
 from app.lipschitz.request import Request
-
-
-def read_model(path: Path) -> bytes:
-    """A model's file, as a bundle with the files of its weights, which lie beside it; OSError where one does not."""
-    data = path.read_bytes()
-    names = files_beside(path)
-    if not names:
-        return data
-    files = {path.name: data} | {name: (path.parent / name).read_bytes() for name in names}
-    members = [bundle.Member(name, hashlib.sha256(file).hexdigest(), len(file)) for name, file in files.items()]
-    return b"".join((*files.values(), bundle.trailer(path.name, members)))
 
 
 def analyze(

@@ -11,7 +11,7 @@ SMALL = 2e8
 """Work below this many multiplications takes no time worth measuring."""
 CAUTION = 2.0
 """Predictions are that much longer than the measured rate says: other shapes and other processes slow work down."""
-CHOLESKY, EIGENVALUES, EIGENVECTORS = 2.0, 30.0, 80.0
+CHOLESKY, EIGENVALUES = 2.0, 30.0
 """Multiplications that a factorisation of side n is worth, over n^3: how long it takes beside a product."""
 _SIDE = 320
 _STALE_S = 5.0

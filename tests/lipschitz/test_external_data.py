@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from app.lipschitz import files
 from app.lipschitz.bundle import Member, trailer
 from app.lipschitz.errors import InvalidModel
 from app.lipschitz.external_data import external_files, files_beside
@@ -49,7 +48,7 @@ def test_a_split_model_is_whole_again(tmp_path: Path, to_one_file: bool) -> None
     assert len(external_files(split)) == (1 if to_one_file else 3)
     assert len(split) < 5000
     assert files_beside(tmp_path / "model.onnx") == external_files(split)
-    again = onnx_file.parse(files.read_model(tmp_path / "model.onnx"))
+    again = onnx_file.parse(bundled(tmp_path / "model.onnx", *external_files(split)))
     onnx.checker.check_model(again, full_check=True)
     assert not any(tensor.data_location for tensor in again.graph.initializer)
     for one, other in zip(network([300, 200, 5]).graph.initializer, again.graph.initializer, strict=True):

@@ -18,8 +18,6 @@ from app.lipschitz.ingest.onnx_tensors import stored_bytes
 LISTED = 20
 """Names that a refusal tells."""
 
-Places = list[tuple[TensorProto, Place]]
-
 
 def fill(tensors: Iterable[TensorProto], files: Mapping[str, memoryview]) -> None:
     """Give every tensor its bytes; MissingData or SurplusData unless the model names `files` and no others."""

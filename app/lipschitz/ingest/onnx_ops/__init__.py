@@ -22,9 +22,6 @@ from app.lipschitz.ingest.onnx_ops import (  # noqa: F401  (importing fills the 
 from app.lipschitz.ingest.onnx_ops.fallback import convert_and_run, has_converter
 from app.lipschitz.ingest.onnx_ops.table import OPS, Op, key
 
-CONTROL = frozenset({"If", "Loop", "Scan"})
-"""Operators with subgraphs: the graph runner's business."""
-
 
 def supports(node: NodeProto, opset: int) -> bool:
     """Whether the node's operator can be captured (an `If` when its condition is constant)."""

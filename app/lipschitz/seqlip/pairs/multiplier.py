@@ -33,13 +33,11 @@ _SOFTNESS = 3e-3
 """Eigenvalues within this share of the largest count in the gradient."""
 
 
-def multiplier_bound(pair: Pair, deadline: Deadline = NEVER) -> float:
-    """Certified bound of the maximum, for the best weights met by the deadline; infinite where nothing is proved."""
-    return weighted_bound(pair, deadline)[0]
-
-
 def weighted_bound(pair: Pair, deadline: Deadline = NEVER) -> tuple[float, Tensor]:
-    """The same with the multipliers e^2 / r that it rests on, `(n,)`."""
+    """Certified bound of the maximum, for the best weights met by the deadline; infinite where nothing is proved.
+
+    With the multipliers e^2 / r that it rests on, `(n,)`.
+    """
     centre = 0.5 * pair.lower + 0.5 * pair.upper
     radius = torch.maximum(pair.upper - centre, centre - pair.lower) * _ABOVE
     matrix, spread = pair.matrices(centre[None])[0], pair.outer * radius
