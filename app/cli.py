@@ -18,6 +18,7 @@ COMMANDS = {
     "serve": "run the service with its local workers",
     "worker": "run jobs for a service elsewhere, without an API",
     "analyze": "analyze a model, here or by a service: exit status 0 pass, 1 fail, 2 inconclusive, 3 error",
+    "compare": "compare two models of the same inputs and outputs: exit status as of analyze",
     "verify": "check a certificate: exit status 0 valid, 1 invalid, 3 error",
     "keys": "create, list and revoke API keys",
     "openapi": "print the OpenAPI document",

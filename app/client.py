@@ -19,13 +19,14 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from app.contract.comparison import AnyResult
 from app.contract.job import QueueView, Urls
 from app.contract.problem import ProblemView
 from app.contract.progress import Progress
 from app.contract.question import Document
-from app.contract.result import ResultView, Verdict
+from app.contract.result import Verdict
 from app.lipschitz.bundle import Member, identity
 from app.lipschitz.external_data import files_beside
 
@@ -66,7 +67,7 @@ class Job(BaseModel):
     """Why the job failed."""
     progress: Progress | None
     queue: QueueView | None = None
-    result: ResultView | None = None
+    result: AnyResult | None = Field(default=None, union_mode="left_to_right")
     """The bracket and what belongs to it, None unless the job succeeded."""
     urls: Urls | None = None
 
@@ -142,6 +143,13 @@ class Client:
             raise Unexpected(f"The service works on the model {job.model}, asked was {model}.")
         return job
 
+    def submit_comparison(self, a: str, b: str, request: Mapping[str, Any]) -> Job:
+        """Queue the comparison of two uploaded models."""
+        job = Job.of(self._call("POST", "/v1/comparisons", json={**request, "a": a, "b": b}))
+        if job.model != a:
+            raise Unexpected(f"The service works on the model {job.model}, asked was {a}.")
+        return job
+
     def job(self, job_id: str, wait_s: float = 0) -> Job:
         """The job as it is, at once or when it is over, at the latest after `wait_s` seconds."""
         job = Job.of(self._call("GET", f"/v1/jobs/{job_id}", params={"wait": wait_s}))
@@ -159,7 +167,13 @@ class Client:
 
     def analyze(self, model: Path, request: Mapping[str, Any], on_progress: OnProgress | None = None) -> Job:
         """Upload, submit, and wait for the end; an interrupt (KeyboardInterrupt) cancels the job."""
-        job = self.submit(self.upload(model), request)
+        return self._ended(self.submit(self.upload(model), request), on_progress)
+
+    def compare(self, a: Path, b: Path, request: Mapping[str, Any], on_progress: OnProgress | None = None) -> Job:
+        """Upload both models, submit, and wait for the end, as `analyze`."""
+        return self._ended(self.submit_comparison(self.upload(a), self.upload(b), request), on_progress)
+
+    def _ended(self, job: Job, on_progress: OnProgress | None) -> Job:
         try:
             return self.finished(job.id, on_progress, job.model)
         except KeyboardInterrupt:

@@ -11,12 +11,13 @@ from prometheus_client import CollectorRegistry
 
 import app
 from app import observability
-from app.api import datasets, documents, hooks, jobs, models, problems, session, sources, system, webhooks
+from app.api import comparisons, datasets, documents, hooks, jobs, models, problems, session, sources, system, webhooks
 from app.api.cross_site import CrossSiteProtection
 from app.api.hosts import Hosts
 from app.api.job_metrics import EndingMetrics, JobMetrics
 from app.api.metrics import HttpMetrics
 from app.api.middleware import Envelope
+from app.contract.comparison import ComparisonFields, ComparisonRequest
 from app.contract.plain import Json
 from app.contract.problem import ProblemView
 from app.contract.request import AnalysisFields, JobRequest
@@ -30,6 +31,8 @@ THREADS = 64
 READ_BY_HAND = (
     AnalysisFields,
     JobRequest,
+    ComparisonFields,
+    ComparisonRequest,
     sources.SourceRequest,
     session.SignIn,
     ProblemView,
@@ -73,6 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
         models.router,
         datasets.router,
         jobs.router,
+        comparisons.router,
         pages.router,
         webhooks.router,
     )

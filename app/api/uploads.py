@@ -41,6 +41,8 @@ class Upload:
     staged: Staged
     name: str = DEFAULT_NAME
     fields: dict[str, bytes] = field(default_factory=dict)
+    next: Upload | None = None
+    """The form's second file, where it holds two things."""
 
     def summary(self) -> list[Any]:
         """What was received, as JSON: the same for the same file and fields, however the form was cut."""
@@ -53,6 +55,7 @@ class Form:
     """What a form may hold beside its file, or its `max_files` files, which are looked at on the way by `check`."""
 
     parts: tuple[str, ...] = ()
+    files: tuple[str, ...] = ("file",)
     missing: type[Problem] = NotAModel
     max_files: int = 1
     check: Callable[[bytes, int], None] = lambda _head, _size: None
@@ -83,6 +86,28 @@ async def received_model(
 
 
 @asynccontextmanager
+async def received_pair(request: Request, blobs: Blobs, max_unpacked: int) -> AsyncIterator[tuple[Upload, Upload]]:
+    """The two models in parts `a` and `b` of a form, each one file or an archive of its folder."""
+    pair = Form(parts=("request",), files=("a", "b"), check=refuse_foreign)
+    async with received(request, blobs, pair) as first:
+        second = first.next
+        if second is None or second.staged.size == 0:
+            raise NotAModel("The form holds no second model: send one as part `a` and one as part `b`.")
+        opened: list[Staged] = []
+        try:
+            for upload in (first, second):
+                staged = upload.staged
+                upload.staged, upload.name = await to_thread.run_sync(
+                    joined, staged, upload.name, blobs.stage, max_unpacked
+                )
+                opened += [upload.staged] if upload.staged is not staged else []
+            yield first, second
+        finally:
+            for staged in opened:
+                await to_thread.run_sync(staged.close)
+
+
+@asynccontextmanager
 async def received(request: Request, blobs: Blobs, form: Form) -> AsyncIterator[Upload]:
     """The request's file: part `file` of a form that may also hold other parts, or else the whole body.
 
@@ -90,8 +115,10 @@ async def received(request: Request, blobs: Blobs, form: Form) -> AsyncIterator[
     inside the block, also when the client goes away.
     """
     staged = await to_thread.run_sync(blobs.stage)
+    other = await to_thread.run_sync(blobs.stage) if len(form.files) > 1 else None
     try:
         upload, body = Upload(staged, _named(request)), _Body(request)
+        upload.next = None if other is None else Upload(other)
         try:
             await _fill(upload, request, body, blobs.max_bytes, form)
             if staged.size == 0:
@@ -102,6 +129,8 @@ async def received(request: Request, blobs: Blobs, form: Form) -> AsyncIterator[
         yield upload
     finally:
         await to_thread.run_sync(staged.close)
+        if other is not None:
+            await to_thread.run_sync(other.close)
 
 
 class _Body:
@@ -138,7 +167,8 @@ class _Body:
 
 async def _fill(upload: Upload, request: Request, body: _Body, max_bytes: int, form: Form) -> None:
     length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > max_bytes + (len(form.parts) + 1) * MAX_FIELD_BYTES:
+    most = len(form.files) * max_bytes + (len(form.parts) + 1) * MAX_FIELD_BYTES
+    if length.isdecimal() and int(length) > most:
         raise TooLarge(f"The file is larger than {max_bytes} bytes.")
     media_type, options = parse_options_header(request.headers.get("content-type"))
     if media_type == b"multipart/form-data":
@@ -147,6 +177,10 @@ async def _fill(upload: Upload, request: Request, body: _Body, max_bytes: int, f
         chunks = body.chunks()
     staged = upload.staged
     async for block in _blocks(chunks):
+        if isinstance(block, _Second):
+            assert upload.next is not None
+            staged = upload.next.staged
+            continue
         if isinstance(block, _End):
             staged.end_file(block.name)
             continue
@@ -162,7 +196,12 @@ class _End:
     name: str
 
 
-Piece = bytes | _End
+@dataclass(frozen=True)
+class _Second:
+    """What comes now belongs to the form's second file."""
+
+
+Piece = bytes | _End | _Second
 
 
 async def _blocks(chunks: AsyncIterator[Piece]) -> AsyncIterator[Piece]:
@@ -171,10 +210,10 @@ async def _blocks(chunks: AsyncIterator[Piece]) -> AsyncIterator[Piece]:
     async for chunk in chunks:
         if isinstance(chunk, bytes):
             buffer += chunk
-        if buffer and (isinstance(chunk, _End) or len(buffer) >= FLUSH_BYTES):
+        if buffer and (not isinstance(chunk, bytes) or len(buffer) >= FLUSH_BYTES):
             yield bytes(buffer)
             buffer.clear()
-        if isinstance(chunk, _End):
+        if not isinstance(chunk, bytes):
             yield chunk
     if buffer:
         yield bytes(buffer)
@@ -214,6 +253,7 @@ class _Form:
         self._pieces: list[Piece] = []
         self._name = ""
         self._names: list[str] = []
+        self._begun: list[str] = []
 
     def callbacks(self) -> MultipartCallbacks:
         """The parser's hooks."""
@@ -263,15 +303,29 @@ class _Form:
         self._header = self._value = b""
 
     def _on_headers_finished(self) -> None:
-        if self._part not in ("file", *self._kind.parts):
-            known = ", ".join(("file", *self._kind.parts))
+        if self._part not in (*self._kind.files, *self._kind.parts):
+            known = ", ".join((*self._kind.files, *self._kind.parts))
             raise MalformedRequest(f"The form has a part named {self._part!r}; its parts are {known}.")
         if self._part in self._upload.fields or (self._names and self._part == "file" and self._kind.max_files == 1):
             raise MalformedRequest(f"The form has two parts named {self._part!r}.")
-        if self._part == "file":
+        if len(self._kind.files) > 1 and self._part in self._kind.files:
+            self._begin_one_of_two()
+        elif self._part == "file":
             self._begin_file()
         else:
             self._upload.fields[self._part] = b""
+
+    def _begin_one_of_two(self) -> None:
+        """The files come in the order of their parts."""
+        wanted = self._kind.files[len(self._begun) :][:1]
+        if wanted != (self._part,):
+            raise MalformedRequest(f"The form needs its files in the order {', '.join(self._kind.files)}, each once.")
+        target = self._upload if not self._begun else self._upload.next
+        assert target is not None
+        if self._begun:
+            self._pieces.append(_Second())
+        target.name = clean_name(self._name) if self._name else target.name
+        self._begun.append(self._part)
 
     def _begin_file(self) -> None:
         """One more file: the names of several are paths beside one another, of one it is a label."""
@@ -289,7 +343,7 @@ class _Form:
         self._names.append(name)
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
-        if self._part == "file":
+        if self._part in self._kind.files:
             self._pieces.append(data[start:end])
             return
         self._upload.fields[self._part] += data[start:end]

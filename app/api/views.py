@@ -10,12 +10,12 @@ from typing import Any
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 
+from app.contract.comparison import stored_question, stored_result
 from app.contract.job import BracketView, ComputedView, JobSummary, JobView, QueueView, Urls, time_of
 from app.contract.plain import Json
 from app.contract.problem import ProblemView
 from app.contract.progress import Progress
-from app.contract.question import Document, Question
-from app.contract.result import ResultView
+from app.contract.question import Document
 from app.contract.stored import readable
 from app.contract.uploads import DatasetView, FileView, ModelView
 from app.jobs.admission import ModelRecord
@@ -49,7 +49,7 @@ def job_summary(job: JobRecord, ahead: int | None, bracket: BracketView | None) 
         id=job.id,
         status=job.status,
         model=job.model,
-        request=readable(Question, job.request),
+        request=stored_question(job.request),
         metadata=job.metadata,
         priority=job.priority,
         timeout_s=job.timeout_s,
@@ -73,7 +73,7 @@ def job_summary(job: JobRecord, ahead: int | None, bracket: BracketView | None) 
 def job_view(job: JobRecord, result: Document | None, ahead: int | None = None) -> JobView:
     """The view of a job's record, of its result, and of how many are ahead of it."""
     summary = job_summary(job, ahead, bracket_of(result))
-    return JobView(**dict(summary), result=None if result is None else readable(ResultView, result))
+    return JobView(**dict(summary), result=None if result is None else stored_result(result))
 
 
 def created(view: BaseModel, location: str, is_new: bool) -> Response:

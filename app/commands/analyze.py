@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,12 +66,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Exit status 0: gate passed or none given, 1: failed, 2: inconclusive, 3: error, whatever it is."""
+    return guarded("analyze", _run, options)
+
+
+def guarded(name: str, act: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
+    """The command's exit status; what keeps it from one goes to standard error, with what to do about it."""
     try:
-        return _run(options)
+        return act(options)
     except KeyboardInterrupt:
         return INTERRUPTED
     except (Problem, Refused, Unexpected, httpx.HTTPError, OSError, ValueError) as error:
-        sys.stderr.write(f"lipserve analyze: {printable(error)}\n")
+        sys.stderr.write(f"lipserve {name}: {printable(error)}\n")
         if step := _next_step(error):
             sys.stderr.write(f"what to do: {printable(step)}\n")
     except Exception:  # Python's own status for it would be 1, which says that the gate has failed
@@ -95,7 +101,7 @@ def _run(options: argparse.Namespace) -> int:
         request = request_of(options)
         found = _there(server, options, request, display) if server else _here(options, request, display)
     result = found.result
-    status = _status(result, is_gated=request.get("gate") is not None)
+    status = status_of(result, is_gated=request.get("gate") is not None)
     plain = result.model_dump(mode="json", exclude_unset=True)
     sys.stdout.write((printable_json(plain) if options.json else summary(options.model.name, result)) + "\n")
     if options.certificate is not None:
@@ -103,7 +109,7 @@ def _run(options: argparse.Namespace) -> int:
     return status
 
 
-def _status(result: ResultView, *, is_gated: bool) -> int:
+def status_of(result: ResultView, *, is_gated: bool) -> int:
     """The verdict as exit status; ValueError where a gate has none."""
     if is_gated and result.verdict is None:
         raise ValueError("the answer to the gate is no verdict")
@@ -112,12 +118,12 @@ def _status(result: ResultView, *, is_gated: bool) -> int:
 
 def request_of(options: argparse.Namespace) -> Fields:
     """The request's fields that the options stand for; ValueError where they are no request."""
-    fields = _given(options.request)
+    fields = given_fields(options.request)
     plain: Fields = {"norm": options.norm, "budget_s": options.budget, "certify": options.certify or None}
     if options.methods is not None:
         plain["methods"] = "auto" if options.methods == "auto" else options.methods.split(",")
     if options.shape:
-        plain["inputs"] = dict(map(_shape, options.shape))
+        plain["inputs"] = dict(map(shape_of, options.shape))
     for names in ("input_names", "output_names"):
         if getattr(options, names) is not None:
             plain[names] = getattr(options, names).split(",")
@@ -137,7 +143,8 @@ def request_of(options: argparse.Namespace) -> Fields:
     return fields | {name: value for name, value in plain.items() if value is not None}
 
 
-def _given(text: str | None) -> Fields:
+def given_fields(text: str | None) -> Fields:
+    """What `--request` says; ValueError where it is no JSON object."""
     if text is None:
         return {}
     fields = json.loads(Path(text[1:]).read_text() if text.startswith("@") else text)
@@ -153,7 +160,8 @@ def _pair(option: str, text: str) -> tuple[str, str]:
     return name, value
 
 
-def _shape(text: str) -> tuple[str, list[int]]:
+def shape_of(text: str) -> tuple[str, list[int]]:
+    """What one `--shape` says; ValueError where it is none."""
     name, _, sizes = text.rpartition("=")
     if not name:
         raise ValueError(f"--shape {text!r} is not of the form NAME=1,784")

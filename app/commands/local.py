@@ -9,13 +9,14 @@ import math
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from app.client import OnProgress
+from app.contract.comparison import ComparisonFields
 from app.contract.plain import Json
 from app.contract.progress import Progress
 from app.contract.question import Document
@@ -34,6 +35,7 @@ from app.settings import Settings
 UNDONE = {
     "capture": "The model could not be read",
     "analyze": "The analysis did not end",
+    "compare": "The comparison did not end",
     "verify": "The certificate could not be checked",
 }
 """What a child did not get done, by the question that it was asked."""
@@ -48,14 +50,34 @@ def analyze_here(
     `trusts`: a program runs also where this machine cannot confine it.
     """
     fields = parse_fields(AnalysisFields, request).canonical()
+    return _asked("analyze", [model], dataset, fields, progress, trusts)
+
+
+def compare_here(
+    models: tuple[Path, Path], dataset: Path | None, request: object, progress: OnProgress, trusts: bool = False
+) -> Answer:
+    """The same of the comparison of two models."""
+    if dataset is not None and isinstance(request, dict):
+        request = request | {"dataset": hashlib.sha256(dataset.read_bytes()).hexdigest()}
+    fields = parse_fields(ComparisonFields, request)
+    return _asked("compare", models, dataset, fields.canonical() | {"radius": fields.radius}, progress, trusts)
+
+
+def _asked(
+    kind: str, models: Sequence[Path], dataset: Path | None, fields: Document, progress: OnProgress, trusts: bool
+) -> Answer:
+    """What a bounding child answers about the models' captured graphs, each captured by a child of its own."""
     progress(Progress(phase="starting"))
-    with _children(trusts) as (capturing, bounding), ExitStack() as stack:
-        subject = _captured(stack, capturing, model, fields["inputs"], progress)
-        files: dict[str, BinaryIO] = {"artifact": subject.artifact}
+    with _children(trusts, captures=len(models)) as (*capturing, bounding), ExitStack() as stack:
+        subjects = [
+            _captured(stack, child, model, fields["inputs"], progress)
+            for child, model in zip(capturing, models, strict=True)
+        ]
+        files = dict(zip(("artifact", "second"), (one.artifact for one in subjects), strict=False))
         if dataset is not None:
             files["dataset"] = stack.enter_context(dataset.open("rb"))
         kept = Files()
-        question = about_graph("analyze", fields, subject.sha256, files, kept.sinks(sys.maxsize))
+        question = about_graph(kind, fields, subjects[0].sha256, files, kept.sinks(sys.maxsize))
         return kept.answer(bounding.answer(question, progress))
 
 
@@ -123,18 +145,19 @@ class _Child:
 
 
 @contextmanager
-def _children(trusts: bool, limit_s: float = math.inf) -> Iterator[tuple[_Child, _Child]]:
-    """A capture child and a bounding child, which has `limit_s` seconds; killed at the end."""
+def _children(trusts: bool, limit_s: float = math.inf, captures: int = 1) -> Iterator[list[_Child]]:
+    """Capture children and, last, a bounding child, which has `limit_s` seconds; killed at the end."""
     settings = Settings(untrusted_torchscript="trust") if trusts else Settings()
     with ExitStack() as stack:
-        children, factory = [], ChildFactory(settings)
+        children: list[_Child] = []
+        factory = ChildFactory(settings)
         stack.callback(factory.close)
-        limits = ((spare_device(), settings.default_timeout_s), (slot_devices(settings)[0], limit_s))
+        limits = [(spare_device(), settings.default_timeout_s)] * captures + [(slot_devices(settings)[0], limit_s)]
         try:
             for device, seconds in limits:
                 children.append(_Child(factory, device, seconds))
                 stack.callback(children[-1].kill)
-            yield children[0], children[1]
+            yield children
         except (StartFailed, ChildDied, ProtocolBroken) as error:
             raise WorkerCrashed(f"The process that ran the analysis was stopped: {error}.") from error
 

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColum
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from app.contract.comparison import ChangeView, ComparisonView
 from app.contract.progress import Progress
 from app.contract.result import EstimateView, LayerView, ResultView
 from app.printable import printable
@@ -60,6 +61,44 @@ def summary(name: str, result: ResultView) -> str:
     return captured.get().rstrip()
 
 
+def comparison_summary(names: tuple[str, str], result: ComparisonView) -> str:
+    """The difference, the layers that differ, and what becomes of decisions, as text."""
+    console = Console(width=WIDTH, no_color=True, highlight=False, markup=False)
+    with console.capture() as captured:
+        console.print(_difference(names, result))
+        if result.layers:
+            console.print(_changes(result.layers))
+        for warning in result.warnings:
+            console.print(f"warning: {printable(warning)}")
+    return captured.get().rstrip()
+
+
+def _difference(names: tuple[str, str], result: ComparisonView) -> str:
+    f, g = map(printable, names)
+    if result.identical:
+        lines = [f"{f} and {g} are identical functions"]
+    else:
+        lower, upper = (_number(end, digits=10) for end in result.ends)
+        lines = [f"{lower} <= largest difference of {f} and {g} ({result.norm}-norm) <= {upper}"]
+        ends = (result.lipschitz_of_difference.lower, result.lipschitz_of_difference.upper)
+        least, most = (_number(None if end is None else end.value, digits=10) for end in ends)
+        lines.append(f"{least} <= Lipschitz constant of the difference <= {most}")
+    if result.decisions is not None:
+        told = result.decisions
+        lines.append(f"decisions: {told.kept} kept, {told.changed} changed, {told.open} open")
+    if result.verdict is not None:
+        lines.append(f"gate: {result.verdict}")
+    return "\n".join(lines)
+
+
+def _changes(layers: list[ChangeView]) -> Table:
+    table = _table("layer", "operator", "change", "contribution", "")
+    for layer in layers:
+        ends = _number(layer.change), _number(layer.contribution)
+        table.add_row(*map(printable, (layer.name, layer.op, *ends, "" if layer.corresponds else "no counterpart")))
+    return table
+
+
 def _headline(name: str, result: ResultView) -> str:
     lower, upper = (_number(end, digits=10) for end in result.ends)
     lines = [f"{printable(name)}: {lower} <= Lipschitz constant ({result.norm}-norm) <= {upper}"]
@@ -95,7 +134,7 @@ def _layers(layers: list[LayerView]) -> Table:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="")
     for column in columns:
-        is_number = column in ("value", "seconds", "norm", "cumulative", "factor", "share")
+        is_number = column in ("value", "seconds", "norm", "cumulative", "factor", "share", "change", "contribution")
         table.add_column(column, justify="right" if is_number else "left", overflow="fold")
     return table
 

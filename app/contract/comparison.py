@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from app.contract.question import Digest, Question
+from app.contract.question import Digest, Document, Question
 from app.contract.request import AnalysisFields
 from app.contract.result import Bound, Part, ResultView
+from app.contract.stored import readable
 
 Fate = Literal["kept", "changed", "open"]
 ONLY_OF_TWO = ("max_difference", "min_kept_share")
@@ -28,6 +30,8 @@ class ComparisonQuestion(Question):
 
 class ComparisonFields(AnalysisFields):
     """Everything that a comparison may be asked for; all fields have defaults."""
+
+    of_two: ClassVar[bool] = True
 
     radius: float | None = Field(
         default=None,
@@ -50,8 +54,25 @@ class ComparisonFields(AnalysisFields):
 class ComparisonRequest(ComparisonFields):
     """The body of `POST /v1/comparisons`."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "a": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                    "b": "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752",
+                    "domain": {"kind": "box", "lower": 0, "upper": 1},
+                    "gate": {"max_difference": 0.1},
+                }
+            ]
+        }
+    )
+
     a: Digest = Field(description="SHA-256 of an uploaded model.")
     b: Digest = Field(description="SHA-256 of another one, of the same inputs and outputs.")
+
+    def canonical(self) -> Document:
+        """The question, with the second model and the radius."""
+        return super().canonical() | {"b": self.b, "radius": self.radius}
 
 
 class DifferenceView(Part):
@@ -122,3 +143,23 @@ class ComparisonView(ResultView):
     lipschitz_of_difference: LipschitzView = Field(description="The Lipschitz constant of the difference.")
     layers: list[ChangeView] = Field(description="The layers that differ.")  # type: ignore[assignment]
     decisions: Decisions | None = Field(description="Rows of the data set; null without one.")
+
+
+AnyResult = ComparisonView | ResultView
+AnyQuestion = ComparisonQuestion | Question
+
+
+def second_model(request: Mapping[str, object]) -> str | None:
+    """The second model of a comparison's canonical request; None for an analysis."""
+    digest = request.get("b")
+    return digest if isinstance(digest, str) else None
+
+
+def stored_question(document: Document) -> AnyQuestion:
+    """A canonical request, of a comparison or of an analysis."""
+    return readable(ComparisonQuestion if second_model(document) else Question, document)
+
+
+def stored_result(document: Document) -> AnyResult:
+    """A result, of a comparison or of an analysis."""
+    return readable(ComparisonView if "identical" in document else ResultView, document)

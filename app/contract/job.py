@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
 from app.contract import examples
+from app.contract.comparison import AnyQuestion, AnyResult
 from app.contract.problem import ProblemView
 from app.contract.progress import Progress
-from app.contract.question import Document, Question
-from app.contract.result import ResultView
+from app.contract.question import Document
 
 
 def time_of(seconds: float) -> datetime:
@@ -71,7 +72,10 @@ class JobSummary(BaseModel):
     id: str = Field(description="The job's id, a UUID.")
     status: str = Field(description="queued, running, canceling, succeeded, failed, canceled or timed_out.")
     model: str = Field(description="SHA-256 of its model.")
-    request: Question = Field(description="The canonical request, defaults filled in.")
+    request: Annotated[AnyQuestion, SerializeAsAny()] = Field(
+        union_mode="left_to_right",
+        description="The canonical request, defaults filled in; a comparison's names the second model as `b`.",
+    )
     metadata: Document = Field(description="The submitter's own, as it was sent.")
     priority: int = Field(description="Jobs of a higher priority start first.")
     timeout_s: float = Field(description="Hard time limit, in seconds.")
@@ -101,7 +105,9 @@ class JobView(JobSummary):
 
     model_config = ConfigDict(json_schema_extra={"examples": [examples.JOB]})
 
-    result: ResultView | None = Field(description="The bracket; null unless the job succeeded.")
+    result: Annotated[AnyResult, SerializeAsAny()] | None = Field(
+        union_mode="left_to_right", description="The bracket, or the comparison; null unless the job succeeded."
+    )
 
 
 class JobPage(BaseModel):

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, ValidationError
 
 from app.contract import plain
+from app.contract.comparison import ComparisonView
 from app.contract.graph import GraphFacts, ModelFacts
 from app.contract.progress import Name, Progress
 from app.contract.question import Document
@@ -52,6 +53,7 @@ TYPES: Mapping[str, tuple[type[BaseModel], int]] = {
     "artifact": (Captured, KIB),
     "graph": (GraphFacts, 16 * MIB),
     "result": (ResultView, 8 * MIB),
+    "comparison": (ComparisonView, 8 * MIB),
     "verdict": (VerdictView, 8 * MIB),
 }
 """Every kind of message with its type, and the most bytes that it may take."""

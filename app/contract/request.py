@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
@@ -19,6 +19,9 @@ DEFAULT_PRIORITY = 5
 
 class AnalysisFields(Question):
     """Everything that an analysis may be asked for; all fields have defaults."""
+
+    of_two: ClassVar[bool] = False
+    """Whether it is about two models."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -65,6 +68,13 @@ class AnalysisFields(Question):
         if len(json.dumps(metadata, allow_nan=False)) > MAX_METADATA_BYTES:
             raise ValueError(f"metadata may take {MAX_METADATA_BYTES} bytes as JSON")
         return metadata
+
+    @model_validator(mode="after")
+    def _one_model(self) -> Self:
+        limits = {"max_difference", "min_kept_share"} & (self.gate.model_fields_set if self.gate else set())
+        if limits and not self.of_two:
+            raise ValueError(f"gate.{min(limits)} is about two models: POST /v1/comparisons")
+        return self
 
     @model_validator(mode="after")
     def _one_dataset(self) -> Self:

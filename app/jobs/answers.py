@@ -8,7 +8,7 @@ from app.contract.messages import NoMessage, read_certificate
 from app.contract.plain import Json
 from app.jobs.child import Message, ProtocolBroken, Sink
 
-ANSWERS = ("progress", "result", "error")
+ANSWERS = ("progress", "result", "comparison", "error")
 FILES = ("witness", "certificate")
 
 

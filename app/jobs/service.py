@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 import app
+from app.contract.comparison import second_model
 from app.contract.plain import Json
 from app.errors import (
     JobActive,
@@ -207,8 +208,9 @@ class JobService:
         )
 
     def _unknown(self, submission: Submission) -> Problem:
-        if self._repository.model_size(submission.tenant, submission.model) is None:
-            return _unknown_model(submission.model)
+        for model in (submission.model, second_model(submission.request)):
+            if model is not None and self._repository.model_size(submission.tenant, model) is None:
+                return _unknown_model(model)
         return UnknownDataset(f"No data set {submission.dataset} has been uploaded.")
 
     def _queued(self, row: RowMapping) -> JobRecord:

@@ -72,8 +72,10 @@ def capture(model: BinaryIO, inputs: Any, write: Callable[[bytes], object]) -> Q
 def about_graph(
     kind: str, request: Json, model: str, files: Mapping[str, BinaryIO], sinks: Mapping[str, Sink]
 ) -> Question:
-    """Of a captured graph, which is among the `files`, its bracket (`analyze`), or the `graph` as JSON for people."""
-    answers = ANSWERS if kind == "analyze" else ("graph", "error")
+    """Of a captured graph, which is among the `files`, its bracket (`analyze`), how far it is from that of the second
+    file (`compare`), or the `graph` as JSON for people.
+    """
+    answers = ("graph", "error") if kind == "graph" else ANSWERS
     return Question(kind, {"request": request, "model": model}, files, answers, sinks)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO
 
+from app.contract.comparison import second_model
 from app.contract.plain import Json
 from app.errors import Problem, StorageUnavailable, WorkerProtocol, from_slug
 from app.jobs.answers import Files
@@ -80,7 +81,7 @@ class Work:
 
     def _inspect(self) -> Ending:
         with ExitStack() as stack:
-            model, staged = self._opened(stack)
+            model, staged = self._opened(stack, self._job.blob)
             eager = size_of(model) <= EAGER_BYTES
             with self._child("capture", is_program(model)) as child:
                 message = self._execution.ask(child, inspection(model, staged.write, captures=eager))
@@ -91,7 +92,7 @@ class Work:
                 if not eager:
                     self._execution.finish(child)
                 elif self._has_captured(child):
-                    self._artifacts.keep(self._key(None), staged, size_of(model))
+                    self._artifacts.keep(self._key(None, self._job.model), staged, size_of(model))
             return Ending(SUCCEED, result=message.body)
 
     def _has_captured(self, child: Child) -> bool:
@@ -110,23 +111,38 @@ class Work:
         return message is not None and message.kind == "artifact"
 
     def _bound(self) -> Ending:
-        """Ask about the captured graph; where one that was kept is of no use any more, capture it again."""
-        key, self._begun = self._key(self._job.request.get("inputs")), time.monotonic()
+        """Ask about the captured graph, or the two of a comparison; where one that was kept is of no use any more,
+        capture it again.
+        """
+        self._begun = time.monotonic()
         self._execution.note({"phase": "reading"})
         with ExitStack() as stack:
-            kept = self._artifacts.open(key)
-            artifact = stack.enter_context(kept or self._capture(stack, key))
+            subjects = [self._subject(stack, model) for model in self._models_asked()]
             try:
-                return self._ask_about(artifact)
+                return self._ask_about([artifact for artifact, _ in subjects])
             except Refused as refusal:
-                if kept is None or refusal.slug != "invalid-artifact":
+                if refusal.slug != "invalid-artifact" or not any(is_kept for _, is_kept in subjects):
                     raise
-            self._artifacts.drop(key)
-            return self._ask_about(self._capture(stack, key))
+            return self._ask_about([self._anew(stack, model) for model in self._models_asked()])
+
+    def _models_asked(self) -> list[str]:
+        second = second_model(self._job.request)
+        return [self._job.model] if second is None else [self._job.model, second]
+
+    def _subject(self, stack: ExitStack, model: str) -> tuple[BinaryIO, bool]:
+        """The model's captured graph, and whether it was kept since an earlier job."""
+        key = self._key(self._job.request.get("inputs"), model)
+        kept = self._artifacts.open(key)
+        return stack.enter_context(kept or self._capture(stack, key)), kept is not None
+
+    def _anew(self, stack: ExitStack, model: str) -> BinaryIO:
+        key = self._key(self._job.request.get("inputs"), model)
+        self._artifacts.drop(key)
+        return self._capture(stack, key)
 
     def _capture(self, stack: ExitStack, key: ArtifactKey) -> BinaryIO:
         """The captured graph, from the model's file."""
-        model, staged = self._opened(stack)
+        model, staged = self._opened(stack, Blobs.key(key.model))
         with self._child("capture", is_program(model)) as child:
             message = self._execution.ask(child, capture(model, self._job.request.get("inputs"), staged.write))
             if message.kind == "error":
@@ -136,16 +152,17 @@ class Work:
         self._artifacts.keep(key, staged, size_of(model))
         return file
 
-    def _ask_about(self, artifact: BinaryIO) -> Ending:
+    def _ask_about(self, artifacts: list[BinaryIO]) -> Ending:
         with ExitStack() as stack:
-            files, kept = {"artifact": artifact}, Files()
+            files, kept = dict(zip(("artifact", "second"), artifacts, strict=False)), Files()
+            kind = "compare" if len(artifacts) > 1 else self._job.kind
             if self._job.dataset:
                 files["dataset"] = stack.enter_context(self._datasets.open(Blobs.key(self._job.dataset)))
             self.is_bounding = True
             with self._child("bounding", is_program=False) as child:
                 asked = after_reading(self._job.request, time.monotonic() - self._begun)
                 sinks = kept.sinks(self._max_file_bytes)
-                question = about_graph(self._job.kind, asked, self._job.model, files, sinks)
+                question = about_graph(kind, asked, self._job.model, files, sinks)
                 message = self._execution.ask(child, question)
                 if message.kind == "error":
                     raise self._refusal(child, message)
@@ -184,15 +201,15 @@ class Work:
             self._execution.tend()
             time.sleep(REFILL_S)
 
-    def _opened(self, stack: ExitStack) -> tuple[BinaryIO, Staged]:
+    def _opened(self, stack: ExitStack, blob: str) -> tuple[BinaryIO, Staged]:
         """The model's file, and one for its captured graph."""
-        model = stack.enter_context(self._models.open(self._job.blob))
+        model = stack.enter_context(self._models.open(blob))
         staged = self._artifacts.stage()
         stack.callback(staged.close)
         return model, staged
 
-    def _key(self, inputs: Any) -> ArtifactKey:
-        return self._artifacts.key(self._job.tenant, self._job.model, inputs)
+    def _key(self, inputs: Any, model: str) -> ArtifactKey:
+        return self._artifacts.key(self._job.tenant, model, inputs)
 
 
 def after_reading(request: Json, seconds: float) -> Json:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from app.advice import advice
+from app.contract.comparison import ComparisonView
 from app.contract.job import JobView
 from app.contract.question import Gate
 from app.contract.result import CertificateView, LayerView, ResultView, SampleView
@@ -74,6 +75,7 @@ class Report:
     model: ModelView | None
     certificate: CertificateView | None
     is_over: bool
+    is_comparison: bool
     bracket: Figure | None
     convergence: list[tuple[str, Figure]]
     shares: Figure | None
@@ -104,13 +106,15 @@ def report_of(
 ) -> Report:
     """The report of a job."""
     result, gate = job.result or NOTHING, job.request.gate
-    rows = parts_of(result.layers)
+    is_comparison = isinstance(result, ComparisonView)
+    rows = [] if is_comparison else parts_of(result.layers)
     return Report(
         job=job,
         model=model,
         certificate=certificate,
         is_over=job.status in OVER,
-        bracket=bracket_figure(gate, result),
+        is_comparison=is_comparison,
+        bracket=None if is_comparison else bracket_figure(gate, result),
         convergence=list(convergence_figures(job.result, events, job.started_at)),
         shares=share_figure(rows),
         growth=growth_figure(rows),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.contract.comparison import ComparisonView
 from app.contract.question import Ball, Box, Domain, Gate, Logit, Margin, Margins, Question, Target
 from app.contract.result import ResultView, SampleView, SensitivitiesView
 from app.pages import text
@@ -54,7 +55,8 @@ def interval(result: ResultView | None) -> str:
     if low is None and high is None:
         return ""
     left = "" if low is None else f"{text.lower(low)} ≤ "
-    return f"{left}L" + ("" if high is None else f" ≤ {text.upper(high)}")
+    name = "‖f − g‖" if isinstance(result, ComparisonView) else "L"
+    return f"{left}{name}" + ("" if high is None else f" ≤ {text.upper(high)}")
 
 
 def is_clearly_above(value: float, other: float) -> bool:
@@ -79,7 +81,8 @@ def limits(gate: Gate | None, result: ResultView) -> list[Limit]:
     if gate.min_certified_share is not None and gate.radius is not None:
         limits.append(_share_limit(gate.min_certified_share, gate.radius, result.certificates))
     limits += [_monotone_limit(name, direction, result) for name, direction in (gate.monotone or {}).items()]
-    return limits + [_sensitivity_limit(name, most, result) for name, most in (gate.max_sensitivity or {}).items()]
+    limits += [_sensitivity_limit(name, most, result) for name, most in (gate.max_sensitivity or {}).items()]
+    return limits + (_of_comparison(gate, result) if isinstance(result, ComparisonView) else [])
 
 
 MONOTONE = {"+": "No output falls as {} grows.", "-": "No output rises as {} grows.", "0": "No output depends on {}."}
@@ -124,6 +127,18 @@ def _feature(name: str, result: ResultView) -> str:
     """A feature's name, where a gate may give its place."""
     names = [] if result.sensitivities is None else result.sensitivities.input_names
     return names[int(name)] if name not in names and name.isdecimal() and int(name) < len(names) else name
+
+
+def _of_comparison(gate: Gate, result: ComparisonView) -> list[Limit]:
+    limits = []
+    if gate.max_difference is not None:
+        asked = f"The models differ by at most {text.number(gate.max_difference)}."
+        limits.append(Limit(asked, f"What is known: {interval(result) or 'nothing'}."))
+    if gate.min_kept_share is not None and result.decisions is not None:
+        told = result.decisions
+        asked = f"{text.percent(gate.min_kept_share)} of the rows keep their decision."
+        limits.append(Limit(asked, f"{told.kept} provably do, {told.changed} do not, {told.open} are open."))
+    return limits
 
 
 def _upper_limit(limit: float, result: ResultView) -> Limit:

@@ -6,11 +6,11 @@ import hashlib
 import json
 import time
 
+from app.contract.comparison import stored_result
 from app.contract.plain import Json
 from app.contract.question import Document
 from app.contract.request import AnalysisFields
 from app.contract.result import ResultView
-from app.contract.stored import readable
 from app.errors import IdempotencyMismatch
 from app.jobs.admission import ModelService, check_format
 from app.jobs.record import JobRecord
@@ -70,7 +70,7 @@ class Intake:
         """A job and its result; UnknownJob or JobExpired where it is gone."""
         job = self._jobs.get(tenant, job_id)
         result = self._jobs.result(job)
-        return job, None if result is None else readable(ResultView, result)
+        return job, None if result is None else stored_result(result)
 
     def _asked(self, tenant: str, sha256: str, shapes: tuple[Shape, ...]) -> AnalysisFields:
         if self._fields.inputs is not None or not shapes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from sqlalchemy import Column, ColumnElement, RowMapping, Table, and_, delete, exists, insert, select, tuple_
+from sqlalchemy import ColumnElement, RowMapping, Table, and_, delete, exists, insert, or_, select, tuple_
 
 from app.store.clock import now
 from app.store.database import Database, lock
@@ -14,7 +14,7 @@ from app.store.tables import Values, datasets, jobs, models
 class UploadRepository:
     """One method a query; a file is moved or removed inside the transaction that writes its row."""
 
-    def __init__(self, database: Database, table: Table, used_by: Column[str]) -> None:
+    def __init__(self, database: Database, table: Table, *used_by: ColumnElement[str]) -> None:
         self._database = database
         self._table = table
         self._used_by = used_by
@@ -50,8 +50,8 @@ class UploadRepository:
 
         `drop_file()` when no other tenant has the same file.
         """
-        used = (jobs.c.tenant == self._table.c.tenant, self._used_by == self._table.c.id)
-        in_use = exists().where(*used, jobs.c.status.in_(active))
+        used = or_(*(column == self._table.c.id for column in self._used_by))
+        in_use = exists().where(jobs.c.tenant == self._table.c.tenant, used, jobs.c.status.in_(active))
         with self._database.write() as connection:
             lock(connection, sha256)
             gone = connection.execute(delete(self._table).where(self._own(tenant, sha256), ~in_use)).rowcount
@@ -65,7 +65,7 @@ class UploadRepository:
 
 def model_repository(database: Database) -> UploadRepository:
     """The models."""
-    return UploadRepository(database, models, jobs.c.model)
+    return UploadRepository(database, models, jobs.c.model, jobs.c.request["b"].as_string())
 
 
 def dataset_repository(database: Database) -> UploadRepository:

@@ -14,6 +14,7 @@ from app.contract.plain import Json
 from app.lipschitz.analysis import Answer, analyze
 from app.lipschitz.certificate.fields import InvalidCertificate
 from app.lipschitz.certificate.verify import refused, verify
+from app.lipschitz.comparison.compare import compare
 from app.lipschitz.device import make_exact
 from app.lipschitz.errors import LipschitzError
 from app.lipschitz.graph import graph
@@ -75,6 +76,11 @@ def _analyze(request: Json, files: Mapping[str, bytes], voice: Voice) -> None:
     voice.tell("result", found.result.model_dump(mode="json", exclude_unset=True), **_files(found))
 
 
+def _compare(request: Json, files: Mapping[str, bytes], voice: Voice) -> None:
+    found = compare(files["artifact"], files["second"], request["request"], voice.report, files.get("dataset"))
+    voice.tell("comparison", found.result.model_dump(mode="json", exclude_unset=True), **_files(found))
+
+
 def _verify(request: Json, files: Mapping[str, bytes], voice: Voice) -> None:
     certificate, reason = files["certificate"], request["reason"]
     try:
@@ -89,6 +95,7 @@ _ANSWERS: dict[str, Callable[[Json, Mapping[str, bytes], Voice], None]] = {
     "capture": _capture,
     "graph": _graph,
     "analyze": _analyze,
+    "compare": _compare,
     "verify": _verify,
 }
 

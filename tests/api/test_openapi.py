@@ -18,7 +18,7 @@ from app.settings import Settings
 from tests.conftest import ROOT, RunningService, fake_model
 
 IN_JOBS_ONLY = {
-    "discontinuous-operator", "not-globally-lipschitz", "method-skipped", "bracket-violation",
+    "discontinuous-operator", "not-globally-lipschitz", "method-skipped", "bracket-violation", "incomparable-models",
 }  # fmt: skip
 ANYWHERE = {
     "internal-error", "database-unavailable", "not-found", "method-not-allowed", "request-refused", "foreign-host",
@@ -41,7 +41,7 @@ def test_every_path_of_the_contract_is_there(document: dict[str, Any]) -> None:
         "HEAD /v1/models/{model_id}", "DELETE /v1/models/{model_id}",
         "POST /v1/datasets", "GET /v1/datasets", "GET /v1/datasets/{dataset_id}",
         "HEAD /v1/datasets/{dataset_id}", "DELETE /v1/datasets/{dataset_id}",
-        "POST /v1/analyze", "POST /v1/jobs", "GET /v1/jobs", "GET /v1/jobs/{job_id}",
+        "POST /v1/analyze", "POST /v1/comparisons", "POST /v1/jobs", "GET /v1/jobs", "GET /v1/jobs/{job_id}",
         "DELETE /v1/jobs/{job_id}", "POST /v1/jobs/{job_id}/cancel", "GET /v1/jobs/{job_id}/events",
         "GET /v1/jobs/{job_id}/witness", "GET /v1/jobs/{job_id}/certificate",
         "POST /v1/hooks/mlflow", "POST /v1/hooks/huggingface", "GET /v1/webhooks/secret",
