@@ -20,20 +20,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("b", type=Path, help="another one, of the same inputs and outputs, in any of these formats")
     parser.add_argument("--server", metavar="URL", help="have a service do it (LIPSERVE_URL, key LIPSERVE_KEY)")
     parser.add_argument("--norm", choices=("1", "2", "inf"), help="norm of both spaces (default 2)")
-    parser.add_argument(
-        "--box", nargs=2, type=float, metavar=("LOWER", "UPPER"), help="the domain, one box for all"
-    )
+    parser.add_argument("--box", nargs=2, type=float, metavar=("LOWER", "UPPER"), help="the domain, one box for all")
     parser.add_argument(
         "--shape", action="append", default=[], metavar="NAME=1,784", help="shape of an input that the files leave open"
     )
     parser.add_argument("--dataset", type=Path, help="npy or npz file of points whose decisions are compared")
-    parser.add_argument(
-        "--radius", type=float, metavar="R", help="judge decisions on balls of this radius"
-    )
+    parser.add_argument("--radius", type=float, metavar="R", help="judge decisions on balls of this radius")
     parser.add_argument("--max-difference", type=float, metavar="D", help="gate: the limit of the certified difference")
-    parser.add_argument(
-        "--min-kept-share", type=float, metavar="S", help="gate: share of rows whose decision is kept"
-    )
+    parser.add_argument("--min-kept-share", type=float, metavar="S", help="gate: share of rows whose decision is kept")
     parser.add_argument("--budget", type=float, metavar="S", help="seconds that all takes (default 60)")
     parser.add_argument("--request", metavar="JSON", help="more fields of the request as JSON, or @FILE")
     parser.add_argument("--trust", action="store_true", help="run a program also where this machine cannot confine it")
