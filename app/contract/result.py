@@ -228,6 +228,10 @@ class ResultView(Part):
     model: AnalysedModel = Field(default=AnalysedModel(), description="What was analysed.")
     graph: GraphDigest | None = Field(default=None, description="The captured graph that the bounds speak about.")
     batch: BatchView | None = Field(default=None, description="Where one row stands for all that the file fixes.")
+    input_scale: float | list[float] | None = Field(
+        default=None, description="How much of each input coordinate was one unit; null for the file's own units."
+    )
+    output_scale: float | list[float] | None = Field(default=None, description="The same of each output coordinate.")
     sensitivities: SensitivitiesView | None = Field(
         default=None,
         description="Bounds of every derivative, where `jacobian` was asked for by name or by the gate, or ran and the "

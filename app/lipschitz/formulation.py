@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from app.contract import question as asked
-from app.lipschitz.agreement import check_agreement
+from app.lipschitz.agreement import check_agreement, evaluate_graph
 from app.lipschitz.artifact.captured import Captured
 from app.lipschitz.dataset import Dataset
 from app.lipschitz.deadline import Deadline, OutOfTime
@@ -19,9 +19,15 @@ from app.lipschitz.network.build import build
 from app.lipschitz.network.heads import select, with_choices
 from app.lipschitz.network.nodes import Network
 from app.lipschitz.network.target import with_target
+from app.lipschitz.network.units import Units, in_units, with_units
 from app.lipschitz.operators.norm import Norm
 from app.lipschitz.problem import Problem, Progress
 from app.lipschitz.request import Request
+
+DATASET = "dataset"
+LEAST_SCALE = 1e-100
+MOST_ROWS = 256
+"""Of a data set whose outputs' deviations are taken."""
 
 
 def make_problem(
@@ -44,13 +50,68 @@ def _problem(
 ) -> Problem:
     selection = select(captured, request.output)
     captured, outputs = selection.captured, selection.positions
-    whole = _built(captured, outputs, deadline)
     p: Norm = request.norm  # type: ignore[assignment]
-    domain = make_domain(request.domain, whole.input.size, p, dataset)
+    size = sum(torch.Size(spec.shape).numel() for spec in captured.inputs)
+    domain = make_domain(request.domain, size, p, dataset)
+    units = None
+    if request.input_scale is not None or request.output_scale is not None:
+        units, captured, domain, dataset = _in_units(captured, outputs, request, domain, dataset)
+    whole = _built(captured, outputs, deadline)
     check_agreement(whole, captured, outputs, request.seed, domain)
     network = with_target(whole, request.target)
     problem = Problem(captured, network, p, domain, request.seed, deadline, progress, dataset)
-    return replace(problem, outputs=outputs, target=request.target, output=selection.record)
+    return replace(problem, outputs=outputs, target=request.target, output=selection.record, units=units)
+
+
+def _in_units(
+    captured: Captured, outputs: list[int], request: Request, domain: Domain, dataset: Dataset | None
+) -> tuple[Units, Captured, Domain, Dataset | None]:
+    """The model, the domain and the rows in the units that the request asks for."""
+    if request.certify:
+        raise InvalidRequest("radii of rows are not served with input_scale or output_scale: ask for them without")
+    sizes = [torch.Size(spec.shape).numel() for spec in captured.inputs]
+    results = [torch.Size(captured.outputs[position].shape).numel() for position in outputs]
+    s, t = request.input_scale, request.output_scale
+    if s == DATASET:
+        s = _deviations(_needed(dataset, "input_scale").inputs)
+    if t == DATASET:
+        rows = _needed(dataset, "output_scale").inputs[:MOST_ROWS]
+        t = _deviations(torch.stack([evaluate_graph(captured, outputs, row) for row in rows]))
+    whole = None if s is None else _scale(s, "input_scale", sum(sizes))
+    out = None if t is None else _scale(t, "output_scale", sum(results))
+    units = Units(_stated(s, whole), _stated(t, out), domain)
+    captured = with_units(captured, outputs, whole, out)
+    if whole is not None:
+        domain = in_units(domain, whole)
+        dataset = None if dataset is None else replace(dataset, inputs=dataset.inputs / whole)
+    return units, captured, domain, dataset
+
+
+def _needed(dataset: Dataset | None, field: str) -> Dataset:
+    if dataset is None:
+        raise InvalidRequest(f"{field} asks for a data set's deviations, but the request names no data set")
+    return dataset
+
+
+def _deviations(rows: torch.Tensor) -> list[float]:
+    """Standard deviations of the columns, 1 for those that do not vary."""
+    found = rows.std(0, correction=0)
+    return torch.where(found > 0.0, found, 1.0).tolist()
+
+
+def _scale(given: object, field: str, size: int) -> torch.Tensor:
+    """Positive numbers of moderate size, one a coordinate."""
+    entries = _vector(given, field, size)  # type: ignore[arg-type]
+    if not bool(((entries >= LEAST_SCALE) & (entries <= 1.0 / LEAST_SCALE)).all()):
+        raise InvalidRequest(f"{field} needs numbers from {LEAST_SCALE:g} to {1.0 / LEAST_SCALE:g}")
+    return entries
+
+
+def _stated(given: object, entries: torch.Tensor | None) -> float | list[float] | None:
+    """As the result tells it: one number where one was given."""
+    if entries is None or isinstance(given, int | float):
+        return None if entries is None else float(entries[0])
+    return entries.tolist()
 
 
 def _built(captured: Captured, outputs: list[int], deadline: Deadline) -> Network:
@@ -65,7 +126,7 @@ def make_domain(domain: asked.Domain, size: int, p: Norm, dataset: Dataset | Non
     """The request's domain for flat inputs of `size` entries."""
     match domain:
         case asked.Box():
-            lower, upper = _vector(domain.lower, "lower", size), _vector(domain.upper, "upper", size)
+            lower, upper = _vector(domain.lower, "domain.lower", size), _vector(domain.upper, "domain.upper", size)
             if bool((lower > upper).any()):
                 raise InvalidRequest("domain.lower exceeds domain.upper")
             return Box(lower, upper)
@@ -78,7 +139,7 @@ def make_domain(domain: asked.Domain, size: int, p: Norm, dataset: Dataset | Non
 def _center(center: asked.Numbers | str, size: int, dataset: Dataset | None) -> torch.Tensor:
     """The numbers given, or a row of the data set: `<its id, or the word dataset>#<row>`."""
     if not isinstance(center, str):
-        return _vector(center, "center", size)
+        return _vector(center, "domain.center", size)
     if dataset is None:
         raise InvalidRequest("domain.center names a row of a data set, but the request names no data set")
     return dataset.row(int(center.partition("#")[2]))
@@ -88,7 +149,7 @@ def _vector(given: asked.Numbers, key: str, size: int) -> torch.Tensor:
     try:
         entries = torch.as_tensor(given, dtype=torch.float64).reshape(-1)
     except (TypeError, ValueError) as cause:
-        raise InvalidRequest(f"domain.{key} must be a number or an array of numbers") from cause
+        raise InvalidRequest(f"{key} must be a number or an array of numbers") from cause
     if len(entries) not in (1, size) or not bool(torch.isfinite(entries).all()):
-        raise InvalidRequest(f"domain.{key} needs 1 or {size} finite numbers, not {len(entries)}")
+        raise InvalidRequest(f"{key} needs 1 or {size} finite numbers, not {len(entries)}")
     return entries.expand(size)

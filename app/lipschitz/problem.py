@@ -20,6 +20,7 @@ from app.lipschitz.dataset import Dataset
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.domain import Domain
 from app.lipschitz.network.nodes import Network
+from app.lipschitz.network.units import Units
 from app.lipschitz.operators.base import LinearOperator
 from app.lipschitz.operators.norm import Norm, NormBound
 from app.lipschitz.operators.norms import Norms
@@ -49,6 +50,7 @@ class Problem:
     outputs: Sequence[int] | None = None
     target: Target = ALL
     ceiling: float = math.inf
+    units: Units | None = None
     output: OutputView | None = None
     """What was bounded in place of outputs that jump, as the result tells it."""
 

@@ -161,6 +161,8 @@ def result_record(
         certificates=radii.records,
         model=model_record(problem.captured),
         output=problem.output,
+        input_scale=None if problem.units is None else problem.units.input,
+        output_scale=None if problem.units is None else problem.units.output,
         sensitivities=None if found is None else found.record(violations),
         batch=None if batch is None else BatchView(rows=batch.rows, of=batch.of, reason=batch.reason),
         engine=EngineView(

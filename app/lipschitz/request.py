@@ -15,6 +15,8 @@ from app.lipschitz.errors import InvalidRequest
 
 NORMS = ("1", "2", "inf")
 JACOBIAN = "jacobian"
+Scale = float | list[Any] | str
+"""Numbers, or the word dataset."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Request:
     options: Mapping[str, Options] = field(default_factory=dict)
     certify: bool = False
     gate: Gate | None = None
+    input_scale: Scale | None = None
+    output_scale: Scale | None = None
     input_names: list[str] | None = None
     output_names: list[str] | None = None
     budget_s: float = 60.0
@@ -47,7 +51,10 @@ class Request:
     def parse(cls, fields: Mapping[str, Any]) -> Request:
         """Check a request's fields; those that concern the service only (priority, ...) are passed over."""
         methods = _methods(fields.get("methods") or "auto")
-        plain = ("inputs", "input", "output", "certify", "input_names", "output_names", "budget_s", "seed")
+        plain = [
+            "inputs", "input", "output", "certify", "input_names", "output_names", "input_scale", "output_scale",
+            "budget_s", "seed",
+        ]  # fmt: skip
         given = {key: fields[key] for key in plain if fields.get(key) is not None}
         parts = _parts({key: fields[key] for key in ("domain", "target", "gate") if fields.get(key) is not None})
         if parts.gate is not None and parts.gate.min_certified_share is not None:

@@ -95,11 +95,18 @@ def node_records(network: Network) -> list[NodeRecord]:
 def _function(problem: Problem, request: Request) -> Json:
     """What of the request selects the function, as the check reads it; a centre out of a data set as numbers."""
     domain = request.domain.model_dump(mode="json")
-    if isinstance(domain.get("center"), str) and isinstance(problem.domain, Ball):
-        domain["center"] = problem.domain.center.tolist()
+    asked = problem.domain if problem.units is None else problem.units.domain
+    if isinstance(domain.get("center"), str) and isinstance(asked, Ball):
+        domain["center"] = asked.center.tolist()
     kept = {key: getattr(request, key) for key in ("inputs", "input", "output", "norm")}
     target = request.target.model_dump(mode="json")
-    return function(json.loads(json.dumps(kept | {"domain": domain, "target": target})))
+    return function(json.loads(json.dumps(kept | {"domain": domain, "target": target} | _scales(problem))))
+
+
+def _scales(problem: Problem) -> Json:
+    units = problem.units
+    given = {} if units is None else {"input_scale": units.input, "output_scale": units.output}
+    return {name: scale for name, scale in given.items() if scale is not None}
 
 
 def _piece(problem: Problem, claim: Claim, position: dict[Node, int]) -> PieceRecord:

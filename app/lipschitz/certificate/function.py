@@ -21,6 +21,8 @@ from app.lipschitz.certificate.fields import (
 )
 
 FIELDS = ("inputs", "input", "output", "norm", "domain", "target")
+SCALES = ("input_scale", "output_scale")
+"""Units, where they are not the file's: u -> f(s u) / t is the function."""
 MOST_AXES = 16
 TARGETS: dict[str, tuple[str, ...]] = {"all": (), "logit": ("index",), "margin": ("i", "j")}
 """What can be proved, with its numbers. `margins` is no function but many, and no certificate proves all of them."""
@@ -28,8 +30,9 @@ TARGETS: dict[str, tuple[str, ...]] = {"all": (), "logit": ("index",), "margin":
 
 def function(found: Any) -> Json:
     """The request's fields that select the function; InvalidCertificate for any other than the provable ones."""
-    found = whole(found, "function", FIELDS)
-    return {
+    scales = [name for name in SCALES if isinstance(found, dict) and name in found]
+    found = whole(found, "function", (*FIELDS, *scales))
+    return {name: _positive(found[name], f"function.{name}") for name in scales} | {
         "inputs": _shapes(found["inputs"]),
         "input": _name(found["input"], "function.input"),
         "output": _name(found["output"], "function.output"),
@@ -37,6 +40,14 @@ def function(found: Any) -> Json:
         "domain": _domain(found["domain"]),
         "target": _target(found["target"]),
     }
+
+
+def _positive(found: Any, name: str) -> float | list[float]:
+    """One number for all coordinates, or a list."""
+    scale = numbers(found, name) if isinstance(found, list) else number(found, name)
+    if not all(one > 0.0 for one in (scale if isinstance(scale, list) else [scale])):
+        raise InvalidCertificate(f"{name} must be positive")
+    return scale
 
 
 def _name(found: Any, name: str) -> str | None:

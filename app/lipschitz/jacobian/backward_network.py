@@ -24,6 +24,7 @@ from app.lipschitz.network.intervals import Interval
 from app.lipschitz.network.nodes import (
     Activation,
     Affine,
+    Change,
     Concat,
     Input,
     MatrixProduct,
@@ -36,6 +37,7 @@ from app.lipschitz.network.nodes import (
 from app.lipschitz.operators.adjoint import adjoint
 from app.lipschitz.operators.algebra import compose
 from app.lipschitz.operators.base import LinearOperator
+from app.lipschitz.operators.diagonal import Diagonal
 from app.lipschitz.operators.gather import Gather
 from app.lipschitz.operators.reshape import Reshape
 
@@ -118,6 +120,12 @@ class _Reading:
         for source, other in ((node.left, node.right), (node.right, node.left)):
             own = self._factor(node, row, self.ranges[other].lower, self.ranges[other].upper)
             yield source, Term(own, _same(own))
+
+    @_through.register
+    def _(self, node: Change, row: Node) -> Iterator[tuple[Node, Term]]:
+        minus = Diagonal((row.size,), (row.size,), -torch.ones(1, dtype=torch.float64))
+        yield node.left, Term(row, _same(row))
+        yield node.right, Term(row, minus)
 
     @_through.register
     def _(self, node: MatrixProduct, row: Node) -> Iterator[tuple[Node, Term]]:

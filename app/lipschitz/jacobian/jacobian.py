@@ -22,7 +22,7 @@ from app.lipschitz.jacobian.norms import largest_norm
 from app.lipschitz.jacobian.vertices import by_vertices
 from app.lipschitz.network.intervals import Interval, of_domain
 from app.lipschitz.network.maxima import is_maximum, written_out
-from app.lipschitz.network.nodes import Network, Node, Nonlinear
+from app.lipschitz.network.nodes import Change, Network, Node, Nonlinear
 from app.lipschitz.problem import Details, Estimate, Problem
 
 MOST_ENTRIES = 2**24
@@ -60,8 +60,10 @@ def enclosed(problem: Problem) -> tuple[Entries, Details]:
 
 
 def without_maxima(network: Network) -> Network:
-    """The network with maxima written out as rectifiers; itself where there is none."""
-    return Network(written_out(network.nodes).nodes) if any(map(is_maximum, network.nodes)) else network
+    """The network with maxima written out as rectifiers; itself where there is none, or two networks are compared."""
+    if any(isinstance(node, Change) for node in network.nodes) or not any(map(is_maximum, network.nodes)):
+        return network
+    return Network(written_out(network.nodes).nodes)
 
 
 def _ranges(network: Network, problem: Problem) -> Mapping[Node, Interval]:

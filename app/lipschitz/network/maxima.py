@@ -53,8 +53,9 @@ def _reading(node: Node, new: Mapping[Node, Node]) -> Node:
         return replace(node, terms=terms)
     if isinstance(node, Activation | Nonlinear):
         return replace(node, source=new.get(node.source, node.source))
-    assert isinstance(node, Product | MatrixProduct), type(node).__name__
-    return replace(node, left=new.get(node.left, node.left), right=new.get(node.right, node.right))
+    if isinstance(node, Product | MatrixProduct):
+        return replace(node, left=new.get(node.left, node.left), right=new.get(node.right, node.right))
+    return node
 
 
 def _maximum(node: Nonlinear, source: Node) -> list[Node]:
