@@ -46,7 +46,14 @@ async def upload_dataset(request: Request, services: InServices, caller: InCalle
     201 when it is new, 200 when the same bytes are known. Pickled objects are never loaded.
     """
     async with received(request, services.dataset_blobs, Form(missing=NotADataset)) as upload:
-        return await once(request, services, caller, key, upload.summary(), lambda: _admitted(services, caller, upload))
+        return await once(
+            request,
+            services,
+            caller,
+            key=key,
+            received=upload.summary(),
+            act=lambda: _admitted(services, caller, upload),
+        )
 
 
 @router.get("", responses=answers(InvalidRequest))

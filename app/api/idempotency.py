@@ -44,6 +44,7 @@ async def once(
     request: Request,
     services: Services,
     caller: Caller,
+    *,
     key: str | None,
     received: Any,
     act: Callable[[], Awaitable[Response]],

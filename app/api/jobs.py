@@ -74,10 +74,16 @@ async def analyze(request: Request, services: InServices, caller: InCaller, key:
             fields = parse_fields(AnalysisFields, body | query if isinstance(body, dict) else body)
             caller.require_priority(fields.priority)
             model, _ = await admitted(services, caller, upload)
-            return await submitted(request, services, caller, model.id, fields, key)
+            return await submitted(request, services, caller, model=model.id, fields=fields, key=key)
 
         return await once(
-            request, services, caller, key, upload.summary(), act, partial(resumed, request, services, caller)
+            request,
+            services,
+            caller,
+            key=key,
+            received=upload.summary(),
+            act=act,
+            resume=partial(resumed, request, services, caller),
         )
 
 
@@ -96,10 +102,18 @@ async def submit_job(request: Request, services: InServices, caller: InCaller, k
     async def act() -> Response:
         fields = parse_fields(JobRequest, parse_json(body))
         caller.require_priority(fields.priority)
-        return await submitted(request, services, caller, fields.model, fields, key)
+        return await submitted(request, services, caller, model=fields.model, fields=fields, key=key)
 
     received = hashlib.sha256(body).hexdigest()
-    return await once(request, services, caller, key, received, act, partial(resumed, request, services, caller))
+    return await once(
+        request,
+        services,
+        caller,
+        key=key,
+        received=received,
+        act=act,
+        resume=partial(resumed, request, services, caller),
+    )
 
 
 @router.get("/jobs", responses=answers(InvalidRequest))

@@ -104,10 +104,17 @@ async def upload_model(request: Request, services: InServices, caller: InCaller,
     if names_source(request):
         asked = await source_request(request)
         return await once(
-            request, services, caller, key, asked.model_dump(), lambda: _from_source(services, caller, asked)
+            request,
+            services,
+            caller,
+            key=key,
+            received=asked.model_dump(),
+            act=lambda: _from_source(services, caller, asked),
         )
     async with received_model(request, services.blobs, services.settings.max_unpacked_bytes) as upload:
-        return await once(request, services, caller, key, upload.summary(), lambda: _answer(services, caller, upload))
+        return await once(
+            request, services, caller, key=key, received=upload.summary(), act=lambda: _answer(services, caller, upload)
+        )
 
 
 @router.put(

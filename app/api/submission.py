@@ -22,7 +22,7 @@ RETRY_AFTER_S = 1
 
 
 async def submitted(
-    request: Request, services: Services, caller: Caller, model: str, fields: AnalysisFields, key: str | None
+    request: Request, services: Services, caller: Caller, *, model: str, fields: AnalysisFields, key: str | None
 ) -> Response:
     """Queue the job; 200 with the finished job when the request waits and it ends in time, else 202."""
     _check_url(fields.webhook_url, services.outbound.guard)

@@ -28,8 +28,18 @@ class Engine:
         self.watch = Watch()
         self.dispatcher = dispatcher_of(settings, self.repository)
         self._listener = Listener(self.database, self.watch.changed, self.dispatcher.hear)
-        parts = (self.database, self.blobs, self.datasets, self.artifacts, self.watch, self.dispatcher)
-        self._supervisor = Supervisor(settings, *parts) if runs_jobs else None
+        self._supervisor = self._new_supervisor(settings) if runs_jobs else None
+
+    def _new_supervisor(self, settings: Settings) -> Supervisor:
+        return Supervisor(
+            settings,
+            self.database,
+            blobs=self.blobs,
+            datasets=self.datasets,
+            artifacts=self.artifacts,
+            watch=self.watch,
+            dispatcher=self.dispatcher,
+        )
 
     def start(self) -> None:
         """Hear of what other processes do, and take jobs if this one runs any."""

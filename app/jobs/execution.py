@@ -54,6 +54,7 @@ class Execution:
         job: JobRecord,
         hold: Hold,
         settings: Settings,
+        *,
         is_stopping: Callable[[], bool],
         on_progress: Callable[[str], None],
         stay_s: float = math.inf,

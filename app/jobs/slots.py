@@ -87,6 +87,7 @@ class WorkerSlot:
         device: Device,
         wanted: Wanted,
         context: SlotContext,
+        *,
         holder: ChildHolder | None = None,
         stay_s: float = math.inf,
     ) -> None:
@@ -217,8 +218,14 @@ class WorkerSlot:
     def _execute(self, job: JobRecord, hold: Hold) -> tuple[Ending, bool]:
         """How the job ended, and whether a bounding child had to do with it."""
         context = self._context
-        calls = (context.is_stopping, context.watch.changed)
-        execution = Execution(job, hold, context.settings, *calls, self._stay_s)
+        execution = Execution(
+            job,
+            hold,
+            context.settings,
+            is_stopping=context.is_stopping,
+            on_progress=context.watch.changed,
+            stay_s=self._stay_s,
+        )
         main, other = self._holder, self._other
         capturing, bounding = (other, main) if job.kind is Kind.ANALYZE else (main, other)
         holders: dict[Role, ChildHolder] = {"capture": capturing, "bounding": bounding}

@@ -36,6 +36,7 @@ class Supervisor:
         self,
         settings: Settings,
         database: Database,
+        *,
         blobs: Blobs,
         datasets: Blobs,
         artifacts: Artifacts,
@@ -53,9 +54,18 @@ class Supervisor:
         retention = RetentionRepository(database)
         self._housekeeping = Housekeeping(retention, workers, artifacts, settings.retention_s, settings.lease_s)
         self._publisher = Publisher(workers, owner, settings.host_name, settings.lease_s / 3, self.workers)
-        bells = (self._publisher.changed, dispatcher.hear)
-        stores = (blobs, datasets, artifacts)
-        self._context = SlotContext(settings, repository, *stores, watch, owner, self._stop.is_set, *bells)
+        self._context = SlotContext(
+            settings=settings,
+            repository=repository,
+            blobs=blobs,
+            datasets=datasets,
+            artifacts=artifacts,
+            watch=watch,
+            owner=owner,
+            is_stopping=self._stop.is_set,
+            changed=self._publisher.changed,
+            taken=dispatcher.hear,
+        )
         self._slots = _slots(settings, self._context)
         self._sweeper = threading.Thread(target=self._sweep_forever, name="sweeper", daemon=True)
 
@@ -109,5 +119,5 @@ def _slots(settings: Settings, context: SlotContext) -> list[WorkerSlot | QuickS
     if context.spare is None or not settings.quick_s:
         return [*slots]
     holder, either = LentChild(context.spare), Wanted((*READINGS, Kind.ANALYZE), only_quick=True)
-    lane = WorkerSlot(len(slots), waiting_device(settings), either, context, holder, settings.quick_s)
+    lane = WorkerSlot(len(slots), waiting_device(settings), either, context, holder=holder, stay_s=settings.quick_s)
     return [*slots, QuickSlot(lane, holder, context.spare, context.repository, slots)]

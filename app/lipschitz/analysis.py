@@ -78,7 +78,7 @@ def analyze(
         estimates, records = run_methods(problem.until(methods_end), request)
         radii = _radii(problem, estimates) if request.certify else Certificates()
         found = _sensitivities(problem.until(deadline.share(0.5)), request, estimates)
-        result = result_record(request, problem, estimates, records, radii, found)
+        result = result_record(request, problem, estimates, records=records, radii=radii, found=found)
         certificate = _certified(problem, request, model_sha256, estimates, result.warnings)
         told = result.model_copy(update={"graph": GraphDigest(sha256=digest(artifact))})
     return Answer(told, _best_witness(captured, estimates), certificate)

@@ -138,6 +138,7 @@ def result_record(
     request: Request,
     problem: Problem,
     estimates: list[Estimate],
+    *,
     records: list[EstimateView],
     radii: Certificates,
     found: Sensitivities | None = None,

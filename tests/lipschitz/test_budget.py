@@ -239,7 +239,7 @@ def test_a_round_of_the_deep_search_ends_with_the_time(small: Problem, monkeypat
     known = evaluated(small, torch.ones(1, small.network.input.size, dtype=torch.float64))
     for more in (1, 3, 5, 9):
         deadline = Deadline(count[0] + more, lambda: float(count[0]))
-        elite, done = deepened(small, known, 40, 1.0, deadline, generator(small))
+        elite, done = deepened(small, known, 40, scale=1.0, deadline=deadline, random=generator(small))
         assert done == 1
         assert float(elite.norms.max()) >= float(known.norms.max())
         assert count[0] <= deadline.end + 1

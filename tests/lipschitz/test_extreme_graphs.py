@@ -234,7 +234,7 @@ def check_seed(seed: int, family: str) -> str:
     try:
         problem = make_problem(graph_, request, Deadline.after(request.budget_s), lambda _: None)
         estimates, records = run_methods(problem, request)
-        record = result_record(request, problem, estimates, records, Certificates())
+        record = result_record(request, problem, estimates, records=records, radii=Certificates())
     except BracketViolation as error:
         raise Verdict(f"withheld: {error.detail}") from error
     except LipschitzError as error:

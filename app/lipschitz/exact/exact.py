@@ -124,7 +124,11 @@ def _claims(
             search.step()
     if not search.tree.kept:
         return (), search.tree.reason
-    claim = phase_claim(problem.network, model, bounding, search.tree, upper, deadline) if search.finished else None
+    claim = (
+        phase_claim(problem.network, model, bounding, tree=search.tree, value=upper, deadline=deadline)
+        if search.finished
+        else None
+    )
     return ((claim,), None) if claim else ((), "no time was left for the tree of phases")
 
 

@@ -202,7 +202,7 @@ def _factor(problem: Problem, piece: Piece, options: LipsdpOptions, deadline: De
     with suppress(NotPositive):
         found = fourier_bound(problem, piece, by_layer, gap, deadline) if is_large(piece) else None
         if not is_large(piece):
-            found = bound(problem, piece, constants, by_layer, gap, deadline)
+            found = bound(problem, piece, constants, by_layer=by_layer, gap=gap, deadline=deadline)
     return Factor(piece, autolip if found is None else min(autolip, found.value), autolip, found)
 
 

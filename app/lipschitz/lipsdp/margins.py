@@ -58,7 +58,7 @@ def lipsdp_margins(problem: Problem, options: LipsdpOptions) -> Estimate:
     constants = constants_within(problem, last)
     found = after_last(problem, last.end, constants)
     if is_semidefinite(last):
-        found = torch.minimum(found, _solved(problem, last, constants, found, options, deadline))
+        found = torch.minimum(found, _solved(problem, last, constants, known=found, options=options, deadline=deadline))
     elif last.start is problem.network.input and not last.activations:
         raise MethodSkipped("no elementwise activation stands between two affine layers: autolip says all there is")
     factor = _before(problem, last.start, options, deadline)
@@ -104,6 +104,7 @@ def _solved(
     problem: Problem,
     piece: Piece,
     constants: Mapping[Node, float],
+    *,
     known: Tensor,
     options: LipsdpOptions,
     deadline: Deadline,
@@ -121,7 +122,7 @@ def _solved(
         if not deadline.fits(FIRST_ITERATION * len(part) * region.system.size**3):
             break
         i, j = first[part], second[part]
-        found[i, j] = found[j, i] = _of_pairs(problem, region, i, j, options.gap, deadline)
+        found[i, j] = found[j, i] = _of_pairs(problem, region, i, j, gap=options.gap, deadline=deadline)
     return found
 
 
@@ -130,7 +131,7 @@ def batch_of(system: System) -> int:
     return max(1, MEMORY // (MATRICES * system.size**2))
 
 
-def _of_pairs(problem: Problem, region: Region, i: Tensor, j: Tensor, gap: float, deadline: Deadline) -> Tensor:
+def _of_pairs(problem: Problem, region: Region, i: Tensor, j: Tensor, *, gap: float, deadline: Deadline) -> Tensor:
     """The constants of some pairs, `(P,)`."""
 
     laps = Laps(deadline)

@@ -96,7 +96,7 @@ def region_of(
         for shift in [exponents[base] - exponents[node]]
     )
     out = _exponent(constants[end])
-    output, error = _output(matrices[-1], start, width, places, exponents, out)
+    output, error = _output(matrices[-1], start, width, places=places, exponents=exponents, out=out)
     return Region(
         System(
             width,
@@ -199,6 +199,7 @@ def _output(
     form: Mapping[Node, Matrix],
     start: Node,
     width: int,
+    *,
     places: Mapping[Node, slice],
     exponents: Mapping[Node, int],
     out: int,

@@ -43,20 +43,20 @@ class Bound:
 
 
 def bound(
-    problem: Problem, piece: Piece, constants: Mapping[Node, float], by_layer: bool, gap: float, deadline: Deadline
+    problem: Problem, piece: Piece, constants: Mapping[Node, float], *, by_layer: bool, gap: float, deadline: Deadline
 ) -> Bound | None:
     """The piece's constant; after the deadline the best iterate so far, which is as certified as the last.
 
     None where rounding or the deadline leaves no start.
     """
     try:
-        return _bound(problem, piece, constants, by_layer, gap, deadline)
+        return _bound(problem, piece, constants, by_layer=by_layer, gap=gap, deadline=deadline)
     except OutOfTime:
         return None
 
 
 def _bound(
-    problem: Problem, piece: Piece, constants: Mapping[Node, float], by_layer: bool, gap: float, deadline: Deadline
+    problem: Problem, piece: Piece, constants: Mapping[Node, float], *, by_layer: bool, gap: float, deadline: Deadline
 ) -> Bound | None:
     slopes = {node: problem.local.slopes(node) for node in piece.activations}
     cube = float(side(piece)) ** 3
@@ -85,7 +85,7 @@ def _bound(
         iterate.iterations,
         system.neurons,
         _activations(region, iterate),
-        _claim(problem, piece, region, slopes, point, start),
+        _claim(problem, piece, region, slopes, found=point, inner=start),
     )
 
 
@@ -120,7 +120,7 @@ def _known_claim(problem: Problem, piece: Piece, slopes: Slopes, constant: float
 
 
 def _claim(
-    problem: Problem, piece: Piece, region: Region, slopes: Slopes, found: Point, inner: Point
+    problem: Problem, piece: Piece, region: Region, slopes: Slopes, *, found: Point, inner: Point
 ) -> SemidefiniteClaim:
     """The multipliers as a certificate needs them, with the slopes that the system was made of."""
     system, widened = region.system, dict(slopes)

@@ -41,15 +41,15 @@ def annealing(problem: Problem, options: AnnealingOptions) -> Estimate:
     scale, random = options.scale, generator(problem)
     points = spread_points(problem, options.chains, scale, random)
     state, chains = scouted(problem, points, deadline.share(START_SHARE), len(points))
-    found, done = _annealed(problem, state, options.steps, deadline, scale, random)
+    found, done = _annealed(problem, state, options.steps, deadline=deadline, scale=scale, random=random)
     best = Best(problem, "annealing")
-    offer_best(problem, best, found, scale, deadline)
+    offer_best(problem, best, found, scale=scale, deadline=deadline)
     witness = best.witness()
     return Estimate("annealing", witness.value, details={"chains": chains, "steps": done}, witness=witness)
 
 
 def _annealed(
-    problem: Problem, state: Population, steps: int, deadline: Deadline, scale: float, random: Generator
+    problem: Problem, state: Population, steps: int, *, deadline: Deadline, scale: float, random: Generator
 ) -> tuple[Population, int]:
     """Every chain's best member, and the number of moves; they cool faster where not all fit the time."""
     begun, best, done = deadline.clock(), state, 0

@@ -54,7 +54,7 @@ def ascended(
         pull_y, pull_v = _pulls(problem, coordinates, y, v, beta)
         v = _power_step(pull_v, v, problem.p, progress)
         stride = start.stride * (LAST_STRIDE / start.stride) ** progress
-        y, momentum = _moved(problem.domain, coordinates, y, pull_y, momentum, stride)
+        y, momentum = _moved(problem.domain, coordinates, y, pull=pull_y, momentum=momentum, stride=stride)
     return y, v
 
 
@@ -77,7 +77,7 @@ def _power_step(pull: Tensor, v: Tensor, p: Norm, progress: float) -> Tensor:
 
 
 def _moved(
-    domain: Domain, coordinates: Coordinates, y: Tensor, pull: Tensor, momentum: Tensor, stride: Tensor
+    domain: Domain, coordinates: Coordinates, y: Tensor, *, pull: Tensor, momentum: Tensor, stride: Tensor
 ) -> tuple[Tensor, Tensor]:
     radius = domain.radius_2(y.shape[1])
     if math.isfinite(radius):

@@ -33,7 +33,7 @@ PROGRESS = 1e-4
 
 
 def climbed(
-    problem: Problem, population: Population, effort: float, deadline: Deadline, scale: float, random: Generator
+    problem: Problem, population: Population, effort: float, *, deadline: Deadline, scale: float, random: Generator
 ) -> Population:
     """The population after rounds of moves, until PATIENCE of them bring no progress or the effort is spent."""
     each = ROUND * (norm_work(problem.network) + POINTS / SCANNED * point_work(problem.network))

@@ -29,7 +29,7 @@ def dataset(problem: Problem, options: DatasetOptions) -> Estimate:
     deadline = problem.deadline_within(options.seconds, SEARCHING)
     best = Best(problem, "dataset")
     found, done = scouted(problem, points, deadline, KEPT)
-    offer_best(problem, best, found, 1.0, deadline, KEPT)
+    offer_best(problem, best, found, scale=1.0, deadline=deadline, count=KEPT)
     paired = _offer_pairs(problem, best, points[:PAIRED], deadline)
     witness = best.witness()
     details = {"points": done, "outside": outside, "paired": paired}

@@ -94,16 +94,18 @@ def gradient(problem: Problem, options: GradientOptions) -> Estimate:
     restarts = within(ASCENT_SHARE * EFFORT, steps * each, options.restarts * (1 if scouts is None else CHEAP))
     steps = within(ASCENT_SHARE * EFFORT, restarts * each, steps, min(steps, FEWEST_STEPS))
     middle, direction = _starts(problem, scouts, restarts, scale, random)
-    middle, done = _ascended(problem, best, middle, direction, steps, deadline, scale)
+    middle, done = _ascended(problem, best, middle, direction=direction, steps=steps, deadline=deadline, scale=scale)
     details: Details = {"restarts": restarts, "steps": done}
     if scouts is not None:
         found = scouts.joined(_known(problem, middle, None, deadline)).top(len(scouts))
-        found = climbed(problem, found, CLIMBING_SHARE * EFFORT, deadline, scale, random)
-        offer_best(problem, best, found, scale, deadline)
+        found = climbed(problem, found, CLIMBING_SHARE * EFFORT, deadline=deadline, scale=scale, random=random)
+        offer_best(problem, best, found, scale=scale, deadline=deadline)
     if options.rounds:
         found = _known(problem, middle, direction, deadline) if scouts is None else found
-        found, details["rounds"] = deepened(problem, found, options.rounds, scale, deadline.share(DEEP_SHARE), random)
-        offer_best(problem, best, found, scale, deadline)
+        found, details["rounds"] = deepened(
+            problem, found, options.rounds, scale=scale, deadline=deadline.share(DEEP_SHARE), random=random
+        )
+        offer_best(problem, best, found, scale=scale, deadline=deadline)
     witness = best.witness()
     return Estimate("gradient", witness.value, details=details, witness=witness)
 
@@ -115,8 +117,10 @@ def deepen(problem: Problem, options: GradientOptions, found: Estimate) -> Estim
     best, scale, random = Best(problem, "gradient"), options.scale, generator(problem)
     start = torch.lerp(found.witness.x, found.witness.y, 0.5)[None]
     elite = _known(problem, problem.domain.project(start), None, deadline)
-    elite, rounds = deepened(problem, elite, options.rounds, scale, deadline.share(DEEP_SHARE), random)
-    offer_best(problem, best, elite, scale, deadline)
+    elite, rounds = deepened(
+        problem, elite, options.rounds, scale=scale, deadline=deadline.share(DEEP_SHARE), random=random
+    )
+    offer_best(problem, best, elite, scale=scale, deadline=deadline)
     witness = max(found.witness, best.witness(), key=lambda one: one.value)
     return replace(found, value=witness.value, witness=witness, details=found.details | {"rounds": rounds})
 
@@ -142,7 +146,9 @@ def _scouts(
 
 def _single_pair(problem: Problem, best: Best, scale: float, random: Generator) -> Estimate:
     """What there is no time to ascend from: one pair."""
-    offer_best(problem, best, unexplored(problem, spread_points(problem, 1, scale, random)), scale, SPENT)
+    offer_best(
+        problem, best, unexplored(problem, spread_points(problem, 1, scale, random)), scale=scale, deadline=SPENT
+    )
     witness = best.witness()
     return Estimate("gradient", witness.value, details={"restarts": 0, "steps": 0}, witness=witness)
 
@@ -166,7 +172,7 @@ def _starts(
 
 
 def _ascended(
-    problem: Problem, best: Best, middle: Tensor, direction: Tensor, steps: int, deadline: Deadline, scale: float
+    problem: Problem, best: Best, middle: Tensor, *, direction: Tensor, steps: int, deadline: Deadline, scale: float
 ) -> tuple[Tensor, int]:
     """The midpoints after up to `steps` steps, and how many were taken; every pair met is offered to `best`."""
     spread, done = _spreads(problem, middle, scale), 0

@@ -32,9 +32,9 @@ def grid(problem: Problem, options: GridOptions) -> Estimate:
         raise MethodSkipped(f"a grid serves 1 to {DIMENSIONS} input dimensions that vary, not {len(varying)}")
     side = max(1, int(options.points ** (1.0 / len(varying)) + 1e-9))
     deadline = problem.deadline_within(options.seconds, SEARCHING)
-    found, done = _searched(problem, lower, upper, varying, side, deadline)
+    found, done = _searched(problem, lower, upper, varying=varying, side=side, deadline=deadline)
     best = Best(problem, "grid")
-    offer_best(problem, best, found, scale, deadline, KEPT)
+    offer_best(problem, best, found, scale=scale, deadline=deadline, count=KEPT)
     witness = best.witness()
     return Estimate("grid", witness.value, details={"side": side, "points": done}, witness=witness)
 
@@ -48,7 +48,7 @@ def _cube(problem: Problem, scale: float) -> tuple[Tensor, Tensor]:
 
 
 def _searched(
-    problem: Problem, lower: Tensor, upper: Tensor, varying: Tensor, side: int, deadline: Deadline
+    problem: Problem, lower: Tensor, upper: Tensor, *, varying: Tensor, side: int, deadline: Deadline
 ) -> tuple[Population, int]:
     """The best grid points, and how many were evaluated: in a random order, so that an early end leaves a sample."""
     total, done = side ** len(varying), 0

@@ -68,7 +68,7 @@ def planned(problem: Problem, rounds: int) -> tuple[int, int]:
 
 
 def deepened(
-    problem: Problem, known: Population, rounds: int, scale: float, deadline: Deadline, random: Generator
+    problem: Problem, known: Population, rounds: int, *, scale: float, deadline: Deadline, random: Generator
 ) -> tuple[Population, int]:
     """The elite after up to `rounds` rounds, and how many were begun; `known` points are members from the start."""
     count, rounds = planned(problem, rounds)

@@ -128,7 +128,7 @@ def moved(
 
 
 def offer_best(
-    problem: Problem, best: Best, population: Population, scale: float, deadline: Deadline, count: int = 16
+    problem: Problem, best: Best, population: Population, *, scale: float, deadline: Deadline, count: int = 16
 ) -> None:
     """Pairs around the population's best points."""
     top = population.top(count)

@@ -81,6 +81,7 @@ class Builder:
         function: Callable[[Tensor], Tensor],
         constants: Constants,
         kind: Kind,
+        *,
         origin: Origin,
         enclosure: Enclosure,
         local: Callable[[Tensor, Tensor], Constants] | None = None,
@@ -144,7 +145,7 @@ class Builder:
             a, b = x[:, :half], x[:, half:]
             return torch.cat([torch.maximum(a, b), torch.minimum(a, b)], 1)
 
-        pair = self.nonlinear(joined, joined.shape, order, ONE, "merge", origin, nondecreasing)
+        pair = self.nonlinear(joined, joined.shape, order, ONE, "merge", origin=origin, enclosure=nondecreasing)
         self._pairs.append((left, right, pair))
         return pair
 

@@ -98,7 +98,14 @@ def root_of_squares(builder: Builder, node: fx.Node, values: Values) -> Linear |
     )
     shape = tuple(layer.index.shape[:-1])
     return builder.nonlinear(
-        value, shape, layer, layer.constants(), "normalization", origin_of(node), layer.range, layer.local
+        value,
+        shape,
+        layer,
+        layer.constants(),
+        "normalization",
+        origin=origin_of(node),
+        enclosure=layer.range,
+        local=layer.local,
     )
 
 

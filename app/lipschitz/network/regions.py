@@ -62,9 +62,16 @@ def normalized(builder: Builder, node: fx.Node, values: Values) -> Linear | None
 def _appended(builder: Builder, node: fx.Node, value: Linear, layer: Normalizer | Scaling) -> Linear:
     constants = layer.constants()
     return builder.nonlinear(
-        value, value.shape, layer, constants, "normalization", origin_of(node), layer.range, layer.local,
+        value,
+        value.shape,
+        layer,
+        constants,
+        "normalization",
+        origin=origin_of(node),
+        enclosure=layer.range,
+        local=layer.local,
         partials=layer.partials,
-    )  # fmt: skip
+    )
 
 
 def _unit(builder: Builder, node: fx.Node, above: fx.Node, below: fx.Node, values: Values) -> Linear | None:

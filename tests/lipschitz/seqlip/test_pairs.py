@@ -127,7 +127,7 @@ def test_branch_and_bound_closes_to_the_gap(ends: str) -> None:
     bound = semidefinite_bounds(pair, 1e-4)
     root = float(bound(pair.lower[None], pair.upper[None])[0])
     worst = pair.flipped(pair.steepest())
-    found = branch(pair, bound, worst, root, 1e-4, Deadline.after(SOON))
+    found = branch(pair, bound, worst, root=root, gap=1e-4, deadline=Deadline.after(SOON))
     value = float(pair.values(found.slopes[None])[0])
     assert value <= exact.upper <= found.upper * (1 + 1e-12)
     assert found.upper <= value * (1 + 1e-4)
@@ -137,7 +137,7 @@ def test_branch_and_bound_stays_certified_when_there_is_no_time() -> None:
     pair = random_pair(8, 40, 8, 2)
     bound = semidefinite_bounds(pair, 1e-3)
     root = float(bound(pair.lower[None], pair.upper[None])[0])
-    found = branch(pair, bound, pair.steepest(), root, 1e-9, Deadline.after(0.5))
+    found = branch(pair, bound, pair.steepest(), root=root, gap=1e-9, deadline=Deadline.after(0.5))
     assert float(pair.values(search(pair, 32, Deadline.after(SOON))[None])[0]) <= found.upper <= root
 
 

@@ -21,7 +21,7 @@ BATCH = 128
 
 
 def phase_claim(
-    network: Network, model: Model, bounding: Bounding, tree: Tree, value: float, deadline: Deadline
+    network: Network, model: Model, bounding: Bounding, *, tree: Tree, value: float, deadline: Deadline
 ) -> PhaseClaim | None:
     """That the tree proves `value`; None where time is over."""
     branches = list(tree.preorder())

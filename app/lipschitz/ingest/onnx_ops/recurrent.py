@@ -67,7 +67,9 @@ def _unroll(call: OnnxCall, step: Step, states: int, recurrent_inside: bool = Fa
     x = call.tensor(0).transpose(0, 1) if call.attr("layout", 0) else call.tensor(0)
     directions = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}
     runs = [
-        _one_direction(call, x, step, states, recurrent_inside, index, reverse)
+        _one_direction(
+            call, x, step, states=states, recurrent_inside=recurrent_inside, direction=index, reverse=reverse
+        )
         for index, reverse in enumerate(directions[call.attr("direction", "forward")])
     ]
     y = torch.stack([sequence for sequence, _ in runs], 1)
@@ -91,7 +93,7 @@ def _check(call: OnnxCall) -> None:
 
 
 def _one_direction(
-    call: OnnxCall, x: Tensor, step: Step, states: int, recurrent_inside: bool, direction: int, reverse: bool
+    call: OnnxCall, x: Tensor, step: Step, *, states: int, recurrent_inside: bool, direction: int, reverse: bool
 ) -> tuple[Tensor, State]:
     """`(time, batch, hidden)` and the final state(s), `(batch, hidden)` each."""
     weight = call.tensor(1)[direction]

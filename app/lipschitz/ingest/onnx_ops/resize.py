@@ -34,14 +34,16 @@ LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 def upsample(call: OnnxCall) -> Tensor:
     """The predecessor of Resize: coordinates i / scale, rounded down."""
     scales = list(call.attributes["scales"]) if "scales" in call.attributes else call.numbers(1)
-    return _resample(call, scales, None, call.attr("mode", "nearest"), "asymmetric", "floor")
+    return _resample(call, scales, None, mode=call.attr("mode", "nearest"), transform="asymmetric", rounding="floor")
 
 
 @op("Resize")
 def resize(call: OnnxCall) -> Tensor:
     """By scales (input 2; input 1 in operator set 10) or to sizes (input 3)."""
     if call.opset < 11:
-        return _resample(call, call.numbers(1), None, call.attr("mode", "nearest"), "asymmetric", "floor")
+        return _resample(
+            call, call.numbers(1), None, mode=call.attr("mode", "nearest"), transform="asymmetric", rounding="floor"
+        )
     if call.attr("antialias", 0) or call.attr("exclude_outside", 0) or "axes" in call.attributes:
         raise call.refuse("antialias, exclude_outside and axes")
     if call.attr("keep_aspect_ratio_policy", "stretch") != "stretch":
@@ -50,11 +52,11 @@ def resize(call: OnnxCall) -> Tensor:
     sizes = call.numbers(3) if call.has(3) else None
     transform = call.attr("coordinate_transformation_mode", "half_pixel")
     rounding = call.attr("nearest_mode", "round_prefer_floor")
-    return _resample(call, scales, sizes, call.attr("mode", "nearest"), transform, rounding)
+    return _resample(call, scales, sizes, mode=call.attr("mode", "nearest"), transform=transform, rounding=rounding)
 
 
 def _resample(
-    call: OnnxCall, scales: list[float], sizes: list[int] | None, mode: str, transform: str, rounding: str
+    call: OnnxCall, scales: list[float], sizes: list[int] | None, *, mode: str, transform: str, rounding: str
 ) -> Tensor:
     x = call.tensor(0)
     if sizes is None:

@@ -87,7 +87,7 @@ def rows_bound(problem: Problem, piece: Piece, constants: Mapping[Node, float], 
     layers = parts.layers if problem.p == "inf" else parts.layers[::-1]
     search = Search(parts.system, parts.plan, layers, deadline, parts.work, whole=False)
     rows = Rows()
-    _solve(problem, piece, parts, search, rows, deadline)
+    _solve(problem, piece, parts, search=search, rows=rows, deadline=deadline)
     best = rows.squares(parts.system.outputs)
     if not rows.points or not 0.0 < float(best.max()) < math.inf:
         return None
@@ -95,13 +95,13 @@ def rows_bound(problem: Problem, piece: Piece, constants: Mapping[Node, float], 
     return None if proved is None else _bound(problem, piece, parts, rows, proved)
 
 
-def _solve(problem: Problem, piece: Piece, parts: Parts, search: Search, rows: Rows, deadline: Deadline) -> None:
+def _solve(problem: Problem, piece: Piece, parts: Parts, *, search: Search, rows: Rows, deadline: Deadline) -> None:
     """Row after row, the largest bound first, as long as one is open and there is time."""
     count, rank = parts.system.outputs, _ranks(search)
     at_once = max(1, min(MOST_ROWS, NUMBERS // (12 * max(node.size for node in (piece.start, *parts.piece.nodes)))))
     tops = [math.inf] * PATIENCE
     if count > MANY_ROWS or (count > 1 and parts.work > EXPENSIVE):
-        _collect(parts, search, rows, _ascended(problem, piece, parts, rows, None, deadline), None)
+        _collect(parts, search, rows, _ascended(problem, piece, parts, rows=rows, chosen=None, deadline=deadline), None)
     while search.go_on(4):
         squares = rows.squares(count)
         order = np.lexsort((-rank, -squares))
@@ -110,11 +110,13 @@ def _solve(problem: Problem, piece: Piece, parts: Parts, search: Search, rows: R
         if not chosen or (count > MANY_ROWS and tops[-1] > STALLED * tops[-1 - PATIENCE]):
             return
         rows.solved.update(chosen)
-        _collect(parts, search, rows, _ascended(problem, piece, parts, rows, chosen, deadline), chosen)
+        _collect(
+            parts, search, rows, _ascended(problem, piece, parts, rows=rows, chosen=chosen, deadline=deadline), chosen
+        )
 
 
 def _ascended(
-    problem: Problem, piece: Piece, parts: Parts, rows: Rows, chosen: Sequence[int] | None, deadline: Deadline
+    problem: Problem, piece: Piece, parts: Parts, *, rows: Rows, chosen: Sequence[int] | None, deadline: Deadline
 ) -> Ascent:
     """Programs of the rows chosen, or of all together."""
     ascent = Ascent.begin(_programs(problem, piece, parts, chosen), problem.seed)

@@ -68,7 +68,9 @@ def least_rho(chain: Chain, gap: float, watch: Watch, deadline: Deadline = NEVER
         now = minimise(system, *start, gap=gap / 2.0, watch=watch)
         iterations, optimum = iterations + now.iterations, torch.maximum(optimum, now.optimum)
         try:
-            (rho, t), objecting = _proved(chain, everything, (now.rho, now.t), start, len(chosen), deadline)
+            (rho, t), objecting = _proved(
+                chain, everything, (now.rho, now.t), start, enough=len(chosen), deadline=deadline
+            )
         except OutOfTime:
             if best is None:
                 raise
@@ -88,7 +90,7 @@ def _spread(total: int, count: int) -> Tensor:
 
 
 def _proved(
-    chain: Chain, frequencies: Tensor, point: Point, inner: Point, enough: int, deadline: Deadline
+    chain: Chain, frequencies: Tensor, point: Point, inner: Point, *, enough: int, deadline: Deadline
 ) -> tuple[Point, Tensor]:
     """A point that all frequencies prove on the way to `inner`; its rho is infinite where there is none.
 
@@ -100,7 +102,7 @@ def _proved(
     while low < high:
         middle = (low + high) // 2
         rho, t = (a + _SHARES[middle] * (b - a) for a, b in zip(point, inner, strict=True))
-        objecting = _objecting(chain, frequencies, rho, t, enough, deadline)
+        objecting = _objecting(chain, frequencies, rho, t, enough=enough, deadline=deadline)
         if len(objecting):
             low, against = middle + 1, objecting
         else:
@@ -108,7 +110,7 @@ def _proved(
     return proved, against
 
 
-def _objecting(chain: Chain, frequencies: Tensor, rho: Tensor, t: Tensor, enough: int, deadline: Deadline) -> Tensor:
+def _objecting(chain: Chain, frequencies: Tensor, rho: Tensor, t: Tensor, *, enough: int, deadline: Deadline) -> Tensor:
     """Positions of frequencies whose constraint is not proved, `enough` of them at most; none if all are."""
     found = torch.empty(0, dtype=torch.int64, device=frequencies.device)
     for part in _shuffled(len(frequencies), frequencies.device).split(max(PROOF_BATCH // chain.side**2, 1)):

@@ -131,7 +131,7 @@ class Normalizer:
         n, plain = self.index.shape[1], torch.ones_like(self.gain)
         z = Normalizer(self.index, self.eps, plain, torch.zeros_like(plain)).range(None, lower, upper)
         gain = Interval(*(end[self.index][:, :, None] for end in around(self.gain, self.gain_radius)))
-        return projected(z, self.index, 1.0 / n, 1.0 / n, self._deviations(lower, upper), gain)
+        return projected(z, self.index, 1.0 / n, share=1.0 / n, divisor=self._deviations(lower, upper), gain=gain)
 
     def _centred(self, lower: Tensor, upper: Tensor) -> Ends:
         """Bounds of x - mean, `(groups, n)`: (1 - 1/n) x_i minus the others' sum over n."""
@@ -157,7 +157,7 @@ class Normalizer:
         return (least.square() + self.eps).sqrt() / OUTWARD, (most.square() + self.eps).sqrt() * OUTWARD
 
 
-def projected(z: Ends, index: Tensor, mean: float, share: float, divisor: Ends, gain: Interval | float) -> Ends:
+def projected(z: Ends, index: Tensor, mean: float, *, share: float, divisor: Ends, gain: Interval | float) -> Ends:
     """Entries of gain (I - mean 11^T - share z z^T) / divisor, `(groups, n, n)`, for `z` flat and divisors
     `(groups, 1)`; `mean` and `share` are rounded, and the diagonal, of a projection, lies between 0 and 1.
     """
@@ -206,9 +206,9 @@ def _normalized(builder: Builder, call: Call, index: Tensor, gain: Constant, bia
         normalizer,
         normalizer.constants(),
         "normalization",
-        call.origin,
-        normalizer.range,
-        normalizer.local,
+        origin=call.origin,
+        enclosure=normalizer.range,
+        local=normalizer.local,
         partials=normalizer.partials,
     )
 

@@ -34,7 +34,7 @@ def vector_norm(builder: Builder, call: Call) -> Linear:
     def measure(x: Tensor) -> Tensor:
         return length(x, batched, order, keepdim)
 
-    return builder.nonlinear(value, shape, measure, constants, "normalization", call.origin, by_size)
+    return builder.nonlinear(value, shape, measure, constants, "normalization", origin=call.origin, enclosure=by_size)
 
 
 def _constants(call: Call, order: float, n: int) -> Constants:

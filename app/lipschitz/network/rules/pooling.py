@@ -62,7 +62,7 @@ def _pool(builder: Builder, call: Call, copies: int, windows: Callable[[Shape, S
     constants, out = selection_constants(copies), tuple(first.shape)
     places = None if windows is None else windows(shape, out)
     return builder.nonlinear(
-        value, out, pool, constants, "pooling", call.origin, nondecreasing, extreme=1, windows=places
+        value, out, pool, constants, "pooling", origin=call.origin, enclosure=nondecreasing, extreme=1, windows=places
     )
 
 
@@ -125,9 +125,15 @@ def extremum_over_axes(builder: Builder, call: Call) -> tuple[Linear, ...] | Lin
     shape = tuple(_first(call.run(Linear.offset)).shape)
     constants, extreme = selection_constants(1), 1 if reduce is torch.amax else -1
     node = builder.nonlinear(
-        value, shape, lambda x: reduce(x, batched, keepdim), constants, "pooling", call.origin, nondecreasing,
+        value,
+        shape,
+        lambda x: reduce(x, batched, keepdim),
+        constants,
+        "pooling",
+        origin=call.origin,
+        enclosure=nondecreasing,
         extreme=extreme,
-    )  # fmt: skip
+    )
     return (node,) if call.name.endswith(".dim") else node
 
 
@@ -143,7 +149,11 @@ def running_extremum(builder: Builder, call: Call) -> tuple[Linear, ...]:
         return _first(call.run(lambda _: x, dim=axis + 1))
 
     constants = selection_constants(value.shape[axis])
-    return (builder.nonlinear(value, value.shape, function, constants, "pooling", call.origin, nondecreasing),)
+    return (
+        builder.nonlinear(
+            value, value.shape, function, constants, "pooling", origin=call.origin, enclosure=nondecreasing
+        ),
+    )
 
 
 @rule("sort.default", "sort.stable", "topk.default")
@@ -153,7 +163,7 @@ def sort(builder: Builder, call: Call) -> tuple[Linear, ...]:
     shape = tuple(_first(call.run(Linear.offset)).shape)
     function = _sorted(call, value.shape)
     constants = selection_constants(1)
-    node = builder.nonlinear(value, shape, function, constants, "pooling", call.origin, nondecreasing)
+    node = builder.nonlinear(value, shape, function, constants, "pooling", origin=call.origin, enclosure=nondecreasing)
     return (node,)
 
 

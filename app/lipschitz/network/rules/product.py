@@ -133,7 +133,9 @@ def product_over_axis(builder: Builder, call: Call) -> Linear:
     if index.shape[-1] > LONGEST:
         raise UnsupportedOperator(f"{call.place} multiplies {index.shape[-1]} values; at most {LONGEST} have a rule")
     layer = Factors(index.reshape(-1, index.shape[-1]))
-    return builder.nonlinear(value, shape, layer, layer.constants(), "merge", call.origin, layer.range, layer.local)
+    return builder.nonlinear(
+        value, shape, layer, layer.constants(), "merge", origin=call.origin, enclosure=layer.range, local=layer.local
+    )
 
 
 @rule("glu.default")

@@ -81,7 +81,12 @@ class Scaling(ABC):
 
     def _partials(self, lower: Tensor, upper: Tensor) -> Ends:
         least, most = projected(
-            self.range(self, lower, upper), self.index, 0.0, self.share, self._divisors(lower, upper), 1.0
+            self.range(self, lower, upper),
+            self.index,
+            0.0,
+            share=self.share,
+            divisor=self._divisors(lower, upper),
+            gain=1.0,
         )
         diagonal = torch.eye(self.n, dtype=torch.bool, device=lower.device)
         greatest = 1.0 / self._divisors(lower, upper)[0][:, :, None] * (1.0 + MARGIN)

@@ -90,9 +90,17 @@ def softmax_over(builder: Builder, call: Call, value: Linear, dim: int) -> Linea
     masked, mask = unmasked(value)
     layer = Softmax(value.shape, axis, mask)
     return builder.nonlinear(
-        masked, value.shape, layer, HALF, "normalization", call.origin, layer.range, layer.local, layer.simplex,
+        masked,
+        value.shape,
+        layer,
+        HALF,
+        "normalization",
+        origin=call.origin,
+        enclosure=layer.range,
+        local=layer.local,
+        simplex=layer.simplex,
         partials=layer.partials,
-    )  # fmt: skip
+    )
 
 
 def unmasked(value: Linear) -> tuple[Linear, Tensor]:
@@ -159,8 +167,8 @@ def log_softmax(builder: Builder, call: Call) -> Linear:
         lambda x: torch.log_softmax(x, axis + 1),
         constants,
         "normalization",
-        call.origin,
-        enclose,
+        origin=call.origin,
+        enclosure=enclose,
     )
 
 
@@ -172,7 +180,7 @@ def log_sum_exp(builder: Builder, call: Call) -> Linear:
     batched = [dim + 1 if dim >= 0 else dim for dim in dims]
     shape = tuple(call.run(Linear.offset).shape)
     function: Callable[[Tensor], Tensor] = lambda x: torch.logsumexp(x, batched, keepdim)  # noqa: E731
-    return builder.nonlinear(value, shape, function, ONE, "normalization", call.origin, rising)
+    return builder.nonlinear(value, shape, function, ONE, "normalization", origin=call.origin, enclosure=rising)
 
 
 @rule("logcumsumexp.default")
@@ -186,7 +194,9 @@ def running_log_sum(builder: Builder, call: Call) -> Linear:
     def function(x: Tensor) -> Tensor:
         return torch.logcumsumexp(x, axis + 1) if value.shape else x
 
-    return builder.nonlinear(value, value.shape, function, constants, "normalization", call.origin, rising)
+    return builder.nonlinear(
+        value, value.shape, function, constants, "normalization", origin=call.origin, enclosure=rising
+    )
 
 
 def rising(function: Function, lower: Tensor, upper: Tensor) -> Ends:

@@ -35,7 +35,7 @@ class Search:
     leaves: Boxes
 
 
-def branch(pair: Pair, bound: BoxBounds, slopes: Tensor, root: float, gap: float, deadline: Deadline) -> Search:
+def branch(pair: Pair, bound: BoxBounds, slopes: Tensor, *, root: float, gap: float, deadline: Deadline) -> Search:
     """Close the box from its certified bound `root` to within `gap` of the best vertex, or until the deadline."""
     batch = max(1, _ENTRIES // (pair.width * sum(pair.inner.shape) + 1))
     value = float(pair.values(slopes[None])[0])

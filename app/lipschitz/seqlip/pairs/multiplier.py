@@ -69,7 +69,7 @@ def _minimised(pair: Pair, matrix: Tensor, spread: Tensor, deadline: Deadline) -
     best, least, since = logs.clone(), math.inf, 0
     basis = _start(sum(matrix.shape), logs)
     for step in range(_STEPS):
-        top, logs.grad, basis = _steepest(pair.inner, matrix, spread, logs.exp(), basis, rounds=2 if step else 8)
+        top, logs.grad, basis = _steepest(pair.inner, matrix, spread, logs.exp(), basis=basis, rounds=2 if step else 8)
         since = 0 if top < least * (1.0 - _PROGRESS) else since + 1
         if top < least:
             best, least = logs.clone(), top
@@ -85,7 +85,7 @@ def _start(size: int, like: Tensor) -> Tensor:
 
 
 def _steepest(
-    inner: Tensor, matrix: Tensor, spread: Tensor, weights: Tensor, basis: Tensor, rounds: int
+    inner: Tensor, matrix: Tensor, spread: Tensor, weights: Tensor, *, basis: Tensor, rounds: int
 ) -> tuple[float, Tensor, Tensor]:
     """The largest eigenvalue, the gradient of its logarithm in log e, and the subspace, by subspace iteration."""
     for _ in range(rounds):

@@ -63,7 +63,7 @@ def _enclosed(pair: Pair, gap: float, deadline: Deadline, seed: int) -> Enclosur
     if deadline.share(_SEMIDEFINITE).fits(semidefinite_work(pair)):
         root = float(bound.whole.bounds[0])
         if math.isfinite(root):
-            return _branched(pair, bound, slopes, root, gap, deadline)
+            return _branched(pair, bound, slopes, root=root, gap=gap, deadline=deadline)
     upper, multipliers = weighted_bound(pair, deadline)
     attained = pair.bracket(slopes[None]).lower
     return Enclosure(attained, upper, "multiplier", of_multipliers(upper, pair, multipliers))
@@ -75,8 +75,10 @@ def _cube(pair: Pair) -> float:
     return float(p * k * min(p, k))
 
 
-def _branched(pair: Pair, bound: BoxBounds, slopes: Tensor, root: float, gap: float, deadline: Deadline) -> Enclosure:
-    found = branch(pair, bound, slopes, root, gap, deadline)
+def _branched(
+    pair: Pair, bound: BoxBounds, slopes: Tensor, *, root: float, gap: float, deadline: Deadline
+) -> Enclosure:
+    found = branch(pair, bound, slopes, root=root, gap=gap, deadline=deadline)
     method = "branch and bound" if found.boxes else "semidefinite"
     proof = of_boxes(pair, bound.whole, found.leaves)
     return Enclosure(pair.bracket(found.slopes[None]).lower, found.upper, method, proof)
