@@ -55,7 +55,15 @@ async def compare(request: Request, services: InServices, caller: InCaller, key:
         return await _submitted(request, services, caller, parse_fields(ComparisonRequest, parse_json(body)), key)
 
     received = hashlib.sha256(body).hexdigest()
-    return await once(request, services, caller, key, received, act, partial(resumed, request, services, caller))
+    return await once(
+        request,
+        services,
+        caller,
+        key=key,
+        received=received,
+        act=act,
+        resume=partial(resumed, request, services, caller),
+    )
 
 
 async def _of_files(request: Request, services: Services, caller: Caller, key: str | None) -> Response:
@@ -68,11 +76,19 @@ async def _of_files(request: Request, services: Services, caller: Caller, key: s
             return await _submitted(request, services, caller, parse_fields(ComparisonRequest, asked), key)
 
         told = [*first.summary(), *second.summary()]
-        return await once(request, services, caller, key, told, act, partial(resumed, request, services, caller))
+        return await once(
+            request,
+            services,
+            caller,
+            key=key,
+            received=told,
+            act=act,
+            resume=partial(resumed, request, services, caller),
+        )
 
 
 async def _submitted(
     request: Request, services: Services, caller: Caller, fields: ComparisonRequest, key: str | None
 ) -> Response:
     caller.require_priority(fields.priority)
-    return await submitted(request, services, caller, fields.a, fields, key)
+    return await submitted(request, services, caller, model=fields.a, fields=fields, key=key)

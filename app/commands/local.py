@@ -50,7 +50,7 @@ def analyze_here(
     `trusts`: a program runs also where this machine cannot confine it.
     """
     fields = parse_fields(AnalysisFields, request).canonical()
-    return _asked("analyze", [model], dataset, fields, progress, trusts)
+    return _asked("analyze", [model], dataset, fields=fields, progress=progress, trusts=trusts)
 
 
 def compare_here(
@@ -60,11 +60,18 @@ def compare_here(
     if dataset is not None and isinstance(request, dict):
         request = request | {"dataset": hashlib.sha256(dataset.read_bytes()).hexdigest()}
     fields = parse_fields(ComparisonFields, request)
-    return _asked("compare", models, dataset, fields.canonical() | {"radius": fields.radius}, progress, trusts)
+    return _asked(
+        "compare",
+        models,
+        dataset,
+        fields=fields.canonical() | {"radius": fields.radius},
+        progress=progress,
+        trusts=trusts,
+    )
 
 
 def _asked(
-    kind: str, models: Sequence[Path], dataset: Path | None, fields: Document, progress: OnProgress, trusts: bool
+    kind: str, models: Sequence[Path], dataset: Path | None, *, fields: Document, progress: OnProgress, trusts: bool
 ) -> Answer:
     """What a bounding child answers about the models' captured graphs, each captured by a child of its own."""
     progress(Progress(phase="starting"))

@@ -87,7 +87,7 @@ def _compared(joint: Joint, asked: _Asked) -> Answer:
     difference = differ(joint, deadline, asked.domain, request.seed)
     asked.progress({"phase": "ranges"})
     known = bound(difference, asked.domain, p, deadline.share(RANGES_SHARE))
-    witness = search(difference, asked.domain, p, request.seed, deadline.share(0.2), asked.rows)
+    witness = search(difference, asked.domain, p, seed=request.seed, deadline=deadline.share(0.2), rows=asked.rows)
     parts = contributions(difference, known.ranges, p, Norms(), deadline.share(0.1))
     found = _decisions(difference, asked)
     asked.progress({"phase": "constant"})

@@ -29,7 +29,7 @@ STEPS = 10
 
 def decisions(difference: Difference, rows: Dataset, radius: float | None, p: Norm, deadline: Deadline) -> Decisions:
     """What becomes of every row; those that time does not suffice for are open."""
-    found = [_row(difference, i, x, radius, p, deadline) for i, x in enumerate(rows.inputs)]
+    found = [_row(difference, i, x, radius=radius, p=p, deadline=deadline) for i, x in enumerate(rows.inputs)]
     count = {fate: sum(row.decision == fate for row in found) for fate in ("kept", "changed", "open")}
     return Decisions(**count, radius=radius, rows=found[:LISTED])
 
@@ -41,7 +41,7 @@ def alike(rows: Dataset, radius: float | None) -> Decisions:
 
 
 def _row(
-    difference: Difference, index: int, x: Tensor, radius: float | None, p: Norm, deadline: Deadline
+    difference: Difference, index: int, x: Tensor, *, radius: float | None, p: Norm, deadline: Deadline
 ) -> DecisionRow:
     if deadline.passed:
         return DecisionRow(index=index, decision="open", a=None, b=None, reason="no time was left")

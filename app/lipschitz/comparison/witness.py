@@ -29,7 +29,7 @@ class Attained:
 
 
 def search(
-    difference: Difference, domain: Domain, p: Norm, seed: int, deadline: Deadline, rows: Dataset | None = None
+    difference: Difference, domain: Domain, p: Norm, *, seed: int, deadline: Deadline, rows: Dataset | None = None
 ) -> Attained | None:
     """The best point found, None without one; the same for the same seed as long as time suffices."""
     x = _starts(difference, domain, seed, rows)

@@ -43,7 +43,7 @@ def check_pair(seed: int) -> None:
     domain, p = domain_of(seed, difference.carried.input.size), NORMS[seed % 3]
     known = bound(difference, domain, p, NEVER)
     least = min(known.bounds.values())
-    found = search(difference, domain, p, seed, NEVER)
+    found = search(difference, domain, p, seed=seed, deadline=NEVER)
     assert found is not None
     assert found.value <= least
     points = domain.sample(200, difference.carried.input.size, 1.0, torch.Generator().manual_seed(seed))
@@ -92,7 +92,7 @@ def test_layers_that_do_not_correspond_are_bounded_apart(first_width: int, secon
     difference = difference_of(first, second, (1, 4))
     assert not any(isinstance(node, Change) for node in difference.carried.nodes)
     domain = Box(-torch.ones(4, dtype=torch.float64), torch.ones(4, dtype=torch.float64))
-    found = search(difference, domain, "2", 0, NEVER)
+    found = search(difference, domain, "2", seed=0, deadline=NEVER)
     assert found is not None
     assert 0 < found.value <= min(bound(difference, domain, "2", NEVER).bounds.values()) < 10
 
@@ -123,7 +123,7 @@ def test_contributions_add_up_to_no_less_than_what_is_attained() -> None:
     domain = Box(-torch.ones(entries, dtype=torch.float64), torch.ones(entries, dtype=torch.float64))
     known = bound(difference, domain, "2", NEVER)
     parts = contributions(difference, known.ranges, "2", Norms(), NEVER)
-    found = search(difference, domain, "2", 0, NEVER)
+    found = search(difference, domain, "2", seed=0, deadline=NEVER)
     assert found is not None
     assert len(parts) > 1
     assert found.value <= sum(part.contribution for part in parts)

@@ -154,7 +154,7 @@ def _by_heads(x: Tensor, heads: int) -> Tensor:
     return parted.transpose(1, 2)
 
 
-def _attended(call: OnnxCall, q: Tensor, k: Tensor, v: Tensor, padding: int, bias: int) -> Tensor:
+def _attended(call: OnnxCall, q: Tensor, k: Tensor, v: Tensor, *, padding: int, bias: int) -> Tensor:
     if call.has(padding):
         raise call.refuse("masks of padding")
     scale = call.attr("scale", 0.0) or 1.0 / math.sqrt(q.shape[-1])

@@ -24,6 +24,7 @@ def _swish(
     function: Callable[[Tensor], Tensor],
     value: Callable[[Interval], Interval],
     derivative: Callable[[Interval], Interval],
+    *,
     lowest: tuple[float, float],
     highest: tuple[float, float],
     turn: tuple[float, float],
@@ -56,9 +57,9 @@ def silu() -> PiecewiseMonotone:
         F.silu,
         lambda x: x * sigmoid_of(x),
         derivative,
-        (-2.3993572805154675, -0.09983932012886691),
-        (2.3993572805154675, 1.099839320128867),
-        (-1.2784645427610737, -0.2784645427610738),
+        lowest=(-2.3993572805154675, -0.09983932012886691),
+        highest=(2.3993572805154675, 1.099839320128867),
+        turn=(-1.2784645427610737, -0.2784645427610738),
     )
 
 
@@ -75,10 +76,10 @@ def gelu() -> PiecewiseMonotone:
         F.gelu,
         lambda x: x * gauss(x),
         derivative,
-        (-math.sqrt(2.0), -0.12890414518515478),
-        (math.sqrt(2.0), 1.1289041451851547),
-        (-0.7517915246935645, -0.16997120747990366),
-        40.0,
+        lowest=(-math.sqrt(2.0), -0.12890414518515478),
+        highest=(math.sqrt(2.0), 1.1289041451851547),
+        turn=(-0.7517915246935645, -0.16997120747990366),
+        reach=40.0,
     )
 
 
@@ -97,10 +98,10 @@ def tanh_gelu() -> PiecewiseMonotone:
         lambda x: F.gelu(x, approximate="tanh"),
         lambda x: x * sigmoid_of(argument(x)),
         derivative,
-        (-1.4185040087908283, -0.12899306865877178),
-        (1.4185040087908283, 1.1289930686587717),
-        (-0.7524614220710163, -0.17004075057125406),
-        40.0,
+        lowest=(-1.4185040087908283, -0.12899306865877178),
+        highest=(1.4185040087908283, 1.1289930686587717),
+        turn=(-0.7524614220710163, -0.17004075057125406),
+        reach=40.0,
     )
 
 
@@ -115,7 +116,7 @@ def mish() -> PiecewiseMonotone:
         F.mish,
         lambda x: x * monotone("tanh", softplus_of(x)).within(0.0, 1.0),
         derivative,
-        (-2.256376396360793, -0.11252612238946255),
-        (1.4905711794854284, 1.088498161251728),
-        (-1.1924312145154952, -0.30884341301725043),
+        lowest=(-2.256376396360793, -0.11252612238946255),
+        highest=(1.4905711794854284, 1.088498161251728),
+        turn=(-1.1924312145154952, -0.30884341301725043),
     )
