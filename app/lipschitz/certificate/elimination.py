@@ -1,13 +1,14 @@
 """Sparse symmetric matrices eliminated part by part: dense blocks, in an order that is planned before anything starts.
 
-The parts are sets of variables, such as a tile of an image in all its maps, or a dense layer. Whichever costs least is
-eliminated next, its neighbours becoming neighbours of each other. A border of further rows, the outputs, comes last.
+The parts are sets of variables, such as a region of an image in all its maps, or a dense layer; the neighbours of one
+that is eliminated become neighbours of each other. A border of further rows, the outputs, comes last.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -36,33 +37,72 @@ class Plan:
     memory: float
 
     @classmethod
-    def of(cls, matrix: sp.csr_array, parts: Sequence[Positions], border: int) -> Plan:
-        """For the pattern of `matrix`, `(N, N)`, and so many rows of the border."""
-        parts = [part for part in parts if len(part)]
-        sizes = [len(part) for part in parts]
-        meets, full = _neighbours(matrix, parts)
-        order, later, work, memory = [], [], 0.0, 0.0
-        filled: set[tuple[int, int]] = set()
-        costs = {b: _cost(b, sizes, meets, full, border) for b in range(len(parts))}
-        while costs:
-            b = min(costs, key=lambda one: (costs[one], one))
-            work += costs.pop(b)
-            around = meets.pop(b)
-            order.append(b)
-            later.append(around)
-            front = sizes[b] * (2.0 * sum(sizes[one] for one in around) + 2.0 * sizes[b] * (b in full))
-            filled = {pair for pair in filled if b not in pair} | {(i, j) for i in around for j in around if i <= j}
-            memory = max(memory, front + sum(float(sizes[i] * sizes[j]) for i, j in filled))
-            full |= around
-            for one in around:
-                meets[one] = (meets[one] | around) - {b, one}
-            for one in around:
-                costs[one] = _cost(one, sizes, meets, full, border)
-        place = {b: i for i, b in enumerate(order)}
-        seen = tuple(tuple(sorted(place[one] for one in after)) for after in later)
-        chosen = tuple(parts[b] for b in order)
+    def of(cls, matrix: sp.csr_array, ordered: Sequence[Positions], free: Sequence[Positions], border: int) -> Plan:
+        """For the pattern of `matrix`, `(N, N)`, and so many rows of the border.
+
+        The `ordered` parts keep their order; the `free` ones go before whichever of them costs more.
+        """
+        parts = [part for part in (*ordered, *free) if len(part)]
+        count = len(parts) - sum(1 for part in free if len(part))
+        front = _Front(parts, *_neighbours(matrix, parts), border)
+        waiting, rest = deque(range(count)), set(range(count, len(parts)))
+        while waiting or rest:
+            b = min([*list(waiting)[:1], *sorted(rest)], key=front.cost)
+            front.eliminate(b)
+            if b in rest:
+                rest.remove(b)
+            else:
+                waiting.popleft()
+        place = {b: i for i, b in enumerate(front.order)}
+        seen = tuple(tuple(sorted(place[one] for one in after)) for after in front.later)
+        chosen = tuple(parts[b] for b in front.order)
         counts = _counts(chosen, seen, matrix.shape[0])
-        return cls(chosen, seen, counts, work, memory + border * matrix.shape[0])
+        return cls(chosen, seen, counts, front.work, front.memory + border * matrix.shape[0])
+
+
+@dataclass(eq=False)
+class _Front:
+    """What is left of the parts while they are eliminated: which `meets` which, and which are `full` matrices."""
+
+    parts: Sequence[Positions]
+    meets: dict[int, set[int]]
+    full: set[int]
+    border: int
+    order: list[int] = field(default_factory=list)
+    later: list[set[int]] = field(default_factory=list)
+    work: float = 0.0
+    memory: float = 0.0
+    _filled: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
+    _held: float = 0.0
+
+    def cost(self, b: int) -> float:
+        """Multiplications of eliminating a part now."""
+        n, k = float(len(self.parts[b])), float(sum(len(self.parts[one]) for one in self.meets[b]))
+        inner = n**3 / 6.0 + n * n * (k + self.border) / 2.0 if b in self.full else 0.0
+        return n * k * (k / 2.0 + self.border) + inner
+
+    def eliminate(self, b: int) -> None:
+        """The part's neighbours become neighbours of each other."""
+        self.work += self.cost(b)
+        size, around = len(self.parts[b]), self.meets.pop(b)
+        self.order.append(b)
+        self.later.append(around)
+        for one in self._filled.pop(b, set()):
+            self._held -= float(size * len(self.parts[one]))
+            self._filled[one].discard(b)
+        front = size * (2.0 * sum(len(self.parts[one]) for one in around) + 2.0 * size * (b in self.full))
+        for one in around:
+            self._fill(one, around)
+            self.meets[one] = (self.meets[one] | around) - {b, one}
+        self.full |= around
+        self.memory = max(self.memory, front + self._held)
+
+    def _fill(self, one: int, around: set[int]) -> None:
+        """Blocks between a part and those around are held from now on, each once."""
+        for other in around - self._filled[one]:
+            self._filled[one].add(other)
+            self._filled[other].add(one)
+            self._held += float(len(self.parts[one]) * len(self.parts[other]))
 
 
 def _neighbours(matrix: sp.csr_array, parts: Sequence[Positions]) -> tuple[dict[int, set[int]], set[int]]:
@@ -83,12 +123,6 @@ def _neighbours(matrix: sp.csr_array, parts: Sequence[Positions]) -> tuple[dict[
             meets[i].add(j)
             meets[j].add(i)
     return meets, full
-
-
-def _cost(b: int, sizes: Sequence[int], meets: dict[int, set[int]], full: set[int], border: int) -> float:
-    """Multiplications of eliminating a part now."""
-    n, k = float(sizes[b]), float(sum(sizes[one] for one in meets[b]))
-    return n * k * (k / 2.0 + border) + (n**3 / 6.0 + n * n * (k + border) / 2.0 if b in full else 0.0)
 
 
 def _counts(parts: Sequence[Positions], later: Sequence[Sequence[int]], side: int) -> Array:

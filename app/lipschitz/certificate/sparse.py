@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import scipy.sparse as sp
@@ -24,16 +25,14 @@ import torch
 from numpy.typing import NDArray
 
 from app.lipschitz.certificate.balls import OUTWARD, TINY, UNIT, Array, share
+from app.lipschitz.certificate.dissection import cells_of, dissected
 from app.lipschitz.certificate.elimination import Blocks, Plan
 from app.lipschitz.certificate.matrices import TooLarge
 from app.lipschitz.certificate.sparse_system import SparseSystem, between, gram
-from app.lipschitz.network.nodes import Node
 
 MOST_MEMORY = 2**28
 """Numbers: 2 GiB."""
 MOST_OUTPUTS = 4096
-TILE = 100
-"""Variables of a tile of all maps, about."""
 LARGEST_SCALE = 2.0**400
 
 
@@ -169,8 +168,12 @@ def planned(system: SparseSystem) -> Plan:
     """How K is eliminated; TooLarge where that takes too much memory."""
     if system.outputs > MOST_OUTPUTS:
         raise TooLarge(f"{system.outputs} outputs exceed the limit of {MOST_OUTPUTS}")
-    pattern = pattern_of(system)
-    plan = Plan.of(pattern, parts_of(system, pattern), system.outputs)
+    pattern, places = pattern_of(system), system.places[:-1]
+    cells = cells_of(places, pattern)
+    images = [] if cells is None else dissected(cells, pattern)
+    ends = np.cumsum([0, *(len(positions) for _, positions in places)]).tolist()
+    layers = [np.setdiff1d(np.arange(*pair), np.concatenate([*images, []])) for pair in pairwise(ends)]
+    plan = Plan.of(pattern, images, layers, system.outputs)
     if plan.memory > MOST_MEMORY:
         raise TooLarge(f"a semidefinite constraint takes {plan.memory:.2g} numbers, more than {MOST_MEMORY:.2g}")
     return plan
@@ -187,50 +190,3 @@ def pattern_of(system: SparseSystem) -> sp.csr_array:
     if curved.any():
         total = total + gram(pre, curved.astype(np.float64), system.layers)
     return total.tocsr()
-
-
-def parts_of(system: SparseSystem, pattern: sp.csr_array) -> list[NDArray[np.intp]]:
-    """Tiles of all images together; every layer without an image by itself."""
-    first, places = 0, []
-    for node, positions in system.places[:-1]:
-        places.append((node, positions, np.arange(first, first + len(positions))))
-        first += len(positions)
-    spatial = [part for part in places if _sides(part[0])]
-    count = sum(len(own) for _, _, own in spatial)
-    tiles = np.full(first, -1, dtype=np.int64)
-    for node, positions, own in spatial:
-        tiles[own] = _tile(node, positions, max(1, count // TILE))
-    rest = [own for node, _, own in places if not _sides(node)]
-    if spatial and rest and not _sides(places[0][0]):
-        rest[0] = _joined(rest[0], pattern, tiles)
-    return [*(np.flatnonzero(tiles == tile) for tile in np.unique(tiles[tiles >= 0])), *rest]
-
-
-def _sides(node: Node) -> tuple[int, ...]:
-    """The sides of the node's images; none for a vector."""
-    sides = node.shape[2:]
-    return sides if math.prod(sides) > 1 else ()
-
-
-def _tile(node: Node, positions: NDArray[np.intp], count: int) -> NDArray[np.int64]:
-    """The tile of every position, counted alike on all images."""
-    sides = _sides(node)
-    along = max(1, round(count ** (1.0 / len(sides))))
-    at = np.unravel_index(positions % math.prod(sides), sides)
-    found = np.zeros(len(positions), dtype=np.int64)
-    for where, side in zip(at, sides, strict=True):
-        found = found * along + (where * along) // side
-    return found * 4 + len(sides)
-
-
-def _joined(inputs: NDArray[np.intp], pattern: sp.csr_array, tiles: NDArray[np.int64]) -> NDArray[np.intp]:
-    """Flat inputs go to the tile of the first neuron on an image that reads them; those that are left over."""
-    left = []
-    for position in inputs.tolist():
-        readers = tiles[pattern.indices[pattern.indptr[position] : pattern.indptr[position + 1]]]
-        readers = readers[readers >= 0]
-        if len(readers):
-            tiles[position] = readers[0]
-        else:
-            left.append(position)
-    return np.array(left, dtype=np.intp)

@@ -7,10 +7,11 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+from app.lipschitz.certificate.dissection import cells_of, dissected
 from app.lipschitz.certificate.elimination import Blocks, Plan
 from app.lipschitz.certificate.forms import Slopes
 from app.lipschitz.certificate.semidefinite import system
-from app.lipschitz.certificate.sparse import Inequality, planned
+from app.lipschitz.certificate.sparse import Inequality, pattern_of, planned
 from app.lipschitz.certificate.sparse_maps import map_of
 from app.lipschitz.certificate.sparse_system import sparse_system
 from app.lipschitz.network.nodes import Activation
@@ -105,7 +106,8 @@ def test_elimination_in_any_parts(seed: int) -> None:
     matrix = (half @ half.T + sp.diags_array(generator.uniform(0.5, 2.0, n))).tocsr()
     border = sp.random_array((p, n), density=0.3, rng=generator).tocsr()
     parts = np.split(generator.permutation(n), sorted(generator.choice(n, 1 + 3 * seed, replace=False)))
-    blocks = Blocks(Plan.of(matrix, parts, p), matrix, border)
+    ordered = seed % 3
+    blocks = Blocks(Plan.of(matrix, parts[:ordered], parts[ordered:], p), matrix, border)
     exact = border.toarray() @ np.linalg.solve(matrix.toarray(), border.toarray().T)
     whole, alone = blocks.complement(0.0, whole=True), blocks.complement(0.0, whole=False)
     assert whole is not None
@@ -151,3 +153,23 @@ def test_what_is_not_positive_is_not_proved() -> None:
     alone = Inequality(found, plan, np.full(found.inputs, rho * 0.9), t * rho * 0.9).is_proved(whole=False)
     exact = np.diag(levels) < rho * 0.9
     np.testing.assert_array_equal(alone, exact)
+
+
+@pytest.mark.parametrize("sides", [(90,), (16, 13), (6, 6, 8)])
+def test_dissection_separates(sides: tuple[int, ...]) -> None:
+    """Every variable on an image is in one part, and what is left to eliminate is never far from the whole."""
+    torch.manual_seed(0)
+    kind = [torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d][len(sides) - 1]
+    layers = [kind(2, 3, 3, padding=1), torch.nn.ReLU(), kind(3, 4, 3, stride=2), torch.nn.ReLU(), torch.nn.Flatten()]
+    body = torch.nn.Sequential(*layers)
+    width = body(torch.zeros(1, 2, *sides)).shape[1]
+    network = network_of(torch.nn.Sequential(*layers, torch.nn.Linear(width, 2)).double(), (1, 2, *sides))
+    found = sparse_system(network.input, network.output, slopes_of(network))
+    pattern = pattern_of(found)
+    cells = cells_of(found.places[:-1], pattern)
+    assert cells is not None
+    parts = dissected(cells, pattern)
+    assert np.array_equal(np.sort(np.concatenate(parts)), np.flatnonzero(cells.own >= 0))
+    size = pattern.shape[0]
+    plan, shuffled = planned(found), [np.random.default_rng(0).permutation(size)]
+    assert plan.work < Plan.of(pattern, np.array_split(shuffled[0], len(parts)), [], found.outputs).work

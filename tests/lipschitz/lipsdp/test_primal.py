@@ -172,3 +172,29 @@ def test_a_convolutional_network_is_bounded_as_one_piece(primal: None) -> None:
     assert found.details["pieces"] == 1
     assert found.details["gap"] < 2e-3
     assert_certified(problem, found, {"kind": "all"})
+
+
+class DenseResidual(nn.Module):
+    """A skip around two layers, so that maps are added, which rounds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.one, self.two = nn.Linear(8, 16), nn.Linear(16, 16), nn.Linear(16, 16)
+        self.last = nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = torch.relu(self.first(x))
+        return self.last(torch.relu(first + self.two(torch.relu(self.one(first)))))
+
+
+def test_neurons_whose_weights_have_died(primal: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trained with weight decay they read 1e-38 of what is there; multipliers to match would magnify rounding."""
+    model = seeded(DenseResidual(), 0)
+    with torch.no_grad():
+        for layer in (model.first, model.one, model.two):  # type: ignore[union-attr]
+            layer.weight[:5] *= 1e-38  # type: ignore[index, union-attr, operator]
+    monkeypatch.setattr("app.lipschitz.lipsdp.lipsdp.bound", lambda *_: None)
+    found = lipsdp.lipsdp(problem_of(model, 1, 8), OPTIONS)
+    assert found.value is not None
+    assert found.details["pieces"] == 1, "the primal iteration's multipliers are proved"
+    assert found.value <= float(found.details["relaxation_optimum"]) * 1.001  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ from app.lipschitz.certificate.sparse_system import SparseSystem, sparse_system
 from app.lipschitz.claims import Multipliers, SemidefiniteClaim
 from app.lipschitz.deadline import Deadline, Laps, OutOfTime
 from app.lipschitz.lipsdp.primal.iteration import Ascent, Maximum, Programs, ascend
-from app.lipschitz.lipsdp.primal.multipliers import RAISES, Point, Search
+from app.lipschitz.lipsdp.primal.multipliers import RAISES, SHRINKS, Point, Search, Shrinks
 from app.lipschitz.lipsdp.primal.passes import Passes
 from app.lipschitz.lipsdp.region import slopes_of_free
 from app.lipschitz.lipsdp.semidefinite import Bound
@@ -31,8 +31,12 @@ from app.lipschitz.problem import Details, Problem
 from app.lipschitz.walk.claims import walk_claim
 from app.lipschitz.walk.pieces import Piece
 
-GAPS = (1e-5, 1e-7)
-"""Gains of ten rounds at which the multipliers are tried."""
+GAPS = (1e-5, 1e-7, 1e-9, 1e-11)
+"""Gains of ten rounds at which the multipliers are tried: neurons that read little come to their own late."""
+FIRST = 2
+"""Shrinks that are tried before the last of them: rounds cost less than eliminations, shrinking costs tightness."""
+AGAIN = 8
+"""Eliminations for which there has to be time left for another try."""
 CLOSE = 5e-4
 """Relative distance of the bound to the iteration's value that is good enough."""
 OVERHEAD, CALLS = 1.5, 3e7
@@ -115,10 +119,11 @@ def primal_bound(problem: Problem, piece: Piece, constants: Mapping[Node, float]
     ascent = Ascent.begin(programs, problem.seed)
     for gap in GAPS:
         climb(problem, ascent, gap, Laps(deadline.share(CLIMBING), PROOFS * parts.work))
-        found = _proved(search, parts, ascent.maximum())
+        is_last = gap == GAPS[-1] or not search.go_on(AGAIN)
+        found = _proved(search, parts, ascent.maximum(), SHRINKS if is_last else SHRINKS[:FIRST])
         best = found if best is None or (found is not None and _rho(found) < _rho(best)) else best
         close = best is not None and _rho(best) <= (float(ascent.value) * (1.0 + CLOSE)) ** 2
-        if close or not search.go_on(3):
+        if close or is_last:
             break
     return None if best is None else _bound(problem, piece, parts, ascent, best)
 
@@ -147,13 +152,13 @@ def climb(problem: Problem, ascent: Ascent, gap: float, laps: Laps, attained: fl
             break
 
 
-def _proved(search: Search, parts: Parts, maximum: Maximum) -> tuple[Point, Point] | None:
+def _proved(search: Search, parts: Parts, maximum: Maximum, shrinks: Shrinks) -> tuple[Point, Point] | None:
     """A proved point, shrunk more where the first that is positive definite leaves too little room."""
     rho, least = float(maximum.value) ** 2, 0.0
     if not 0.0 < rho < math.inf:
         return None
     for raises in (RAISES[:3:2], RAISES[:3:2], RAISES[:3:2], RAISES):
-        found = search.feasible(np.ones(parts.system.inputs), parts.gathered(maximum.t) / rho, least)
+        found = search.feasible(np.ones(parts.system.inputs), parts.gathered(maximum.t) / rho, least, shrinks)
         if found is None:
             return None
         proof = search.proved(found[0], float(np.linalg.eigvalsh(found[1])[-1]), raises)

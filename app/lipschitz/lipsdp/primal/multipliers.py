@@ -18,6 +18,7 @@ from app.lipschitz.certificate.sparse import Inequality
 from app.lipschitz.certificate.sparse_system import SparseSystem
 from app.lipschitz.deadline import Deadline
 
+Shrinks = Sequence[tuple[float, float]]
 SHRINKS = ((1e-3, 0.0), (1e-3, 1e-3), (3e-3, 3e-3), (1e-2, 1e-2), (3e-2, 3e-2), (0.1, 0.1), (0.3, 0.2))
 """By how much tau is shrunk, one after the other: everywhere, and more so from each layer to the next."""
 RAISES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
@@ -56,13 +57,15 @@ class Search:
     whole: bool = True
     longest: float = 0.0
 
-    def feasible(self, weights: Array, tau: Array, least: float = 0.0) -> tuple[Point, Array] | None:
+    def feasible(
+        self, weights: Array, tau: Array, least: float = 0.0, shrinks: Shrinks = SHRINKS
+    ) -> tuple[Point, Array] | None:
         """The least shrunk tau, from `least` on, that makes K positive definite for these weights, which stay.
 
         With it C K^-1 C^T, or its diagonal where the outputs stand alone.
         """
         tau = self._floored(weights, tau)
-        for shrink, by_layer in SHRINKS:
+        for shrink, by_layer in shrinks:
             if shrink < least:
                 continue
             if not self.go_on(PROOF + 1):
@@ -115,7 +118,8 @@ class Search:
         for layer in self.layers:
             taken = steepest[layer] * (squares[layer] @ (1.0 / before)) * (layer.stop - layer.start)
             least = KEPT / np.where(taken > 0.0, taken, 1.0)
-            found[layer] = np.maximum(found[layer], least)
+            # A neuron whose weights have died reads next to nothing: huge multipliers would only magnify rounding.
+            found[layer] = np.maximum(found[layer], np.minimum(least, max(least.min(), tau[layer].max())))
             before[n + layer.start : n + layer.stop] = found[layer]
         return found
 
