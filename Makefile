@@ -11,20 +11,23 @@ serve: $(VENV)/installed
 	$(BIN)/lipserve serve --host $(HOST) --port $(PORT)
 
 # Services and children that tests start are not compiled anew each time, whatever the environment says.
-test test-all: export PYTHONDONTWRITEBYTECODE :=
+test test-all test-some: export PYTHONDONTWRITEBYTECODE :=
+
+# One more than there are processors, since tests of the service mostly wait; each imports torch and collects, so few.
+WORKERS ?= $(shell n=$$(nproc); echo $$((n < 4 ? n + 1 : 4)))
 
 test: $(VENV)/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 test-all: $(VENV)/installed-dev
-	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=random $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal -m "slow or not slow"
+	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=random $(BIN)/pytest -n $(WORKERS) --dist worksteal -m "slow or not slow"
 
-# Of the slow tests one in ONE_IN, others with every commit, as far as MINUTES go.
+# Of the slow tests one in ONE_IN, others with every commit, as far as MINUTES go; the same when a commit runs again.
 ONE_IN ?= 4
 MINUTES ?= 4
 
 test-some: $(VENV)/installed-dev
-	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=random $(BIN)/python -m pytest -n auto --maxprocesses 4 -m slow \
+	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n $(WORKERS) -m slow \
 		-p tests.time_box --one-in $(ONE_IN) --minutes $(MINUTES) --turn "$$(git rev-parse HEAD)"
 
 lint: $(VENV)/installed-dev

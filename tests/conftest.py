@@ -25,8 +25,9 @@ from tests.effort import QUICK_EXAMPLES
 from tests.object_store import ObjectStore, running_object_store
 from tests.preloaded import SERVER, START_S, Preloaded
 
-# `make test` draws the same examples every time, and few; `make test-all` draws new ones.
+# `make test` draws the same examples every time, and few, `make test-some` all of them; `make test-all` draws new ones.
 settings.register_profile("steady", derandomize=True, deadline=None, max_examples=QUICK_EXAMPLES)
+settings.register_profile("thorough", derandomize=True, deadline=None)
 settings.register_profile("random", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 

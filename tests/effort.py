@@ -8,7 +8,7 @@ import pytest
 from _pytest.mark.structures import ParameterSet
 from hypothesis import settings
 
-THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "random"
+THOROUGH = os.environ.get("HYPOTHESIS_PROFILE", "steady") != "steady"
 QUICK_EXAMPLES = 25
 
 
