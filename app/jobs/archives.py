@@ -7,6 +7,7 @@ more than `MAX_READ` bytes of one; files are read from where their headers say t
 from __future__ import annotations
 
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -24,8 +25,9 @@ MAX_READ = 2**20
 TAR_MARK = b"ustar"
 TAR_MARK_AT = 257
 ENCRYPTED = 1
-DAMAGED = (zipfile.BadZipFile, zlib.error, tarfile.TarError, NotImplementedError, RuntimeError, ValueError, EOFError,
-           OverflowError, RecursionError)  # fmt: skip
+DAMAGED = (zipfile.BadZipFile, zlib.error, tarfile.TarError, struct.error, NotImplementedError, RuntimeError,
+           ValueError, LookupError, EOFError, OverflowError, RecursionError)  # fmt: skip
+"""What the standard library's readers raise of archives that no program wrote."""
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,7 @@ def joined(staged: Staged, name: str, stage: Stage, max_unpacked: int) -> tuple[
     with as_problems(), staged.path.open("rb") as file:
         if staged.files:
             return staged, _seal(staged)
-        if is_bundle(file):
-            raise NotAModel("The file ends as the service's own bundles do: send the files themselves.")
+        _require_no_bundle(staged)
         found = entries(file, max_unpacked)
         if found is None:
             return staged, name
@@ -51,10 +50,18 @@ def joined(staged: Staged, name: str, stage: Stage, max_unpacked: int) -> tuple[
         unpacked = stage()
         try:
             _unpack(unpacked, needed)
+            _require_no_bundle(unpacked)
             return unpacked, path_of(_seal(unpacked, model) if unpacked.files else PurePosixPath(model).name)
         except BaseException:
             unpacked.close()
             raise
+
+
+def _require_no_bundle(staged: Staged) -> None:
+    """Bundles are made here, of files that are checked; one that arrives, in an archive too, is refused."""
+    with staged.path.open("rb") as file:
+        if is_bundle(file):
+            raise NotAModel("The file ends as the service's own bundles do: send the files themselves.")
 
 
 def _unpack(staged: Staged, needed: list[Entry]) -> None:

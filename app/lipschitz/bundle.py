@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
@@ -75,10 +76,7 @@ def split(data: bytes) -> Bundle:
     """The parts of a bundle; any other file is a model with nothing beside it. InvalidModel where it is damaged."""
     if not data.endswith(MARK):
         return Bundle(data)
-    try:
-        name, members = _manifest(data)
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise InvalidModel("The manifest of the bundle is damaged.") from error
+    name, members = _manifest(data)
     files, view, position = {}, memoryview(data), 0
     for member in members:
         files[path_of(member.name)] = view[position : position + member.size_bytes]
@@ -87,7 +85,7 @@ def split(data: bytes) -> Bundle:
 
 
 def digest(data: bytes) -> str:
-    """The SHA-256 that names a model: of a bundle what it consists of, else that of its bytes."""
+    """The SHA-256 that names a model: of a bundle what it consists of, else that of its bytes. InvalidModel."""
     if not data.endswith(MARK):
         return hashlib.sha256(data).hexdigest()
     name, _ = _manifest(data)
@@ -97,14 +95,21 @@ def digest(data: bytes) -> str:
 
 
 def _manifest(data: bytes) -> tuple[str, list[Member]]:
-    """The model's name, and the members in the order of their bytes; ValueError, TypeError or KeyError."""
+    """The model's name, and the members in the order of their bytes; InvalidModel."""
+    try:
+        return _read_manifest(data)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise InvalidModel("The manifest of the bundle is damaged.") from error
+
+
+def _read_manifest(data: bytes) -> tuple[str, list[Member]]:
     end = len(data) - len(MARK) - LENGTH
     length = int.from_bytes(data[end : end + LENGTH], "little") if end >= 0 else -1
     if not 0 <= length <= min(end, MAX_MANIFEST_BYTES):
         raise ValueError("no manifest")
     manifest: Json = json.loads(data[end - length : end])
     members = [Member(**entry) for entry in manifest["files"]]
-    sizes = [member.size_bytes for member in members]
+    sizes = [operator.index(member.size_bytes) for member in members]
     names = {path_of(member.name) for member in members}
     if sum(sizes) != end - length or min(sizes) < 0 or len(names) < len(members) or manifest["model"] not in names:
         raise ValueError("another manifest")

@@ -48,9 +48,9 @@ def graph(model: bytes, shapes: InputShapes | None = None) -> Json:
 
 def verify(model: bytes, certificate: bytes) -> Json:
     """`certificate.verify.verify` of a model's file, which is captured only for a certificate that is about it."""
-    sha256, artifact = bundle.digest(model), b""
+    sha256, artifact = "", b""
     try:
-        found = read(certificate)
+        found, sha256 = read(certificate), bundle.digest(model)
         if found.sha256 == sha256:
             artifact = capture_artifact(model, found.function.get("inputs"))
     except InvalidCertificate:

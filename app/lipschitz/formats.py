@@ -7,6 +7,7 @@ of its top level are walked through. A bundle is an ONNX model with the files of
 
 from __future__ import annotations
 
+import re
 import struct
 import zipfile
 from collections.abc import Callable
@@ -27,6 +28,9 @@ ARCHIVE = b"PK\x03\x04"
 END_RECORD = b"PK\x05\x06"
 END_RECORD_REACH = 22 + 65_535 + 1024
 ZIP64_RECORD = b"PK\x06\x06"
+ZIP64_LOCATOR = b"PK\x06\x07"
+ZIP64_SIZE = 2**32 - 1
+"""A size of the end record that a zip64 record tells."""
 
 VARINT, BYTES = 0, 2
 MODEL_PROTO_FIELDS = {1: VARINT, 2: BYTES, 3: BYTES, 4: BYTES, 5: VARINT, 6: BYTES, 7: BYTES, 8: BYTES}
@@ -66,8 +70,10 @@ def open_zip(file: IO[bytes], max_unpacked: int, invalid: Callable[[str], Except
         raise invalid(f"The zip directory is larger than {MAX_DIRECTORY_BYTES} bytes.")
     try:
         archive = zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError, EOFError) as error:
+    except (zipfile.BadZipFile, ValueError, LookupError, struct.error, NotImplementedError, OSError, EOFError) as error:
         raise invalid("The zip archive is truncated or damaged.") from error
+    if not all(archive.namelist()):
+        raise invalid("The zip archive holds an entry without a name.")
     if sum(entry.file_size for entry in archive.infolist()) > max_unpacked:
         raise TooLarge(f"The archive unpacks to more than {max_unpacked} bytes.")
     return archive
@@ -119,14 +125,19 @@ def _is_export_program(name: str) -> bool:
 
 
 def _directory_bytes(file: IO[bytes]) -> int | None:
-    """Declared size of the central directory, None without one; of two declarations, the zip64 one counts."""
+    """The largest size that the central directory may be taken to have, None without one.
+
+    Which of several records a reader takes is for the reader to say, so all that lie before the end count; the end's
+    own does not where a zip64 record takes its place.
+    """
     size = file.seek(0, 2)
     file.seek(max(0, size - END_RECORD_REACH))
     tail = file.read()
     end = tail.rfind(END_RECORD)
     if end < 0 or len(tail) < end + 22:
         return None
-    zip64 = tail.rfind(ZIP64_RECORD, 0, end)
-    if 0 <= zip64 <= end - 56:
-        return int(struct.unpack_from("<Q", tail, zip64 + 40)[0])
-    return int(struct.unpack_from("<I", tail, end + 12)[0])
+    places = [match.start() for match in re.finditer(re.escape(ZIP64_RECORD), tail[:end])]
+    sizes = [int(struct.unpack_from("<Q", tail, place + 40)[0]) for place in places if place <= end - 56]
+    own = int(struct.unpack_from("<I", tail, end + 12)[0])
+    is_replaced = own == ZIP64_SIZE and tail[max(end - 20, 0) : end].startswith(ZIP64_LOCATOR)
+    return max(sizes) if sizes and is_replaced else max(own, *sizes, 0)

@@ -19,7 +19,7 @@ from app.jobs.folders import joined
 from app.lipschitz.bundle import split as parts_of
 from app.store.blobs import Blobs
 from tests.effort import examples
-from tests.lipschitz.bundles import identity_of, network, split
+from tests.lipschitz.bundles import bundle_of, identity_of, network, split
 
 MIB = 2**20
 FILES = split({"w": "weights/first.bin"})
@@ -193,3 +193,15 @@ def test_damaged_archives_are_refused_or_right(
         data[start : start + len(patch)] = patch
         with suppress(InvalidModel, NotAModel, MissingData, SurplusData, TooLarge):
             intake.joined(bytes(data))
+
+
+def test_a_bundle_within_an_archive_is_refused(intake: Intake) -> None:
+    """Only files that were checked one by one become one."""
+    assert "bundles" in intake.refusal(zipped({"m.onnx": bundle_of(FILES)}))
+
+
+def test_a_sparse_entry_that_is_cut_short_is_no_crash(intake: Intake) -> None:
+    data = bytearray(tarred({"m.onnx": b"x"}))
+    data[156], data[482] = ord("S"), 1  # a sparse file of GNU's whose map goes on in a next block
+    data[148:156] = b"%06o\0 " % (sum(data[:148]) + sum(data[156:512]) + 8 * 32)
+    assert "damaged" in intake.refusal(bytes(data[:512]))

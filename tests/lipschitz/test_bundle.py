@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.lipschitz import files
 from app.lipschitz.bundle import LENGTH, MARK, digest, path_of
 from app.lipschitz.errors import InvalidModel, LipschitzError, MissingData, SurplusData
 from app.lipschitz.ingest import capture, capture_artifact, inspect
@@ -122,3 +123,24 @@ def test_the_identity_is_that_of_a_shell() -> None:
     files = {"b.onnx": b"2", "a.data": b"1"}
     listing = "".join(sorted(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in files.items()))
     assert identity_of(files) == hashlib.sha256(listing.encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        {"model": "m", "files": [{"name": "m", "sha256": "", "size_bytes": 5.0}]},
+        {"model": ["m"], "files": [{"name": "m", "sha256": "", "size_bytes": 5}]},
+        {"model": "m", "files": [{"name": 5, "sha256": "", "size_bytes": 5}]},
+        {"model": "m", "files": []},
+        [],
+    ],
+    ids=str,
+)
+def test_a_manifest_of_other_types_is_refused_by_all_that_read_it(manifest: object) -> None:
+    text = json.dumps(manifest).encode()
+    data = b"abcde" + text + len(text).to_bytes(LENGTH, "little") + MARK
+    for read in (capture, digest):
+        with pytest.raises(InvalidModel):
+            read(data)
+    answer = files.verify(data, b"{}")
+    assert answer["valid"] is False

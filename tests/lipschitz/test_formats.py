@@ -89,6 +89,27 @@ def test_a_huge_directory_is_not_read(tmp_path: Path, zip64: bool) -> None:
         detected(tmp_path, data)
 
 
+@pytest.mark.parametrize("has_locator", [False, True])
+def test_a_small_record_beside_it_does_not_hide_a_huge_directory(tmp_path: Path, has_locator: bool) -> None:
+    """Readers take the end's own size where no locator leads to the record, and the outermost record where one does."""
+    size = MAX_DIRECTORY_BYTES + 1
+    real = struct.pack("<4sII", b"PK\6\6", 44, int.from_bytes(b"PK\6\6", "little")) + struct.pack(
+        "<HHIIQQQQ", 45, 45, 0, 0, 9, 9, size, 9
+    )
+    decoy = struct.pack("<4sQHHIIQQQQ", b"PK\6\6", 44, 45, 45, 0, 0, 9, 9, 9, 0)
+    locator = struct.pack("<4sIQI", b"PK\6\7", 0, 4, 1)
+    end = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, 9, 9, 2**32 - 1 if has_locator else size, 0, 0)
+    with pytest.raises(InvalidModel, match="directory is larger"):
+        detected(tmp_path, b"PK\3\4" + (real + locator if has_locator else decoy) + end)
+
+
+def test_an_entry_without_a_name_is_refused(tmp_path: Path) -> None:
+    whole = archive("m/constants.pkl", "m/code/a.py", "x")
+    nameless = whole.replace(b"x", b"\0")
+    with pytest.raises(InvalidModel, match="name"):
+        detected(tmp_path, nameless)
+
+
 @settings(max_examples=200)
 @given(st.binary(max_size=400))
 def test_random_bytes_never_crash_the_check(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:

@@ -77,7 +77,7 @@ def asked_for(model: ModelProto, shapes: InputShapes) -> int | None:
 def reshapes_by_row(model: ModelProto, batch: int) -> dict[int, list[int]] | None:
     """What `with_batch` needs of a model that treats its `batch` rows one by one; None where that is not proved."""
     graph = model.graph
-    if opset(model) < OLDEST:
+    if opset(model) < OLDEST or model.functions:  # which may go by an operator's name
         return None
     names = [value.name for value in declared_inputs(graph)]
     ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in declared_inputs(graph)}
@@ -106,14 +106,24 @@ def with_batch(model: ModelProto, size: int, reshapes: Mapping[int, list[int]]) 
     for output in graph.output:
         output.type.tensor_type.ClearField("shape")
     graph.ClearField("value_info")
+    prefix = _unused(model, "lipserve_shape_")
     for position, shape in reshapes.items():
-        node, name = graph.node[position], f"lipserve_shape_{position}"
+        node, name = graph.node[position], f"{prefix}{position}"
         graph.initializer.append(numpy_helper.from_array(np.array(shape, dtype=np.int64), name))
         node.input[1] = name
         kept = [attribute for attribute in node.attribute if attribute.name != "allowzero"]
         node.ClearField("attribute")
         node.attribute.extend(kept)
     return other
+
+
+def _unused(model: ModelProto, prefix: str) -> str:
+    """The prefix, longer where a name of the model begins with it."""
+    names = {name for node in model.graph.node for name in (*node.input, *node.output)}
+    names |= {value.name for value in (*model.graph.input, *model.graph.output, *model.graph.initializer)}
+    while any(name.startswith(prefix) for name in names):
+        prefix += "_"
+    return prefix
 
 
 def _follow(rows: Rows, position: int, node: NodeProto) -> None:
@@ -133,8 +143,12 @@ def _follow(rows: Rows, position: int, node: NodeProto) -> None:
 
 def _note_constant(rows: Rows, node: NodeProto) -> None:
     """A constant that is no initializer is known where it is written down in its node."""
+    if node.op_type != "Constant":
+        return
+    if any(attribute.name in ("value_float", "value_int") for attribute in node.attribute):
+        rows.shapes[node.output[0]] = ()
     given = next((attribute.t for attribute in node.attribute if attribute.name == "value"), None)
-    if node.op_type != "Constant" or given is None:
+    if given is None:
         return
     rows.shapes[node.output[0]] = tuple(given.dims)
     if (found := _integers(to_array(given))) is not None:
@@ -157,6 +171,11 @@ def _only_first(rows: Rows, node: NodeProto) -> int:
     return rows.rank(node.input[0])
 
 
+def _alone(rows: Rows, node: NodeProto) -> int:
+    """The same, and the others' entries are those of every row."""
+    return _only_first(rows, node) and _by_entry(rows, node)
+
+
 def _by_entry(rows: Rows, node: NodeProto) -> int:
     """Operands broadcast, and no constant reaches the first axis with more than one row."""
     ranks = [rows.ranks[name] for name in node.input if name in rows.ranks]
@@ -174,7 +193,7 @@ def _by_entry(rows: Rows, node: NodeProto) -> int:
 
 def _images(rows: Rows, node: NodeProto) -> int:
     rank = _only_first(rows, node)
-    if rank < 3 or _attribute(node, "training_mode", 0):
+    if rank < 3 or len(node.output) > 1:  # positions count from the first row's
         raise Unproved
     return rank
 
@@ -246,7 +265,7 @@ def _along(default: Callable[[int], int]) -> Callable[[Rows, NodeProto], int]:
         axis = _attribute(node, "axis", default(rows.opset))
         if not isinstance(axis, int) or axis % rank == 0 or set(others) != {rank}:
             raise Unproved
-        return rank
+        return _alone(rows, node) if node.op_type == "LayerNormalization" else rank
 
     return rule
 
@@ -272,7 +291,7 @@ OF_IMAGES = frozenset({"Conv", "ConvTranspose", "MaxPool", "AveragePool", "Globa
 REDUCTIONS = frozenset({"ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2", "ReduceSumSquare"})
 
 RULES: dict[str, Callable[[Rows, NodeProto], int]] = {
-    **dict.fromkeys(BY_ENTRY_ALONE, _only_first),
+    **dict.fromkeys(BY_ENTRY_ALONE, _alone),
     **dict.fromkeys(OF_SEVERAL, _by_entry),
     **dict.fromkeys(OF_IMAGES, _images),
     **dict.fromkeys(REDUCTIONS, _reduction),

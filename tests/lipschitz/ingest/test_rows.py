@@ -15,7 +15,7 @@ from app.lipschitz.artifact import from_bytes
 from app.lipschitz.artifact.captured import Batch
 from app.lipschitz.files import analyze
 from app.lipschitz.ingest import capture, capture_artifact
-from app.lipschitz.ingest.rows import BY_ROW, reshapes_by_row
+from app.lipschitz.ingest.rows import BY_ROW, reshapes_by_row, with_batch
 from tests.lipschitz.ingest.onnx_models import i64, node, onnx_bytes, weights
 
 N = 6
@@ -61,6 +61,12 @@ MIXED: dict[str, tuple[list[NodeProto], dict[str, Any]]] = {
     "halves of rows": ([node("Reshape", ["x", "s"], ["y"])], {"s": i64(2 * N, 2)}),
     "some rows": ([node("Gather", ["x", "i"], ["y"], axis=0)], {"i": i64(1, 0)}),
     "an unknown operator": ([node("CumSum", ["x", "a"], ["y"])], {"a": np.array(0)}),
+    "positions of maxima": (
+        [node("Reshape", ["x", "s"], ["u"]), node("MaxPool", ["u"], ["p", "y"], kernel_shape=[2])],
+        {"s": i64(N, 1, 4)},
+    ),
+    "limits for each row": ([node("Clip", ["x", "c"], ["y"])], {"c": weights(N, 4)}),
+    "a scale for each row": ([node("LayerNormalization", ["x", "c"], ["y"])], {"c": weights(N, 4)}),
     "bias for each row": ([node("Gemm", ["x", "w", "c"], ["y"])], {"w": weights(4, 3), "c": weights(N, 3)}),
 }
 
@@ -116,3 +122,21 @@ def test_a_huge_batch_costs_one_row() -> None:
     assert captured.batch is not None
     assert captured.batch.of == 789_444
     assert captured.inputs[0].shape == (1, 4)
+
+
+def test_a_function_by_an_operators_name_may_mix_rows() -> None:
+    model = onnx.load_model_from_string(rows_model([node("Relu", ["x"], ["y"])], {}))
+    body = [node("Softmax", ["x"], ["y"], axis=0)]
+    assert reshapes_by_row(model, N) is not None
+    model.functions.append(onnx.helper.make_function("", "Relu", ["x"], ["y"], body, model.opset_import))
+    assert reshapes_by_row(model, N) is None
+
+
+def test_another_batch_changes_no_constant_of_the_models_own() -> None:
+    """The shape that is written for the first node has a name that the model already gives to a factor."""
+    nodes, stored = [node("Reshape", ["x", "s"], ["r"]), node("Mul", ["r", "lipserve_shape_0"], ["y"])], i64(N, 4)
+    model = onnx.load_model_from_string(rows_model(nodes, {"s": stored, "lipserve_shape_0": weights(2)}, [N, 4]))
+    reshapes = reshapes_by_row(model, N)
+    assert reshapes is not None
+    names = [tensor.name for tensor in with_batch(model, 1, reshapes).graph.initializer]
+    assert len({*names}) == len(names) == 3
