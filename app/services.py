@@ -10,7 +10,7 @@ from app.jobs.datasets import DatasetService
 from app.jobs.engine import Engine
 from app.jobs.record import Kind
 from app.jobs.service import JobService
-from app.jobs.slots import WorkerView
+from app.jobs.slot_context import WorkerView
 from app.jobs.watch import Watch
 from app.registries.intake import Intake
 from app.registries.outbound import Outbound, open_outbound

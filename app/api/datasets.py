@@ -9,10 +9,11 @@ from app.api import arrays
 from app.api.callers import Caller, InCaller, allowed
 from app.api.dependencies import InServices, TakingWork
 from app.api.documents import answers, file_body
+from app.api.forms import Form, Upload
 from app.api.idempotency import InKey, once
 from app.api.models import CREATION_PROBLEMS, Digest
 from app.api.paging import InPages
-from app.api.uploads import Form, Upload, received
+from app.api.uploads import received
 from app.api.views import created, dataset_view
 from app.contract.uploads import DatasetPage, DatasetView
 from app.errors import (

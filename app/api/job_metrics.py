@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import RowMapping
 
 from app.jobs.record import Kind
-from app.jobs.slots import WorkerView
+from app.jobs.slot_context import WorkerView
 from app.jobs.states import Status
 from app.store.endings import EndingRepository
 

@@ -10,11 +10,12 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from app.api.callers import Caller, InCaller, allowed
 from app.api.dependencies import InServices, TakingWork
 from app.api.documents import answers, file_body
+from app.api.forms import Upload
 from app.api.idempotency import InKey, once
 from app.api.paging import InPages
 from app.api.queries import fields_of
 from app.api.sources import SourceRequest, fetched, names_source, source_request
-from app.api.uploads import Upload, received_model
+from app.api.uploads import received_model
 from app.api.views import created, model_view
 from app.api.waiting import until_over
 from app.contract.question import SHAPES

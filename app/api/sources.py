@@ -12,8 +12,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from app.api.bodies import small_body
 from app.api.callers import Caller
+from app.api.forms import Upload, clean_name
 from app.api.problems import parse_json
-from app.api.uploads import Upload, clean_name
 from app.contract.question import Digest, Strict
 from app.errors import DigestMismatch
 from app.parsing import invalid

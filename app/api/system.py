@@ -32,7 +32,7 @@ from app.contract.service import (
 )
 from app.errors import NotReady, UnknownJob
 from app.jobs.record import Kind
-from app.jobs.slots import WorkerView, is_ready
+from app.jobs.slot_context import WorkerView, is_ready
 from app.lipschitz.catalog import OPERATORS
 from app.services import Services
 from app.settings import Settings

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 
 from app.jobs.child_factory import WarmChild
 from app.jobs.record import READINGS, Kind
-from app.jobs.slots import WorkerSlot, WorkerView
+from app.jobs.slot_context import WorkerView
+from app.jobs.slots import WorkerSlot
 from app.jobs.spare import Spare
 from app.jobs.states import CLAIM
 from app.store.jobs import JobRepository

@@ -6,76 +6,25 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property
 
-from app.contract.plain import Json
 from app.errors import Problem
-from app.jobs.artifacts import Artifacts
-from app.jobs.child_factory import ChildFactory, Role
+from app.jobs.child_factory import Role
 from app.jobs.child_holder import ChildHolder, DeviceChild
-from app.jobs.devices import Device, spare_device, waiting_device
+from app.jobs.devices import Device, spare_device
 from app.jobs.execution import Ending, Execution
 from app.jobs.gpu_memory import gpu_memory
 from app.jobs.hold import Hold, Lost
 from app.jobs.quarantine import Quarantine, is_fault
 from app.jobs.record import JobRecord, Kind
-from app.jobs.spare import Spare
+from app.jobs.slot_context import SlotContext, WorkerView
 from app.jobs.states import CANCELED, CLAIM, REQUEUE, Status
-from app.jobs.watch import Watch
 from app.jobs.work import Work
-from app.settings import Settings
-from app.store.blobs import Blobs
-from app.store.jobs import JobRepository
 from app.store.line import Wanted
 
 logger = logging.getLogger(__name__)
 
 IDLE_S = 60.0
 """How long a child that a slot needs only now and then is kept."""
-
-
-@dataclass(frozen=True)
-class WorkerView:
-    """A slot as `GET /v1/workers` shows it."""
-
-    name: str
-    kinds: tuple[Kind, ...]
-    device: str
-    state: str
-    job: str | None
-    pid: int | None
-    confinement: str = "none"
-    details: Json = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class SlotContext:
-    """What all slots of a supervisor share."""
-
-    settings: Settings
-    repository: JobRepository
-    blobs: Blobs
-    datasets: Blobs
-    artifacts: Artifacts
-    watch: Watch
-    owner: str
-    is_stopping: Callable[[], bool]
-    changed: Callable[[], None]
-    taken: Callable[[str], None]
-
-    @cached_property
-    def factory(self) -> ChildFactory:
-        """Where their children come from."""
-        return ChildFactory(self.settings)
-
-    @cached_property
-    def spare(self) -> Spare | None:
-        """The child that waits to replace one of theirs, if there is to be one."""
-        if not self.settings.warm_spare:
-            return None
-        device = waiting_device(self.settings)
-        return Spare(lambda: self.factory.start(device, self.is_stopping), self.is_stopping)
 
 
 class WorkerSlot:
@@ -269,10 +218,3 @@ class WorkerSlot:
 
 def _document(job: JobRecord, error: Problem | None) -> dict[str, object] | None:
     return None if error is None else error.document(f"/v1/jobs/{job.id}")
-
-
-def is_ready(view: WorkerView) -> bool:
-    """Whether the slot works: it has a warm child, or had one until a job's end took it along. One that steps in for
-    others does not make up for them.
-    """
-    return "lane" not in view.details and view.state in ("idle", "busy", "restarting")

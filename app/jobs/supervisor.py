@@ -15,7 +15,8 @@ from app.jobs.publisher import Publisher
 from app.jobs.quick import LentChild, QuickSlot
 from app.jobs.record import READINGS, Kind
 from app.jobs.recovery import Recovery
-from app.jobs.slots import SlotContext, WorkerSlot, WorkerView
+from app.jobs.slot_context import SlotContext, WorkerView
+from app.jobs.slots import WorkerSlot
 from app.jobs.watch import Watch
 from app.settings import Settings
 from app.store.blobs import Blobs

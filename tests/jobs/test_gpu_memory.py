@@ -16,7 +16,7 @@ from app.api.job_metrics import JobMetrics
 from app.jobs import gpu_memory as module
 from app.jobs.gpu_memory import gpu_memory
 from app.jobs.record import Kind
-from app.jobs.slots import WorkerView
+from app.jobs.slot_context import WorkerView
 from app.jobs.states import Status
 from app.settings import visible_gpus
 from tests.worker.benches import GPU, Bench

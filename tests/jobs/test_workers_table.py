@@ -10,7 +10,7 @@ from sqlalchemy import update
 from app.jobs.publisher import Publisher
 from app.jobs.record import Kind
 from app.jobs.recovery import Recovery
-from app.jobs.slots import WorkerView
+from app.jobs.slot_context import WorkerView
 from app.store.database import Database
 from app.store.jobs import JobRepository
 from app.store.tables import workers

@@ -15,7 +15,8 @@ from sqlalchemy.exc import OperationalError
 
 from app.jobs.artifacts import Artifacts
 from app.jobs.devices import Device, spare_device
-from app.jobs.slots import SlotContext, WorkerSlot
+from app.jobs.slot_context import SlotContext
+from app.jobs.slots import WorkerSlot
 from app.jobs.watch import Watch
 from app.lipschitz.formats import ARCHIVE
 from app.settings import Settings
