@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 import traceback
@@ -54,6 +55,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-sensitivity", action="append", default=[], metavar="NAME=S", help="gate: the most that |df/dx| may be"
     )
+    parser.add_argument("--baseline", type=Path, metavar="FILE", help="gate: the model of --max-increase")
+    parser.add_argument("--max-increase", type=float, metavar="X", help="gate: limit, in bounds of the baseline")
     parser.add_argument("--input-names", metavar="A,B", help="names of the input's entries")
     parser.add_argument("--output-names", metavar="A,B", help="names of the output's entries")
     parser.add_argument("--budget", type=float, metavar="S", help="seconds that the methods share (default 60)")
@@ -130,6 +133,7 @@ def request_of(options: argparse.Namespace) -> Fields:
     gate: Fields = {
         "max_upper": options.max_upper,
         "max_ratio": options.max_ratio,
+        "max_increase": options.max_increase,
         "min_certified_share": options.min_certified_share,
         "radius": options.radius,
         "monotone": dict(_pair("monotone", text) for text in options.monotone) or None,
@@ -177,7 +181,8 @@ class _Found:
 def _here(options: argparse.Namespace, request: Fields, progress: OnProgress) -> _Found:
     from app.commands.local import analyze_here  # half of the service, which those who ask one do not need
 
-    answer = analyze_here(options.model, options.dataset, request, progress, options.trust)
+    request = with_baseline(request, options, lambda path: hashlib.sha256(path.read_bytes()).hexdigest())
+    answer = analyze_here(options.model, options.dataset, request, progress, options.trust, options.baseline)
     return _Found(ResultView.model_validate(answer.result), answer.certificate)
 
 
@@ -185,13 +190,21 @@ def _there(url: str, options: argparse.Namespace, request: Fields, progress: OnP
     with Client(url, ClientSettings().key) as client:
         if options.dataset is not None:
             request = request | {"dataset": client.upload_dataset(options.dataset)}
-        job = client.analyze(options.model, request, progress)
+        job = client.analyze(options.model, with_baseline(request, options, client.upload), progress)
         if job.result is None and job.error is not None:
             raise Refused(job.error.status or 0, job.error)
         if job.result is None:
             raise ValueError(f"the job was {job.status}")
         has_certificate = options.certificate is not None and job.urls is not None and job.urls.certificate is not None
         return _Found(job.result, client.certificate(job.id) if has_certificate else None)
+
+
+def with_baseline(request: Fields, options: argparse.Namespace, named: Callable[[Path], str]) -> Fields:
+    """The request with the baseline in its gate, by the digest that `named` gives its file."""
+    if options.baseline is None:
+        return request
+    gate = request.get("gate")
+    return request | {"gate": {**(gate if isinstance(gate, dict) else {}), "baseline": named(options.baseline)}}
 
 
 def _write_certificate(path: Path, certificate: Document | None) -> None:

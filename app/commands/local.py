@@ -43,14 +43,20 @@ REFUSAL = 422
 
 
 def analyze_here(
-    model: Path, dataset: Path | None, request: object, progress: OnProgress, trusts: bool = False
+    model: Path,
+    dataset: Path | None,
+    request: object,
+    progress: OnProgress,
+    trusts: bool = False,
+    baseline: Path | None = None,
 ) -> Answer:
     """The model's result; Problem where there is none, OSError without the file.
 
-    `trusts`: a program runs also where this machine cannot confine it.
+    `trusts`: a program runs also where this machine cannot confine it. `baseline` is the model that a gate names.
     """
     fields = parse_fields(AnalysisFields, request).canonical()
-    return _asked("analyze", [model], dataset, fields=fields, progress=progress, trusts=trusts)
+    models = [model] if baseline is None else [model, baseline]
+    return _asked("analyze", models, dataset, fields=fields, progress=progress, trusts=trusts)
 
 
 def compare_here(

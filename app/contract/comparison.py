@@ -155,6 +155,13 @@ def second_model(request: Mapping[str, object]) -> str | None:
     return digest if isinstance(digest, str) else None
 
 
+def other_model(request: Mapping[str, object]) -> str | None:
+    """The model that a canonical request needs beside its own: a comparison's second, or a gate's baseline."""
+    gate = request.get("gate")
+    baseline = gate.get("baseline") if isinstance(gate, dict) else None
+    return second_model(request) or (baseline if isinstance(baseline, str) else None)
+
+
 def stored_question(document: Document) -> AnyQuestion:
     """A canonical request, of a comparison or of an analysis."""
     return readable(ComparisonQuestion if second_model(document) else Question, document)

@@ -98,6 +98,7 @@ class Margins(Strict):
 
 LIMITS = (
     "max_upper", "max_ratio", "min_certified_share", "monotone", "max_sensitivity", "max_difference", "min_kept_share",
+    "max_increase",
 )  # fmt: skip
 """Of a gate."""
 Direction = Literal["+", "-", "0"]
@@ -122,6 +123,13 @@ class Gate(Strict):
         description="Pass when this share of the data set's rows is rightly predicted and certified up to `radius`.",
     )
     radius: float | None = Field(default=None, gt=0, description="The radius that `min_certified_share` asks for.")
+    baseline: Digest | None = Field(default=None, description="SHA-256 of the model that `max_increase` compares with.")
+    max_increase: float | None = Field(
+        default=None,
+        gt=0,
+        description="Pass when the certified upper bound is at most this multiple of the baseline's, which is bounded "
+        "in the same job with half of its budget; fail when two inputs attain more.",
+    )
     max_difference: float | None = Field(
         default=None, gt=0, description="Of a comparison: pass when the models are certified to differ by no more."
     )
@@ -146,6 +154,8 @@ class Gate(Strict):
     def _complete(self) -> Self:
         if (self.min_certified_share is None) != (self.radius is None):
             raise ValueError("min_certified_share and radius belong together")
+        if (self.baseline is None) != (self.max_increase is None):
+            raise ValueError("baseline and max_increase belong together")
         if all(getattr(self, name) is None for name in LIMITS):
             raise ValueError(f"a gate needs a limit: {', '.join(LIMITS[:-1])} or {LIMITS[-1]}")
         return self

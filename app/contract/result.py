@@ -156,6 +156,15 @@ class BatchView(Part):
     reason: str = Field(description="Why they stand for all.")
 
 
+class BaselineView(Part):
+    """The model that a gate compares with."""
+
+    upper: float | None = Field(description="Its certified upper bound on the same question; null without one.")
+    lower: float | None = Field(description="What two inputs attain of it; null without any.")
+    limit: float | None = Field(description="`max_increase` times its upper bound.")
+    reason: str | None = Field(default=None, description="Why it has no bound.")
+
+
 class OutputView(Part):
     """The tensors that were analysed in place of outputs that jump, and why."""
 
@@ -238,6 +247,7 @@ class ResultView(Part):
         "derivatives are few.",
     )
     output: OutputView | None = Field(default=None, description="What `output: auto` took in place of heads that jump.")
+    baseline: BaselineView | None = Field(default=None, description="The gate's baseline, where it names one.")
     engine: EngineView = Field(default=EngineView(), description="What computed it.")
     warnings: list[str] = Field(description="What a reader of the bracket should know.")
 

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 import app
-from app.contract.comparison import second_model
+from app.contract.comparison import other_model
 from app.contract.plain import Json
 from app.errors import (
     JobActive,
@@ -208,7 +208,7 @@ class JobService:
         )
 
     def _unknown(self, submission: Submission) -> Problem:
-        for model in (submission.model, second_model(submission.request)):
+        for model in (submission.model, other_model(submission.request)):
             if model is not None and self._repository.model_size(submission.tenant, model) is None:
                 return _unknown_model(model)
         return UnknownDataset(f"No data set {submission.dataset} has been uploaded.")

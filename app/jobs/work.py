@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO
 
-from app.contract.comparison import second_model
+from app.contract.comparison import other_model, second_model
 from app.contract.plain import Json
 from app.errors import Problem, StorageUnavailable, WorkerProtocol, from_slug
 from app.jobs.answers import Files
@@ -126,7 +126,7 @@ class Work:
             return self._ask_about([self._anew(stack, model) for model in self._models_asked()])
 
     def _models_asked(self) -> list[str]:
-        second = second_model(self._job.request)
+        second = other_model(self._job.request)
         return [self._job.model] if second is None else [self._job.model, second]
 
     def _subject(self, stack: ExitStack, model: str) -> tuple[BinaryIO, bool]:
@@ -155,7 +155,7 @@ class Work:
     def _ask_about(self, artifacts: list[BinaryIO]) -> Ending:
         with ExitStack() as stack:
             files, kept = dict(zip(("artifact", "second"), artifacts, strict=False)), Files()
-            kind = "compare" if len(artifacts) > 1 else self._job.kind
+            kind = "compare" if second_model(self._job.request) else self._job.kind
             if self._job.dataset:
                 files["dataset"] = stack.enter_context(self._datasets.open(Blobs.key(self._job.dataset)))
             self.is_bounding = True

@@ -80,9 +80,20 @@ def limits(gate: Gate | None, result: ResultView) -> list[Limit]:
     limits = [] if gate.max_upper is None else [_upper_limit(gate.max_upper, result)]
     if gate.min_certified_share is not None and gate.radius is not None:
         limits.append(_share_limit(gate.min_certified_share, gate.radius, result.certificates))
+    if gate.max_increase is not None:
+        limits.append(_increase_limit(gate.max_increase, result))
     limits += [_monotone_limit(name, direction, result) for name, direction in (gate.monotone or {}).items()]
     limits += [_sensitivity_limit(name, most, result) for name, most in (gate.max_sensitivity or {}).items()]
     return limits + (_of_comparison(gate, result) if isinstance(result, ComparisonView) else [])
+
+
+def _increase_limit(increase: float, result: ResultView) -> Limit:
+    asked = f"The bound is at most {text.number(increase)} times that of the baseline."
+    known = result.baseline
+    if known is None or known.upper is None or known.limit is None:
+        return Limit(asked, "The baseline has no bound.")
+    found = f"Its bound is {text.upper(known.upper)}, so the limit is {text.number(known.limit)}; what is known: "
+    return Limit(asked, f"{found}{interval(result) or 'nothing'}.")
 
 
 MONOTONE = {"+": "No output falls as {} grows.", "-": "No output rises as {} grows.", "0": "No output depends on {}."}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, RowMapping, func, select, update
 
-from app.contract.comparison import second_model
+from app.contract.comparison import other_model
 from app.errors import QueueFull, QuotaExceeded
 from app.store.database import lock
 from app.store.tables import Values, datasets, idempotency, jobs, models
@@ -56,7 +56,7 @@ def bind(connection: Connection, row: RowMapping, key: str | None) -> None:
 def has_files(connection: Connection, values: Values) -> bool:
     """Whether the tenant has the job's model and data set; nobody can remove them before the transaction ends."""
     uses = [(models, values["model"])] + ([(datasets, values["dataset"])] if values["dataset"] else [])
-    second = second_model(values["request"])
+    second = other_model(values["request"])
     uses += [] if second is None else [(models, second)]
     for digest in sorted(digest for _, digest in uses):
         lock(connection, digest)

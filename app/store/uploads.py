@@ -10,6 +10,9 @@ from app.store.clock import now
 from app.store.database import Database, lock
 from app.store.tables import Values, datasets, jobs, models
 
+BASELINE = ("gate", "baseline")
+"""Where a request names the model that a gate compares with."""
+
 
 class UploadRepository:
     """One method a query; a file is moved or removed inside the transaction that writes its row."""
@@ -65,7 +68,9 @@ class UploadRepository:
 
 def model_repository(database: Database) -> UploadRepository:
     """The models."""
-    return UploadRepository(database, models, jobs.c.model, jobs.c.request["b"].as_string())
+    return UploadRepository(
+        database, models, jobs.c.model, jobs.c.request["b"].as_string(), jobs.c.request[BASELINE].as_string()
+    )
 
 
 def dataset_repository(database: Database) -> UploadRepository:

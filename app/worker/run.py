@@ -12,6 +12,7 @@ import torch
 
 from app.contract.plain import Json
 from app.lipschitz.analysis import Answer, analyze
+from app.lipschitz.baseline import analyze_against
 from app.lipschitz.certificate.fields import InvalidCertificate
 from app.lipschitz.certificate.verify import refused, verify
 from app.lipschitz.comparison.compare import compare
@@ -72,7 +73,11 @@ def _graph(_request: Json, files: Mapping[str, bytes], voice: Voice) -> None:
 
 
 def _analyze(request: Json, files: Mapping[str, bytes], voice: Voice) -> None:
-    found = analyze(files["artifact"], request["request"], voice.report, files.get("dataset"), request["model"])
+    asked = (request["request"], voice.report, files.get("dataset"), request["model"])
+    if "second" in files:
+        found = analyze_against(files["artifact"], files["second"], *asked)
+    else:
+        found = analyze(files["artifact"], *asked)
     voice.tell("result", found.result.model_dump(mode="json", exclude_unset=True), **_files(found))
 
 
