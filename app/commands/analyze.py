@@ -182,7 +182,9 @@ def _here(options: argparse.Namespace, request: Fields, progress: OnProgress) ->
     from app.commands.local import analyze_here  # half of the service, which those who ask one do not need
 
     request = with_baseline(request, options, lambda path: hashlib.sha256(path.read_bytes()).hexdigest())
-    answer = analyze_here(options.model, options.dataset, request, progress, options.trust, options.baseline)
+    answer = analyze_here(
+        options.model, options.dataset, request, progress, trusts=options.trust, baseline=options.baseline
+    )
     return _Found(ResultView.model_validate(answer.result), answer.certificate)
 
 

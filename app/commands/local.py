@@ -47,6 +47,7 @@ def analyze_here(
     dataset: Path | None,
     request: object,
     progress: OnProgress,
+    *,
     trusts: bool = False,
     baseline: Path | None = None,
 ) -> Answer:

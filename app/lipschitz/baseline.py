@@ -29,6 +29,7 @@ def analyze_against(
     fields: Mapping[str, Any],
     progress: Progress = lambda _: None,
     dataset: bytes | None = None,
+    *,
     model_sha256: str = "",
 ) -> Answer:
     """`analysis.analyze` with the gate's limits on both captured graphs; the result tells the baseline's bracket."""

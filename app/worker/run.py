@@ -73,11 +73,11 @@ def _graph(_request: Json, files: Mapping[str, bytes], voice: Voice) -> None:
 
 
 def _analyze(request: Json, files: Mapping[str, bytes], voice: Voice) -> None:
-    asked = (request["request"], voice.report, files.get("dataset"), request["model"])
+    asked, sha256 = (request["request"], voice.report, files.get("dataset")), request["model"]
     if "second" in files:
-        found = analyze_against(files["artifact"], files["second"], *asked)
+        found = analyze_against(files["artifact"], files["second"], *asked, model_sha256=sha256)
     else:
-        found = analyze(files["artifact"], *asked)
+        found = analyze(files["artifact"], *asked, sha256)
     voice.tell("result", found.result.model_dump(mode="json", exclude_unset=True), **_files(found))
 
 
