@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate
@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from app.contract.progress import Progress
 from app.contract.question import Gate
-from app.contract.result import LayerView, ResultView, SampleView
+from app.contract.result import LayerView, ResultView, SampleView, SensitivitiesView
 from app.pages import text, words
 from app.pages.charts.bracket import bracket_chart
 from app.pages.charts.convergence import Trail, convergence_chart
@@ -19,6 +19,7 @@ from app.pages.charts.draw import drawn
 from app.pages.charts.layers import factor_of, growth_chart, hot_spots, share_chart
 from app.pages.charts.radii import radius_chart
 from app.pages.charts.scales import Spec
+from app.pages.charts.sensitivities import image_of, picture_chart, ranking_chart
 
 Events = list[tuple[datetime, Progress]]
 """Reports of progress, oldest first."""
@@ -92,6 +93,18 @@ def radius_figure(gate: Gate | None, samples: list[SampleView]) -> Figure | None
     reaches = [words.reach(one) for one in samples if words.is_right(one)]
     description = "The share of samples that are rightly predicted and certified, falling as the radius grows."
     return figure(lambda width: radius_chart(reaches, len(samples), asked, width), description)
+
+
+def sensitivity_figures(found: SensitivitiesView, shape: Sequence[int]) -> tuple[Figure | None, Figure | None]:
+    """A picture over an input that is an image, and bars of the inputs that count most."""
+    grid = image_of(found, shape)
+    picture = "The bound of every pixel's derivatives, as a picture over the input."
+    spots = "; ".join(f"{text.plain(one.name)} {text.upper(one.bound, 3)}" for one in found.ranking[:3])
+    bars = f"Bars of the largest derivatives by input, certified and attained: {spots}."
+    return (
+        None if grid is None else figure(lambda width: picture_chart(grid, width), picture),
+        figure(lambda width: ranking_chart(found.ranking, width), bars),
+    )
 
 
 def _told(trail: Trail) -> str:

@@ -10,7 +10,7 @@ from app.advice import advice
 from app.contract.comparison import ComparisonView
 from app.contract.job import JobView
 from app.contract.question import Gate
-from app.contract.result import CertificateView, LayerView, ResultView, SampleView
+from app.contract.result import CertificateView, LayerView, RankView, ResultView, SampleView
 from app.contract.uploads import ModelView
 from app.pages import text, words
 from app.pages.charts.layers import shrinks
@@ -23,6 +23,7 @@ from app.pages.figures import (
     convergence_figures,
     growth_figure,
     radius_figure,
+    sensitivity_figures,
     share_figure,
 )
 from app.pages.rails import Rail, rails, sources_of
@@ -68,6 +69,18 @@ class Radii:
 
 
 @dataclass(frozen=True)
+class Sensitivities:
+    """What is told of single derivatives."""
+
+    rows: list[tuple[RankView, str]]
+    total: int
+    has_attained: bool
+    signs: str
+    picture: Figure | None
+    bars: Figure | None
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything that the template shows of a job."""
 
@@ -82,6 +95,8 @@ class Report:
     growth: Figure | None
     layers: list[Layer]
     radii: Radii | None
+    sensitivities: Sensitivities | None
+    meaning: str
     limits: list[words.Limit]
     advice: str
 
@@ -120,6 +135,8 @@ def report_of(
         growth=growth_figure(rows),
         layers=_layers(rows),
         radii=_radii(gate, result.certificates),
+        sensitivities=None if is_comparison else _sensitivities(result),
+        meaning="" if is_comparison else words.meaning(job.request, result),
         limits=words.limits(gate, result) if job.result else [],
         advice=advice(job.error.type) if job.error else "",
     )
@@ -165,6 +182,18 @@ def _layers(rows: list[LayerView]) -> list[Layer]:
         Layer(row, rail, heat / most, len(of_row))
         for row, rail, of_row, heat in zip(rows, rails(sources), sources, heats, strict=True)
     ]
+
+
+def _sensitivities(result: ResultView) -> Sensitivities | None:
+    found = result.sensitivities
+    if found is None:
+        return None
+    inputs = result.model.inputs
+    shape = [size for size in inputs[0].shape if isinstance(size, int)] if len(inputs) == 1 else []
+    picture, bars = sensitivity_figures(found, shape)
+    rows = [(one, words.direction(one.index, found)) for one in found.ranking[:MOST_SAMPLES]]
+    attained = any(one.attained is not None for one in found.ranking)
+    return Sensitivities(rows, len(found.ranking), attained, words.signs(found), picture, bars)
 
 
 def _radii(gate: Gate | None, samples: list[SampleView]) -> Radii | None:

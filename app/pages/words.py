@@ -59,6 +59,39 @@ def interval(result: ResultView | None) -> str:
     return f"{left}{name}" + ("" if high is None else f" ≤ {text.upper(high)}")
 
 
+STEP = 0.01
+"""Change of the input that a bracket is told by, or the radius of a ball that is smaller."""
+
+
+def meaning(request: Question, result: ResultView) -> str:
+    """The bracket as what a small change of the input does; empty without an upper bound."""
+    low, high = result.ends
+    if high is None:
+        return ""
+    radius = request.domain.radius if isinstance(request.domain, Ball) else STEP
+    step, units = min(STEP, radius), request.input_scale or request.output_scale
+    reached = "" if low is None else f"; a pair reaches {text.lower(step * low, 3)}"
+    told = f"An input change of {text.number(step)} moves the output by at most {text.upper(step * high, 3)}{reached}"
+    return f"{told}, both in the {NORMS[request.norm]}{' and in the units asked for' if units else ''}."
+
+
+def signs(found: SensitivitiesView) -> str:
+    """How many derivatives have which sign."""
+    names = {"+": "never negative", "-": "never positive", "0": "always zero", "?": "of open sign"}
+    told = [f"{count} {names[sign]}" for sign, count in found.counts.items() if count]
+    return f"Of {sum(found.counts.values())} derivatives {', '.join(told)}."
+
+
+def direction(index: int, found: SensitivitiesView) -> str:
+    """Whether an input raises or lowers all outputs."""
+    told = {"+": "never lowers an output", "-": "never raises an output"}
+    signs = set() if found.sign is None else {row[index] for row in found.sign}
+    if signs == {"0"}:
+        return "without effect"
+    rest = signs - {"0"}
+    return told.get(rest.pop(), "open") if len(rest) == 1 else "open" if signs else ""
+
+
 def is_clearly_above(value: float, other: float) -> bool:
     """Whether a number is larger by more than two roundings of the same bound may differ."""
     return value > other * (1 + SAME)
@@ -114,7 +147,7 @@ def _violation(limit: str, name: str, result: ResultView) -> str:
     found = result.sensitivities
     for one in [] if found is None else found.violations:
         if one.limit == limit and one.input == _feature(name, result):
-            return f"At one point that of {text.plain(one.output)} is {text.number(one.value)}."
+            return f"At one point the derivative of {text.plain(one.output)} is {text.number(one.value)}."
     return ""
 
 
@@ -124,7 +157,7 @@ def _known(name: str, result: ResultView) -> str:
     for one in [] if found is None else found.ranking:
         if one.name == _feature(name, result) and one.bound is not None:
             signs = _signs(one.index, found)
-            return f"All are certified to be at most {text.upper(one.bound)} in size{signs}."
+            return f"All its derivatives are certified to be at most {text.upper(one.bound)} in size{signs}."
     return "No bound of its derivatives is known."
 
 

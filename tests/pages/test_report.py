@@ -53,6 +53,51 @@ def test_a_report_says_what_was_found(pages: RunningService) -> None:
     assert "8 ≤ L ≤ 16" in described[0]
 
 
+def sensitivities(names: list[str], bounds: list[float]) -> dict[str, Any]:
+    ranking = [
+        {"index": i, "name": name, "bound": bound, "attained": bound / 2, "output": "y"}
+        for i, (name, bound) in enumerate(zip(names, bounds, strict=True))
+    ]
+    rows = {"lower": [[0.0] * len(names)], "upper": [bounds], "sign": [["+"] * len(names)]}
+    return {
+        "input_names": names,
+        "output_names": ["y"],
+        "attained_lower": [[0.0] * len(names)],
+        "attained_upper": [[bound / 2 for bound in bounds]],
+        "counts": {"+": len(names)},
+        "ranking": ranking,
+        "violations": [{"limit": "monotone", "input": names[0], "output": "y", "value": 0.25, "point": [0.5]}],
+    } | rows
+
+
+def test_a_report_tells_what_each_input_does(pages: RunningService) -> None:
+    found = sensitivities(["income", HOSTILE, "age", "debt"], [4.0, 3.0, 2.0, 1.0])
+    job = answered(pages, result(sensitivities=found, verdict="fail"), gate={"monotone": {"income": "-"}})
+    page = report(pages, job)
+    for words in (
+        "An input change of 0.01 moves the output by at most 0.16; a pair reaches 0.08, both in the 2-norm.",
+        "Of 4 derivatives 4 never negative.",
+        "Show 4 inputs",
+        "never lowers an output",
+        "No output rises as income grows. At one point the derivative of y is 0.25.",
+    ):
+        assert words in page.text
+    described = [a["aria-label"] or "" for a in page.named("div") if a.get("role") == "img"]
+    assert sum("largest derivatives by input" in one for one in described) == 2
+    assert not any("picture over the input" in one for one in described)
+
+
+def test_an_image_has_its_bounds_as_a_picture(pages: RunningService) -> None:
+    names = [f"x[{i}]" for i in range(64)]
+    inputs = [{"name": "x", "datatype": "FP32", "shape": [1, 1, 8, 8]}]
+    shown = result(
+        sensitivities=sensitivities(names, [float(i) for i in range(64)]), model={"inputs": inputs, "outputs": []}
+    )
+    page = report(pages, answered(pages, shown))
+    described = [a["aria-label"] or "" for a in page.named("div") if a.get("role") == "img"]
+    assert sum("picture over the input" in one for one in described) == 2
+
+
 def test_a_picture_shows_the_bracket(pages: RunningService) -> None:
     shown = picture(pages, answered(pages, result(verdict="fail"), "net.onnx", gate={"max_upper": 4}))
     for words in (

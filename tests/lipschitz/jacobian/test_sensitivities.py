@@ -17,7 +17,7 @@ BOX = {"kind": "box", "lower": 0, "upper": 1}
 
 
 def asked(data: bytes, **fields: Any) -> dict[str, Any]:
-    return analyze(data, {"methods": ["jacobian"], "domain": BOX, "budget_s": 20} | fields)["result"]
+    return analyze(data, {"methods": ["jacobian"], "domain": BOX, "budget_s": 60} | fields)["result"]
 
 
 @cache

@@ -23,7 +23,7 @@ def weights(seed: int = 0) -> list[np.ndarray]:
 
 
 def answer(data: bytes, rows: bytes | None = None, **fields: Any) -> dict[str, Any]:
-    plain = {"methods": ["autolip", "jacobian", "gradient"], "domain": BOX, "budget_s": 20}
+    plain = {"methods": ["autolip", "jacobian", "gradient"], "domain": BOX, "budget_s": 60}
     return analyze(data, plain | fields, dataset=rows)
 
 
