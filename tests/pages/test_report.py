@@ -75,7 +75,7 @@ def test_a_report_tells_what_each_input_does(pages: RunningService) -> None:
     job = answered(pages, result(sensitivities=found, verdict="fail"), gate={"monotone": {"income": "-"}})
     page = report(pages, job)
     for words in (
-        "An input change of 0.01 moves the output by at most 0.16; a pair reaches 0.08, both in the 2-norm.",
+        "An input change of 0.01 moves the output by at most 0.161; a pair reaches 0.08, both in the 2-norm.",
         "Of 4 derivatives 4 never negative.",
         "Show 4 inputs",
         "never lowers an output",
