@@ -32,10 +32,10 @@ def ranking_chart(ranking: Sequence[RankView], width: int) -> Spec | None:
     most = max(float(one.bound or 0.0) for one in shown)
     room = {"domain": [0.0, most * (1.25 if width < NARROW else 1.12)], "nice": False}
     x = {"type": "quantitative", "scale": room, "axis": {"title": "largest |∂ output / ∂ input|", "tickCount": 5}}
-    y = {"field": "place", "type": "ordinal", "axis": None}
-    names = {"field": "input", "type": "nominal", "sort": {"field": "place"}}
-    names["axis"] = name_axis(str(bar["input"]) for bar in bars)
-    y = names if len({bar["input"] for bar in bars}) == len(bars) else y
+    names = [str(bar["input"]) for bar in bars]
+    y: Spec = {"field": "input", "type": "nominal", "sort": {"field": "place"}, "axis": name_axis(names)}
+    if len(set(names)) < len(names):  # long names that are the same once shortened
+        y = {"field": "place", "type": "ordinal", "axis": name_axis(names, labelExpr="''")}
     layer: list[Spec] = [
         _bars("bound", x, light("band"), 17) | {"mark": _bar(17) | {"stroke": light("upper"), "color": light("band")}},
         _bars("attained", x, light("lower"), 9),
