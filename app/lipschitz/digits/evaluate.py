@@ -13,7 +13,7 @@ from torch._ops import OpOverload
 from app.lipschitz.artifact.captured import Captured, Origin
 from app.lipschitz.deadline import Deadline, OutOfTime
 from app.lipschitz.device import on_cpu
-from app.lipschitz.digits import matrices, operators, reductions  # noqa: F401 - their entries go into the table
+from app.lipschitz.digits import extremes, matrices, operators, products, reductions  # noqa: F401 - for their entries
 from app.lipschitz.digits.masks import masked, require_apart, without_infinity
 from app.lipschitz.digits.number import Number, Unable, aligned, exact
 from app.lipschitz.digits.operators import evaluate as evaluate_call
