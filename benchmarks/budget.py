@@ -4,7 +4,8 @@
 
 A row a model and budget: seconds of reading (which nothing can interrupt), until the first bound, of all; the overshoot
 over the budget (or over the reading, where that alone took more), the best bound's method, and whether there is a
-certificate.
+certificate. As a child of the service, the process has run a tiny model before; the load average tells how busy the
+machine was otherwise.
 """
 
 from __future__ import annotations
@@ -69,6 +70,13 @@ def measured(path: Path, budget_s: float, methods: list[str]) -> dict[str, Any]:
     return row | {"total": total, "read": marks.get("read", total), "first": marks.get("first")}
 
 
+def warm_up() -> None:
+    """Import what is imported late."""
+    from app.worker import warmup
+
+    warmup.run()
+
+
 def overshoot(row: dict[str, Any]) -> float:
     """Seconds beyond the budget, or beyond the reading where that took longer."""
     return max(row["total"] - max(row["budget"], row["read"]), 0.0)
@@ -86,8 +94,11 @@ def main() -> None:
     os.environ.update(PATIENCE)  # before torch is imported, as for a child of the service
     paths = sorted(path for path in options.folder.rglob("*") if path.suffix in KINDS and options.only in path.name)
     print(f"{'model':44} {'budget':>7} {'read':>7} {'first':>7} {'total':>7} {'over':>7}  method, certificate")
+    warm_up()
+    before = os.getloadavg()[0]
     with beside(options.busy):
         rows = [shown(measured(path, budget, options.methods)) for path in paths for budget in options.budgets]
+    print(f"load average {before:.1f} before, {os.getloadavg()[0]:.1f} after")
     for budget in options.budgets:
         over = [overshoot(row) for row in rows if row["budget"] == budget and "refused" not in row]
         allowed = 0.1 * budget + 2.0

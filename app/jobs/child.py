@@ -61,8 +61,9 @@ class Child:
         self._process = process
         self._stdin, self._stdout, self._stderr = process.stdin, process.stdout, process.stderr
         os.set_blocking(self._stdin, False)
-        with suppress(OSError):  # fewer, larger pieces, where this user may still have so large a pipe
-            fcntl.fcntl(self._stdin, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        for pipe in (self._stdin, self._stdout):
+            with suppress(OSError):  # fewer, larger pieces, where this user may still have so large a pipe
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._stderr_tail = StderrTail(self._stderr, self.pid)
         self._listens_at = 0.0
         self._poll = select.poll()

@@ -55,10 +55,12 @@ def slopes(function: Function, x: Tensor, y: Tensor, p: Norm) -> Tensor:
 
 def safe_slopes(x: Tensor, y: Tensor, value_x: Tensor, value_y: Tensor, p: Norm) -> Tensor:
     """The same from known values."""
-    distance = vector_norm(y - x, p).clamp(min=TINY)
-    slope = vector_norm(value_y - value_x, p) / distance
-    cancelled = vector_norm(value_x, p) + vector_norm(value_y, p)
-    cancelled = cancelled + slope * (vector_norm(x, p) + vector_norm(y, p))
+    sizes_x, sizes_y, apart = vector_norm(torch.cat([x, y, y - x]), p).split(len(x))
+    values = vector_norm(torch.cat([value_x, value_y, value_y - value_x]), p)
+    sizes_of_x, sizes_of_y, rise = values.split(len(x))
+    distance = apart.clamp(min=TINY)
+    slope = rise / distance
+    cancelled = sizes_of_x + sizes_of_y + slope * (sizes_x + sizes_y)
     safe = torch.nan_to_num(slope - CANCELLED * cancelled / distance, nan=0.0, posinf=0.0, neginf=0.0)
     return safe.clamp(min=0.0)
 
