@@ -25,6 +25,7 @@ from app.lipschitz.device import on_cpu
 from app.lipschitz.digits.evaluate import values_at
 from app.lipschitz.digits.number import Number, Unable, add, integers
 from app.lipschitz.domain import Box
+from app.lipschitz.lower.effort import forward_work
 from app.lipschitz.network.intervals import propagate
 from app.lipschitz.operators.norm import Norm
 from app.lipschitz.problem import Problem
@@ -43,6 +44,12 @@ MANY, FAR = 2**16, 900
 
 GRACE_S = 1.0
 """Seconds that the first evaluation may take after the deadline: without it nothing is attained."""
+
+DIGIT_WORK = 4.0
+"""Evaluations of the network at one point that two points are worth, a digit that is kept."""
+
+INTERVAL_WORK = 16.0
+"""The same for their enclosures by intervals, which are left out where they would end beyond that, too."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +87,14 @@ def _rises(problem: Problem, x: Tensor, y: Tensor, deadline: Deadline | None) ->
     is_known = False
     try:
         for places in PLACES:
+            if problem.deadline.passed:
+                until.begin(DIGIT_WORK * places * forward_work(problem.network))
             yield _lengths(_difference_of_values(problem, x, y, places, until), problem.p)
             is_known = True
     except (Unable, OutOfTime) as cause:
         if deadline is not None and isinstance(cause, OutOfTime):
             raise
-        if not is_known:
+        if not is_known and (not problem.deadline.passed or until.fits(INTERVAL_WORK * forward_work(problem.network))):
             yield _by_intervals(problem, x, y)
 
 

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from app.lipschitz import analysis
+from app.lipschitz import analysis, pace
 from app.lipschitz.bracket import bracket, reconciled
-from app.lipschitz.deadline import NEVER
+from app.lipschitz.deadline import NEVER, Deadline
 from app.lipschitz.domain import Ball, WholeSpace
 from app.lipschitz.errors import BracketViolation
 from app.lipschitz.files import analyze
+from app.lipschitz.lower import attained as attained_module
 from app.lipschitz.lower.attained import MANY, attained, distance
 from app.lipschitz.network.build import build
 from app.lipschitz.operators.norm import Norm
@@ -170,3 +171,17 @@ def test_a_distance_of_many_entries_is_rounded_up(p: Norm, scale: float, monkeyp
     exact = distance(x, y, p)
     monkeypatch.setattr("app.lipschitz.lower.attained.MANY", 100)
     assert exact <= distance(x, y, p) <= exact * (1 + Fraction(1, 10**14))
+
+
+def test_nothing_is_begun_after_the_time_that_would_outlast_the_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A detector's pair took seconds beyond the budget, in long arithmetic and then by intervals."""
+    asked: list[str] = []
+    monkeypatch.setattr(attained_module, "values_at", lambda *_: asked.append("digits"))
+    monkeypatch.setattr(attained_module, "propagate", lambda *_: asked.append("intervals"))
+    monkeypatch.setattr(pace, "SMALL", 0.0)
+    monkeypatch.setattr(pace, "_current", lambda: 1e-3)
+    graph = captured(torch.nn.Linear(2, 2).double(), (1, 2))
+    late = Problem(graph, build(graph, [0]), "2", WholeSpace(), 0, Deadline.after(-1.0), lambda _: None)
+    x = torch.zeros(2, dtype=torch.float64)
+    found = attained(late, x, x + 1.0)
+    assert (found.value, asked) == (0.0, [])
