@@ -27,6 +27,7 @@ from app.lipschitz.deadline import Deadline, OutOfTime
 from app.lipschitz.domain import WholeSpace
 from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.lipsdp.region import Region, region_of, varying
+from app.lipschitz.lipsdp.sizes import open_neurons
 from app.lipschitz.network.nodes import Activation, Affine, Concat
 from app.lipschitz.operators.base import LinearOperator
 from app.lipschitz.operators.composite import work
@@ -45,10 +46,9 @@ MOST_CHECKING = 2e10
 OUTWARD = 1.0 + 2.0**-20
 
 
-def open_neurons(problem: Problem) -> int:
-    """Neurons that can have more than one slope on the domain."""
-    activations = [node for node in problem.network.nodes if isinstance(node, Activation)]
-    return sum(int(varying(*problem.local.slopes(node)).sum()) for node in activations)
+def count_open(problem: Problem) -> int:
+    """Neurons of the whole network that can have more than one slope on the domain."""
+    return open_neurons([node for node in problem.network.nodes if isinstance(node, Activation)], problem.local)
 
 
 def by_vertices(problem: Problem, deadline: Deadline) -> Estimate | None:
@@ -56,7 +56,7 @@ def by_vertices(problem: Problem, deadline: Deadline) -> Estimate | None:
     start, *nodes = problem.network.nodes
     if isinstance(problem.domain, WholeSpace) or not nodes:
         return None
-    if not all(isinstance(node, Affine | Concat | Activation) for node in nodes) or open_neurons(problem) > LARGEST:
+    if not all(isinstance(node, Affine | Concat | Activation) for node in nodes) or count_open(problem) > LARGEST:
         return None
     constants = constants_within(problem, Piece(start, tuple(nodes)))
     if not all(math.isfinite(constant) for constant in constants.values()):

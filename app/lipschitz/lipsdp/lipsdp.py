@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from app.contract.options import LipsdpOptions
+from app.lipschitz.bounds.local import Local
 from app.lipschitz.certificate.work import ATTEMPTS, PROOF
 from app.lipschitz.claims import Claim
 from app.lipschitz.deadline import Deadline
@@ -62,22 +63,23 @@ def lipsdp(problem: Problem, options: LipsdpOptions) -> Estimate:
     deadline = problem.deadline_within(options.seconds)
     finest = cuts(problem.network)
     with_maxima = problem.p == "2" and not problem.local.bounded
-    wholes = planned(finest, options.split_size, is_limited=False, with_maxima=with_maxima)
+    wholes = planned(finest, options.split_size, problem.local, is_limited=False, with_maxima=with_maxima)
     if not any(_is_worthwhile(piece) for piece in wholes):
         raise MethodSkipped("no elementwise activation stands between two affine layers: autolip says all there is")
-    deadline = deadline.before(_for_certificate(wholes, deadline))
+    deadline = deadline.before(_for_certificate(problem, wholes, deadline))
     factors = [factor for whole in wholes for factor in _factors(problem, whole, finest, options, deadline)]
     value = up_product([factor.value for factor in factors])
     claims = [_claim(problem, factor) for factor in factors]
     return Estimate("lipsdp", value, details=_details(factors, options), layers=_layers(factors), claims=claims)
 
 
-def _for_certificate(pieces: Sequence[Piece], deadline: Deadline) -> float:
+def _for_certificate(problem: Problem, pieces: Sequence[Piece], deadline: Deadline) -> float:
     """Seconds that the certificate will take, a share of what is left at most."""
-    sides = [float(side(piece)) for piece in pieces if _is_worthwhile(piece) and not is_large(piece)]
+    local = problem.local
+    sides = [side(piece, local) for piece in pieces if _is_worthwhile(piece) and not is_large(piece, local)]
     if math.isinf(deadline.left):
         return 0.0
-    return min(deadline.pace.seconds(ATTEMPTS * PROOF * sum(n**3 for n in sides)), CERTIFYING * deadline.left)
+    return min(deadline.pace.seconds(ATTEMPTS * PROOF * sum(float(n) ** 3 for n in sides)), CERTIFYING * deadline.left)
 
 
 def check(problem: Problem, options: LipsdpOptions) -> None:
@@ -94,6 +96,7 @@ def check(problem: Problem, options: LipsdpOptions) -> None:
 def planned(
     finest: Sequence[Piece],
     split_size: int,
+    local: Local,
     *,
     is_limited: bool = True,
     with_maxima: bool = False,
@@ -109,9 +112,9 @@ def planned(
     rest = list(finest)
     while rest:
         count = longest_chain(rest, split_size) if is_limited else 0
-        if count and is_large(joined(rest[:count])):
+        if count and is_large(joined(rest[:count]), local):
             runs.append(rest[:count])
-        elif runs and _may_join(runs[-1], rest[0], split_size, is_limited=is_limited, with_maxima=with_maxima):
+        elif runs and _may_join(runs[-1], rest[0], split_size, local, is_limited=is_limited, with_maxima=with_maxima):
             count = 1
             runs[-1].append(rest[0])
         else:
@@ -121,13 +124,15 @@ def planned(
     return [part for run in runs for part in _trimmed(run)]
 
 
-def _may_join(run: Sequence[Piece], piece: Piece, split_size: int, *, is_limited: bool, with_maxima: bool) -> bool:
+def _may_join(
+    run: Sequence[Piece], piece: Piece, split_size: int, local: Local, *, is_limited: bool, with_maxima: bool
+) -> bool:
     if not all(part.is_elementwise or (with_maxima and _is_written_out(part)) for part in (piece, run[-1])):
         return False
     depth = sum(1 for part in (*run, piece) if _is_affine(part))
     if 0 < split_size < depth:
         return False
-    return not (is_limited and is_large(joined([*run, piece])))
+    return not (is_limited and is_large(joined([*run, piece]), local))
 
 
 def _trimmed(run: list[Piece]) -> list[Piece]:
@@ -163,16 +168,16 @@ def _factors(
     if problem.p != "2":
         return [_by_rows(problem, whole, deadline)]
     parts = [piece for piece in finest if piece.end in set(whole.nodes)]
-    size = side(whole) if _is_worthwhile(whole) else 0
+    size = side(whole, problem.local) if _is_worthwhile(whole) else 0
     is_large_enough = size > 0 and (
-        is_large(whole) or (options.form == "neuron" and (size > SMALL_SIDE or not whole.is_elementwise))
+        is_large(whole, problem.local) or (options.form == "neuron" and (size > SMALL_SIDE or not whole.is_elementwise))
     )
     first = _primal(problem, whole, deadline.share(PRIMAL)) if is_large_enough else None
     if first is not None and not (
         whole.is_elementwise and size <= MIDDLE_SIDE and deadline.fits(TO_THE_END * float(size) ** 3)
     ):
         return [first]
-    pieces = planned(parts, options.split_size)
+    pieces = planned(parts, options.split_size, problem.local)
     factors = [_factor(problem, piece, options, deadline) for piece in pieces]
     return [first] if first is not None and first.value <= up_product([one.value for one in factors]) else factors
 
@@ -200,8 +205,9 @@ def _factor(problem: Problem, piece: Piece, options: LipsdpOptions, deadline: De
     by_layer, gap = options.form == "layer", options.gap
     found: Bound | FourierBound | None = None
     with suppress(NotPositive):
-        found = fourier_bound(problem, piece, by_layer, gap, deadline) if is_large(piece) else None
-        if not is_large(piece):
+        large = is_large(piece, problem.local)
+        found = fourier_bound(problem, piece, by_layer, gap, deadline) if large else None
+        if not large:
             found = bound(problem, piece, constants, by_layer=by_layer, gap=gap, deadline=deadline)
     return Factor(piece, autolip if found is None else min(autolip, found.value), autolip, found)
 

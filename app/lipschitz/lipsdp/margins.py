@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from app.contract.options import LipsdpOptions
+from app.lipschitz.bounds.local import Local
 from app.lipschitz.deadline import Deadline, Laps
 from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.lipsdp.dense.interior import Iterate, NotPositive, Watch, minimise
@@ -54,10 +55,11 @@ def lipsdp_margins(problem: Problem, options: LipsdpOptions) -> Estimate:
         raise MethodSkipped(f"LipSDP bounds differences of outputs in the 2-norm, not the {problem.p}-norm")
     deadline = problem.deadline_within(options.seconds)
     last = last_piece(problem, options.split_size)
-    of_whole = _of_whole(problem, options, deadline) if side(last) > SMALL_SIDE else uniform(last.end.size, math.inf)
+    is_small = side(last, problem.local) <= SMALL_SIDE
+    of_whole = uniform(last.end.size, math.inf) if is_small else _of_whole(problem, options, deadline)
     constants = constants_within(problem, last)
     found = after_last(problem, last.end, constants)
-    if is_semidefinite(last):
+    if is_semidefinite(last, problem.local):
         found = torch.minimum(found, _solved(problem, last, constants, known=found, options=options, deadline=deadline))
     elif last.start is problem.network.input and not last.activations:
         raise MethodSkipped("no elementwise activation stands between two affine layers: autolip says all there is")
@@ -75,16 +77,16 @@ def _of_whole(problem: Problem, options: LipsdpOptions, deadline: Deadline) -> T
 
 def last_piece(problem: Problem, split_size: int) -> Piece:
     """The piece that the outputs leave; an activation of the outputs goes with the layers before it."""
-    pieces = planned(cuts(problem.network), split_size)
+    pieces = planned(cuts(problem.network), split_size, problem.local)
     apart = not any(isinstance(node, Affine | Concat) for node in pieces[-1].nodes)
     if apart and len(pieces) > 1 and all(piece.is_elementwise for piece in pieces[-2:]):
         return joined(pieces[-2:])
     return pieces[-1]
 
 
-def is_semidefinite(piece: Piece) -> bool:
+def is_semidefinite(piece: Piece, local: Local) -> bool:
     """Whether LipSDP has something to say about it."""
-    return piece.is_elementwise and bool(piece.activations) and side(piece) <= LARGEST_SIDE
+    return piece.is_elementwise and bool(piece.activations) and side(piece, local) <= LARGEST_SIDE
 
 
 def _before(problem: Problem, start: Node, options: LipsdpOptions, deadline: Deadline) -> float:

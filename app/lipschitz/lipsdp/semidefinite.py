@@ -16,7 +16,8 @@ from app.lipschitz.lipsdp.proof import proved
 from app.lipschitz.lipsdp.region import Region, region_of, varying
 from app.lipschitz.lipsdp.sizes import side
 from app.lipschitz.lipsdp.start import closed_form
-from app.lipschitz.network.nodes import Activation, Node
+from app.lipschitz.network.nodes import Activation, Affine, Concat, Node
+from app.lipschitz.operators.composite import work
 from app.lipschitz.operators.rounding import up_ldexp, up_mul, up_sqrt
 from app.lipschitz.problem import Details, Problem
 from app.lipschitz.walk.claims import walk_claim
@@ -59,8 +60,8 @@ def _bound(
     problem: Problem, piece: Piece, constants: Mapping[Node, float], *, by_layer: bool, gap: float, deadline: Deadline
 ) -> Bound | None:
     slopes = {node: problem.local.slopes(node) for node in piece.activations}
-    cube = float(side(piece)) ** 3
-    deadline.begin(FIRST_ITERATION * cube)
+    cube = float(side(piece, problem.local)) ** 3
+    deadline.begin(_forming(piece, problem) + FIRST_ITERATION * cube)
     region = region_of(piece.start, piece.end, piece.nodes, slopes, constants, by_layer=by_layer)
     if not isinstance(region, Region):
         upper = problem.norm_of(region)
@@ -87,6 +88,12 @@ def _bound(
         _activations(region, iterate),
         _claim(problem, piece, region, slopes, found=point, inner=start),
     )
+
+
+def _forming(piece: Piece, problem: Problem) -> float:
+    """Multiplications of the maps between open neurons, whose settled ones are folded: one pass a row at most."""
+    linear = [node for node in piece.nodes if isinstance(node, Affine | Concat)]
+    return side(piece, problem.local) * sum(work(term.operator) for node in linear for term in node.terms)
 
 
 Point = tuple[Tensor, Tensor]

@@ -110,9 +110,14 @@ def pair_constants(problem: Problem, estimates: Sequence[Estimate]) -> Tensor:
     of_pairs = [one for one in estimates if isinstance(one.details.get("pairs"), list)]
     known = [_as_matrix(estimate, size) for estimate in of_pairs]
     has_lipsdp = any(estimate.method == "lipsdp" for estimate in of_pairs)
-    if not has_lipsdp and problem.deadline.left and size <= MOST_OUTPUTS and side(last_piece(problem, 0)) <= SMALL_SIDE:
+    if not has_lipsdp and problem.deadline.left and size <= MOST_OUTPUTS and _is_quick(problem):
         known += _by_lipsdp(problem)
     return torch.stack([walked(problem), whole, *known]).amin(0)
+
+
+def _is_quick(problem: Problem) -> bool:
+    """Whether LipSDP takes a second or two."""
+    return side(last_piece(problem, 0), problem.local) <= SMALL_SIDE
 
 
 def _least_upper(estimates: Sequence[Estimate]) -> float:

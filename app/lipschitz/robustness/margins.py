@@ -42,8 +42,8 @@ class LocalMargins(ABC):
 def local_margins(problem: Problem) -> LocalMargins:
     """LipSDP for small networks of affine maps and activations in the 2-norm, AutoLip's walk for all others."""
     piece = last_piece(problem, 0)
-    whole = piece.start is problem.network.input and is_semidefinite(piece)
-    if problem.p != "2" or not whole or side(piece) > LARGEST_SIDE:
+    whole = piece.start is problem.network.input and is_semidefinite(piece, problem.local)
+    if problem.p != "2" or not whole or side(piece, problem.local) > LARGEST_SIDE:
         return ByWalk(problem)
     slopes = {node: problem.local.slopes(node) for node in piece.activations}
     constants = constants_within(problem, piece)

@@ -13,7 +13,7 @@ from app.contract.options import ExactOptions
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.domain import Ball, Box, Domain
 from app.lipschitz.exact.exact import exact
-from app.lipschitz.exact.vertices import LARGEST, by_vertices, open_neurons
+from app.lipschitz.exact.vertices import LARGEST, by_vertices, count_open
 from app.lipschitz.network.build import build
 from app.lipschitz.network.nodes import Activation
 from app.lipschitz.problem import Problem
@@ -61,7 +61,7 @@ def test_the_largest_vertex_bounds_and_is_the_least_such_bound(seed: int, p: Any
     module = perceptron(seed, WIDE, 12, 9, 3)
     centre = torch.linspace(-1, 1, WIDE, dtype=torch.float64)
     problem = problem_on(module, WIDE, p, Ball(centre, {"1": 0.3, "2": 0.12, "inf": 0.015}[p], p))
-    assert 0 < open_neurons(problem) <= 8
+    assert 0 < count_open(problem) <= 8
     found = exact(problem, ExactOptions())
     truth = largest(module, problem)
     assert found.details["status"] == "vertices"
@@ -81,7 +81,7 @@ def test_without_open_neurons_it_is_the_norm_of_a_matrix() -> None:
 def test_too_many_or_other_nodes_have_no_vertices() -> None:
     centre = torch.zeros(WIDE, dtype=torch.float64)
     problem = problem_on(perceptron(0, WIDE, 40, 40, 3), WIDE, "2", Ball(centre, 5.0, "2"))
-    assert open_neurons(problem) > LARGEST
+    assert count_open(problem) > LARGEST
     assert by_vertices(problem, problem.deadline) is None
 
     def squared(x: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ def test_a_chain_too_wide_for_the_dense_solver_goes_to_the_fourier_domain(monkey
     problem = problem_of(cnn(), 1, 1, 8, 8)
     dense = lipsdp.lipsdp(problem, OPTIONS).value
     wide(monkeypatch)
-    pieces = lipsdp.planned(cuts(problem.network), 0)
+    pieces = lipsdp.planned(cuts(problem.network), 0, problem.local)
     assert [chain_of(piece.nodes) is not None for piece in pieces] == [True, False, False]
     found = lipsdp.lipsdp(problem, OPTIONS)
     product = autolip_of(problem.network, "2")

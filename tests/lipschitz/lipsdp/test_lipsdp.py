@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from app.lipschitz.bounds.local import Local
 from app.lipschitz.files import analyze
 from app.lipschitz.lipsdp.lipsdp import planned
 from app.lipschitz.walk.pieces import cuts
@@ -157,7 +158,7 @@ def _saved(program: torch.export.ExportedProgram) -> bytes:
 def test_pooling_splits_and_the_ends_are_trimmed() -> None:
     torch.manual_seed(0)
     network = network_of(Pooled(nn.ReLU()).double().eval(), (1, 6))
-    pieces = planned(cuts(network), 0)
+    pieces = planned(cuts(network), 0, Local(network))
     assert [piece.is_elementwise for piece in pieces].count(False) == 1
     assert [len(piece.activations) for piece in pieces if piece.is_elementwise] == [0, 1, 1]
 
