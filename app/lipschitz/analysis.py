@@ -130,7 +130,9 @@ def run_methods(problem: Problem, request: Request) -> tuple[list[Estimate], lis
     seconds: list[float] = []
     for position, name in enumerate(request.methods):
         problem.progress({"method": name, "phase": "running"})
-        mine = problem.until(allotted(problem, to_come(request, position), estimates))
+        _, lower = bracket(estimates)
+        floor = lower.witness if lower else None
+        mine = problem.until(allotted(problem, to_come(request, position), estimates), floor)
         begun = time.monotonic()
         optional = request.is_auto and not (name == JACOBIAN and request.needs_jacobian)
         unneeded = reason_to_stop(problem, name, estimates) if optional else None

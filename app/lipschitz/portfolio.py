@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from app.lipschitz.bracket import bracket
 from app.lipschitz.certificate.work import least_work
 from app.lipschitz.deadline import Deadline
-from app.lipschitz.exact.vertices import LARGEST, count_open
+from app.lipschitz.exact.by_parts import MOST_OPEN, is_searchable
 from app.lipschitz.network.nodes import Activation
 from app.lipschitz.problem import Estimate, Problem
 from app.lipschitz.request import Request
@@ -90,7 +90,7 @@ def _few_phases(problem: Problem) -> str | None:
     neurons = sum(node.size for node in problem.network.nodes if isinstance(node, Activation))
     if neurons <= FEW_NEURONS and problem.network.input.size <= FEW_INPUTS:
         return None
-    if problem.local.bounded and count_open(problem) <= LARGEST:
+    if is_searchable(problem):
         return None
-    limits = f"{FEW_NEURONS} neurons and {FEW_INPUTS} inputs, or {LARGEST} neurons that are open on the domain"
+    limits = f"{FEW_NEURONS} neurons and {FEW_INPUTS} inputs, or {MOST_OPEN} neurons that are open on the domain"
     return f"auto leaves exact to networks of at most {limits}; ask for it by name"

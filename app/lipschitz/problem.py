@@ -36,6 +36,7 @@ class Problem:
 
     No method works beyond `deadline`. The network is that of the captured graph's `outputs`, all of them for None, with
     the request's `target` after them. `ceiling` is the least certified bound so far: a search that attains it may end.
+    `floor` is the best pair so far.
     """
 
     captured: Captured
@@ -51,6 +52,7 @@ class Problem:
     target: Target = ALL
     ceiling: float = math.inf
     units: Units | None = None
+    floor: Witness | None = None
     output: OutputView | None = None
     """What was bounded in place of outputs that jump, as the result tells it."""
 
@@ -67,9 +69,9 @@ class Problem:
         """Until when a method works that may take `seconds`, and that `share` of the time left."""
         return self.deadline.share(share).within(seconds)
 
-    def until(self, deadline: Deadline) -> Problem:
+    def until(self, deadline: Deadline, floor: Witness | None = None) -> Problem:
         """The same problem, with all that is known of it, for a method that has to end sooner."""
-        twin = replace(self, deadline=deadline)
+        twin = replace(self, deadline=deadline, floor=floor or self.floor)
         twin.__dict__["local"] = self.local
         return twin
 

@@ -7,7 +7,8 @@ whenever the search is stopped: the upper one is certified, the lower one is att
 
 With one or two inputs all regions are enumerated (`phases.enumeration`), as long as half of the time allows; other
 networks, and those with too many regions, are searched by branch and bound (`phases.search`). On a small domain most
-neurons have one slope: where at most 16 have not, all vertices bound a network of any size (`vertices`).
+neurons have one slope: where at most 16 have not, all vertices bound a network of any size (`vertices`), and up to 400
+of them branch and bound over parts of the domain (`by_parts`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from app.lipschitz.deadline import Deadline, Laps, OutOfTime
 from app.lipschitz.device import on_cpu
 from app.lipschitz.domain import Box, Domain
 from app.lipschitz.errors import MethodSkipped
+from app.lipschitz.exact.by_parts import by_parts, is_searchable
 from app.lipschitz.exact.phases.anytime import Anytime
 from app.lipschitz.exact.phases.bounding import Bounding
 from app.lipschitz.exact.phases.bounds import enclosing_work
@@ -36,10 +38,12 @@ from app.lipschitz.exact.phases.model import Model, stacked
 from app.lipschitz.exact.phases.search import Search
 from app.lipschitz.exact.phases.trail import Trail
 from app.lipschitz.exact.vertices import by_vertices
-from app.lipschitz.problem import Estimate, Problem
+from app.lipschitz.problem import Estimate, Problem, Witness
 
-VERTICES = 0.5
-"""Part of the time that all vertices may take."""
+VERTICES, REGIONS = 0.5, 0.5
+"""Parts of the time that all vertices may take, and the search of regions where branch and bound follows."""
+HARDLY = 1.001
+"""A bound with a certificate is preferred to one without that is less by no more than this."""
 SEARCHED_INPUTS = 64
 """With more inputs, regions are too hard to tell empty: the vertices' bound is the answer where there is one."""
 STARTING = 10.0
@@ -53,36 +57,66 @@ TREE_S = 1.0
 
 
 def exact(problem: Problem, options: ExactOptions) -> Estimate:
-    """The search, and on a bounded domain with few open neurons all vertices of their slopes: the lesser bound.
+    """The search of regions, all vertices, and branch and bound over parts, as far as each is worth a try: the least.
 
     MethodSkipped names the node that is not piecewise linear, or whose weights were folded in floating point, where the
     open neurons are too many besides.
     """
     _require_interior(problem.domain)
+    deadline, bounds, refusal = problem.deadline_within(options.seconds), [], None
     with on_cpu():
-        folded = by_vertices(problem, problem.deadline.within(options.seconds).share(VERTICES))
-    if folded is not None and problem.network.input.size > SEARCHED_INPUTS:
-        return folded
-    if folded is None:
-        return _searched(problem, options)
-    try:
-        found = _searched(problem, options)
-    except (MethodSkipped, OutOfTime):
-        return folded
-    if found.details["status"] != "deadline" or value_of(found) <= value_of(folded):
-        return found
-    return replace(folded, witness=found.witness, details=folded.details | {"gap": _gap(folded, found)})
+        searchable = is_searchable(problem)
+        folded = by_vertices(problem, deadline.share(VERTICES))
+    bounds += [folded] if folded else []
+    if problem.network.input.size <= SEARCHED_INPUTS or not (bounds or searchable):
+        try:
+            bounds.append(_searched(problem, options, deadline.share(REGIONS if searchable else 1.0)))
+        except (MethodSkipped, OutOfTime) as reason:
+            refusal = reason
+    if searchable and not _is_closed(bounds, options.gap):
+        with on_cpu():
+            found = by_parts(problem, options, deadline.share(1.0 - RESERVE), _steepest(problem, bounds))
+        bounds += [found] if found else []
+    if not bounds:
+        raise refusal or MethodSkipped("no bound was found in its share of the time")
+    return _least(problem, bounds, options.gap)
 
 
-def _gap(upper: Estimate, lower: Estimate) -> float | None:
-    known = lower.witness is not None and lower.witness.value > 0.0 and upper.value is not None
-    return upper.value / lower.witness.value - 1.0 if known else None  # type: ignore[operator, union-attr]
+def _steepest(problem: Problem, bounds: Sequence[Estimate]) -> Witness | None:
+    """The best pair that is known."""
+    known = [one for one in (problem.floor, *(bound.witness for bound in bounds)) if one is not None]
+    return max(known, key=lambda one: one.value, default=None)
 
 
-def _searched(problem: Problem, options: ExactOptions) -> Estimate:
-    """Search until the bracket's relative gap is `gap` or `seconds` are over."""
+def _is_closed(bounds: Sequence[Estimate], gap: float) -> bool:
+    """Whether a search has ended, or the bounds meet."""
+    attained = max((one.witness.value for one in bounds if one.witness is not None), default=0.0)
+    ended = any(one.details["status"] in ("closed", "exhausted") for one in bounds)
+    return ended or any(value_of(one) <= attained * (1.0 + gap) for one in bounds)
+
+
+def _least(problem: Problem, bounds: Sequence[Estimate], gap: float) -> Estimate:
+    """The least bound with the best pair of all, and with the claims of the least that has any, which count instead
+    where it is hardly more.
+    """
+    least = min(bounds, key=value_of)
+    proved = min((one for one in bounds if one.claims), key=value_of, default=None)
+    chosen = least
+    if proved is not None:
+        hardly = value_of(proved) <= value_of(least) * HARDLY
+        chosen = proved if hardly else replace(least, claims=proved.claims)
+    witness = max((one.witness for one in bounds if one.witness is not None), key=lambda one: one.value, default=None)
+    if witness is None or not witness.value or witness is chosen.witness:
+        return chosen
+    reached = value_of(chosen) / witness.value - 1.0
+    status = "closed" if reached <= gap else chosen.details["status"]
+    return replace(chosen, witness=witness, details=chosen.details | {"gap": reached, "status": status})
+
+
+def _searched(problem: Problem, options: ExactOptions, deadline: Deadline) -> Estimate:
+    """Search regions until the bracket's relative gap is `gap` or time is over."""
     trail = Trail(problem.progress)
-    deadline = problem.deadline_within(options.seconds).share(1.0 - RESERVE)
+    deadline = deadline.share(1.0 - RESERVE)
     begun = deadline.clock()
     incumbent, upper, gap = Incumbent(problem), math.inf, options.gap
     with on_cpu(), np.errstate(all="ignore"):

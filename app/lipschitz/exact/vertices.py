@@ -5,17 +5,14 @@ z = S (V_x x + V_z z), y = C_x x + C_z z of M open neurons. Its Jacobian C_x + C
 each slope apart, so its norm, which is convex, is largest at one of the 2^M vertices; each is bounded with all its
 rounding. A vertex that no point of the domain takes counts as well: so the value bounds from above.
 
-Rounding in the 2-norm: with R = (I - S V_z)^-1, exact and computed Jacobians differ by at most
-(|C error| + |C_z| |R| |S| |V error|) (1 + |Z|), where the errors hold those of the folded maps and gamma_n times the
-maps' sizes for what is computed here, and R is computed, with its residual.  Other norms of a matrix of sides m and n
-are at most sqrt(max(m, n)) times its 2-norm.
+Rounding counts in the 2-norm (`folded`); other norms of a matrix of sides m and n are at most sqrt(max(m, n)) times
+that.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -26,6 +23,7 @@ from app.lipschitz.claims import Claim, PhaseClaim, PhaseRecord
 from app.lipschitz.deadline import Deadline, OutOfTime
 from app.lipschitz.domain import WholeSpace
 from app.lipschitz.errors import MethodSkipped
+from app.lipschitz.exact.folded import OUTWARD, Folded
 from app.lipschitz.lipsdp.region import Region, region_of, varying
 from app.lipschitz.lipsdp.sizes import open_neurons
 from app.lipschitz.network.nodes import Activation, Affine, Concat
@@ -43,7 +41,6 @@ MOST_ENTRIES = 2**22
 """Of the matrices of one batch."""
 MOST_CHECKING = 2e10
 """Multiplications of the check of a tree, leaf by leaf, for which there is a claim."""
-OUTWARD = 1.0 + 2.0**-20
 
 
 def count_open(problem: Problem) -> int:
@@ -75,83 +72,6 @@ def by_vertices(problem: Problem, deadline: Deadline) -> Estimate | None:
 def _of(problem: Problem, operator: LinearOperator) -> float:
     """Nothing is open: the one linear map."""
     return problem.norm_of(operator).upper
-
-
-@dataclass(frozen=True, eq=False)
-class Folded:
-    """V `(M, N)` and C `(p, N)` of the system, N = inputs + M; both with errors in the 2-norm; the output's scale."""
-
-    v: Tensor
-    c: Tensor
-    v_error: float
-    c_error: float
-    lower: Tensor
-    upper: Tensor
-    layers: tuple[slice, ...]
-    exponent: int
-
-    @classmethod
-    def of(cls, region: Region) -> Folded:
-        """The region's system in dense matrices."""
-        system = region.system
-        count = system.lower.shape[1]
-        v = torch.zeros(count, system.inputs + count, dtype=torch.float64)
-        for block in system.blocks:
-            v[block.rows, block.columns] += block.matrix
-        error = OUTWARD * sum(block.error for block in system.blocks)
-        return cls(
-            v, system.output, error, system.output_error, system.lower[0], system.upper[0], region.layers,
-            region.exponent,
-        )  # fmt: skip
-
-    @property
-    def count(self) -> int:
-        """Open neurons, M."""
-        return len(self.lower)
-
-    @property
-    def inputs(self) -> int:
-        """Coordinates of x."""
-        return self.v.shape[1] - self.count
-
-    def jacobians(self, slopes: Tensor) -> Tensor:
-        """`(b, M)` slopes -> `(b, p, n)`, layer after layer."""
-        z = self.v.new_zeros(len(slopes), self.count, self.inputs)
-        direct, between = self.v[:, : self.inputs], self.v[:, self.inputs :]
-        for layer in self.layers:
-            z[:, layer] = slopes[:, layer, None] * (direct[layer] + between[layer] @ z)
-        return self.c[:, : self.inputs] + self.c[:, self.inputs :] @ z
-
-    def error(self, slopes: Tensor) -> float:
-        """How far exact Jacobians are from those computed, in the 2-norm; infinite where rounding hides them."""
-        steepest = float(slopes.abs().max())
-        share = 2.0 * gamma(self.v.shape[1] + 8)
-        between = slopes[:, :, None] * self.v[:, self.inputs :]
-        inverse = self._inverse(slopes)
-        own = float(torch.linalg.matrix_norm(inverse).max()) * OUTWARD
-        unit = torch.eye(self.count, dtype=torch.float64)
-        away = float(torch.linalg.matrix_norm(inverse - between @ inverse - unit).max())
-        away += share * (1.0 + steepest * _size(self.v)) * own
-        own = own / (1.0 - away) if away < 0.5 else math.inf
-        defect = own * steepest * (self.v_error + share * _size(self.v))
-        own = own / (1.0 - defect) if defect < 0.5 else math.inf
-        reach = 1.0 + own * steepest * (_size(self.v[:, : self.inputs]) + self.v_error)
-        inner = (_size(self.c[:, self.inputs :]) + self.c_error) * own * steepest
-        outer = self.c_error + share * _size(self.c)
-        return OUTWARD * (outer + inner * (self.v_error + share * _size(self.v))) * reach
-
-    def _inverse(self, slopes: Tensor) -> Tensor:
-        """(I - S V_z)^-1, `(b, M, M)`, layer after layer."""
-        r = torch.eye(self.count, dtype=torch.float64).repeat(len(slopes), 1, 1)
-        between = self.v[:, self.inputs :]
-        for layer in self.layers:
-            r[:, layer] += slopes[:, layer, None] * (between[layer] @ r)
-        return r
-
-
-def _size(matrix: Tensor) -> float:
-    """At least the 2-norm."""
-    return OUTWARD * float(torch.linalg.vector_norm(matrix)) + 1e-150
 
 
 def _largest(folded: Folded, p: Norm, deadline: Deadline) -> float:
