@@ -22,7 +22,7 @@ from app.lipschitz.exact.parts.narrowing import Narrowing
 from app.lipschitz.exact.parts.part import Parts
 from app.lipschitz.exact.parts.points import Points
 from app.lipschitz.exact.parts.programs import Programs
-from app.lipschitz.exact.parts.search import FEW_INPUTS, Search
+from app.lipschitz.exact.parts.search import Search
 from app.lipschitz.exact.phases.trail import Trail
 from app.lipschitz.exact.vertices import count_open
 from app.lipschitz.lipsdp.region import Region, region_of, varying
@@ -97,9 +97,8 @@ def make_search(problem: Problem, gap: float, witness: Witness) -> Search | None
     programs = Programs.of(Folded.of(region), kinks, problem.p)
     is_ball = isinstance(problem.domain, Ball) and problem.domain.p != "inf"
     ball = problem.domain if is_ball and isinstance(problem.domain, Ball) else None
-    few = problem.network.input.size <= FEW_INPUTS
     points = Points(problem, known, kinks, witness)
-    narrowing = Narrowing(known, kinks, ball, 0 if few else STEPS)
+    narrowing = Narrowing(known, kinks, ball, STEPS)
     return Search(narrowing, programs, points, _root(problem, known), gap, is_box=not is_ball)
 
 

@@ -15,7 +15,8 @@ from app.lipschitz.bounds.entries import Entries
 from app.lipschitz.bounds.local import Local
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.errors import MethodSkipped
-from app.lipschitz.exact.vertices import LARGEST, MOST_ENTRIES, Folded
+from app.lipschitz.exact.folded import Folded
+from app.lipschitz.exact.vertices import LARGEST, MOST_ENTRIES
 from app.lipschitz.lipsdp.region import Region, region_of, varying
 from app.lipschitz.network.ends import outward
 from app.lipschitz.network.intervals import Interval

@@ -127,7 +127,7 @@ def test_it_closes_on_the_constant_that_an_enumeration_gives(p: Any) -> None:
     assert truth.witness.value * (1 - 1e-12) <= found.value <= truth.witness.value * (1 + 2e-4)
 
 
-@pytest.mark.parametrize(("name", "seed", "p"), [("dense", 1, "2"), ("skipping", 1, "inf"), ("convolutional", 1, "1")])
+@pytest.mark.parametrize(("name", "seed", "p"), [("dense", 1, "2"), ("skipping", 1, "inf")])
 def test_ranges_and_bounds_hold_in_every_part(name: str, seed: int, p: Any) -> None:
     problem = problem_of(name, seed, p)
     search = search_of(problem)

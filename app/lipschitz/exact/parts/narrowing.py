@@ -86,9 +86,8 @@ class Narrowing:
         alpha = self.kinks.adaptive(parts.lower, parts.upper)[:, None].expand(shape).clone()
         gamma_ = torch.zeros(shape, dtype=torch.float64)
         best = self._least(parts, targets, alpha, gamma_, last)
-        if not self.steps or (
-            last == 0 and not bool(torch.isfinite(parts.least).any() | torch.isfinite(parts.most).any())
-        ):
+        is_asked = torch.isfinite(parts.least) | torch.isfinite(parts.most)
+        if not self.steps or not bool(is_asked.any()):
             return best
         return self._optimised(parts, targets, alpha, gamma_, last, best, self.steps)
 
