@@ -78,40 +78,22 @@ def region_of(
     kept = [node for node in free if len(free[node].free)]
     if not kept:
         return forms.of(end)[start]
-    rows = [(node, forms.rows(node.source, free[node].free)) for node in kept]
-    maps = [*(form for _, form in rows), forms.of(end)]
-    exponents = {node: _exponent(constants[node]) for node in kept} | {start: 0}
-    places = _places(kept, free)
-    matrices = [_matrices(form) for form in maps]
-    inputs = [form[start] for form in matrices if start in form]
-    inputs = _reduced(inputs) if narrow else inputs
-    for form in matrices:
-        if start in form:
-            form[start] = inputs.pop(0)
-    width = next((form[start][0].shape[1] for form in matrices if start in form), 1)
-    blocks = tuple(
-        Block(places[node].start, 0 if base is start else width + places[base].start, *_scaled(found, shift))
-        for node, form in zip(kept, matrices, strict=False)
-        for base, found in form.items()
-        for shift in [exponents[base] - exponents[node]]
+    matrices = [_matrices(forms.rows(node.source, free[node].free)) for node in kept] + [_matrices(forms.of(end))]
+    width = _narrowed(matrices, start, narrow=narrow)
+    exponents = {node: _exponent(constants[node]) for node in (*kept, end)} | {start: 0}
+    variables = _Variables(start, width, _places(kept, free), exponents)
+    output, error = variables.output(matrices[-1], end)
+    system = System(
+        width,
+        tuple(block for node, form in zip(kept, matrices, strict=False) for block in variables.blocks(node, form)),
+        output,
+        _joined([free[node].lower for node in kept]),
+        _joined([free[node].upper for node in kept]),
+        _groups(variables.places) if by_layer else None,
+        error,
     )
-    out = _exponent(constants[end])
-    output, error = _output(matrices[-1], start, width, places=places, exponents=exponents, out=out)
-    return Region(
-        System(
-            width,
-            blocks,
-            output,
-            _joined([free[node].lower for node in kept]),
-            _joined([free[node].upper for node in kept]),
-            _groups(places) if by_layer else None,
-            error,
-        ),
-        tuple(kept),
-        tuple(places[node] for node in kept),
-        tuple(2.0 ** exponents[node] for node in kept),
-        out,
-    )
+    layers = tuple(variables.places[node] for node in kept)
+    return Region(system, tuple(kept), layers, tuple(2.0 ** exponents[node] for node in kept), exponents[end])
 
 
 def varying(lower: Tensor, upper: Tensor, width: float = FIXED_WIDTH) -> Tensor:
@@ -160,6 +142,15 @@ def _matrices(form: Mapping[Node, LinearOperator]) -> dict[Node, Matrix]:
     return found
 
 
+def _narrowed(forms: Sequence[dict[Node, Matrix]], start: Node, *, narrow: bool) -> int:
+    """The width of the input, which is turned into fewer coordinates in place where it is to be `narrow`."""
+    reading = [form for form in forms if start in form]
+    inputs = [form[start] for form in reading]
+    for form, found in zip(reading, _reduced(inputs) if narrow else inputs, strict=True):
+        form[start] = found
+    return reading[0][start][0].shape[1] if reading else 1
+
+
 def _reduced(parts: list[Matrix]) -> list[Matrix]:
     """The maps from the input after a rotation, where that makes them narrower."""
     count = sum(len(matrix) for matrix, _ in parts)
@@ -188,32 +179,41 @@ def _qr_error(stacked: Tensor, lower: Tensor, q: Tensor) -> float:
     return math.inf if float(defect) >= 0.5 else 1.001 * float(residual + whole * defect)
 
 
-def _scaled(found: Matrix, shift: int) -> Matrix:
-    if abs(shift) > MODERATE_SHIFT:
-        raise MethodSkipped("the layers' scales lie too many decades apart for a semidefinite bound")
-    matrix, error = found
-    return matrix * 2.0**shift, error * 2.0**shift
+@dataclass(frozen=True, eq=False)
+class _Variables:
+    """xi: `width` inputs, then each activation's free neurons at `places` behind them; 2^`exponents` are the scales."""
 
+    start: Node
+    width: int
+    places: Mapping[Node, slice]
+    exponents: Mapping[Node, int]
 
-def _output(
-    form: Mapping[Node, Matrix],
-    start: Node,
-    width: int,
-    *,
-    places: Mapping[Node, slice],
-    exponents: Mapping[Node, int],
-    out: int,
-) -> Matrix:
-    """C over all variables, and its error."""
-    total = width + sum(place.stop - place.start for place in places.values())
-    rows = next(iter(form.values()))[0]
-    output, error = rows.new_zeros(len(rows), total), 0.0
-    for base, found in form.items():
-        matrix, lost = _scaled(found, exponents[base] - out)
-        first = 0 if base is start else width + places[base].start
-        output[:, first : first + matrix.shape[1]] = matrix
-        error = up_add(error, lost)
-    return output, error
+    def blocks(self, node: Node, form: Mapping[Node, Matrix]) -> list[Block]:
+        """What the neurons of an activation read."""
+        row = self.places[node].start
+        return [Block(row, self._column(base), *self._scaled(found, base, node)) for base, found in form.items()]
+
+    def output(self, form: Mapping[Node, Matrix], end: Node) -> Matrix:
+        """C over all variables, and its error."""
+        total = self.width + sum(place.stop - place.start for place in self.places.values())
+        rows = next(iter(form.values()))[0]
+        output, error = rows.new_zeros(len(rows), total), 0.0
+        for base, found in form.items():
+            matrix, lost = self._scaled(found, base, end)
+            first = self._column(base)
+            output[:, first : first + matrix.shape[1]] = matrix
+            error = up_add(error, lost)
+        return output, error
+
+    def _column(self, base: Node) -> int:
+        return 0 if base is self.start else self.width + self.places[base].start
+
+    def _scaled(self, found: Matrix, base: Node, node: Node) -> Matrix:
+        shift = self.exponents[base] - self.exponents[node]
+        if abs(shift) > MODERATE_SHIFT:
+            raise MethodSkipped("the layers' scales lie too many decades apart for a semidefinite bound")
+        matrix, error = found
+        return matrix * 2.0**shift, error * 2.0**shift
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:
