@@ -59,4 +59,4 @@ def parser_of(wanted: Collection[str]) -> Parser:
 
 
 def _module(name: str) -> ModuleType:
-    return import_module(f"app.commands.{name}")
+    return import_module(f"{__package__}.commands.{name}")

@@ -45,7 +45,7 @@ class Settings(BaseSettings):
         ge=0,
         description="CPU threads of one slot; 0: cores that affinity and control groups grant, divided by the slots.",
     )
-    worker_module: str = Field(default="app.worker", description="Module that is run as the child process.")
+    worker_module: str = Field(default=f"{__package__}.worker", description="Module that is run as the child process.")
     confinement: Literal["full", "none"] = Field(
         default="full", description="How far children are confined: as far as the kernel allows, or not at all."
     )

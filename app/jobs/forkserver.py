@@ -149,7 +149,7 @@ class ForkServer:
         self._requests.settimeout(POLL_S)
         with theirs:
             self._server = subprocess.Popen(  # noqa: S603 (our own interpreter, a configured module)
-                [sys.executable, "-P", "-m", "app.worker.forkserver", self._module, str(theirs.fileno())],
+                [sys.executable, "-P", "-m", f"{app.__name__}.worker.forkserver", self._module, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=self._errors,
                 stderr=self._errors,
