@@ -15,16 +15,22 @@ import argparse
 import csv
 import gzip
 import json
-import math
 import multiprocessing
 import resource
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+
+from app.lipschitz.errors import LipschitzError
+from app.lipschitz.files import analyze, read_model
+from app.lipschitz.ingest import inspect
+from benchmarks.paper_table import write
 
 LIST = Path(__file__).with_name("models.tsv")
 METHODS = ["autolip", "gradient"]
@@ -84,13 +90,26 @@ def local(folder: Path) -> Iterator[tuple[Model, bytes]]:
 
 
 def stored(clones: Path, model: Model) -> bytes:
-    """The file out of the clone of its repository, unpacked where it is gzipped."""
+    """The file out of the clone of its repository, with the files of its weights; unpacked where it is gzipped."""
     name, _, commit = model.source.partition("@")
     root = clones / name.replace("/", "+")
     git = root / "repo" if (root / "repo").exists() else root
-    command = ["git", f"--git-dir={git}", "show", f"{commit}:{model.path}"]
-    data = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
-    return gzip.decompress(data) if model.path.endswith(".gz") else data
+    data = shown(git, "show", f"{commit}:{model.path}")
+    if model.path.endswith(".gz"):
+        return gzip.decompress(data)
+    names = shown(git, "ls-tree", "--name-only", commit, str(Path(model.path).parent) + "/").decode().splitlines()
+    beside = [name for name in names if name.startswith(model.path) and name != model.path]
+    if not beside:
+        return data
+    with tempfile.TemporaryDirectory() as folder:
+        for name in (model.path, *beside):
+            (Path(folder) / Path(name).name).write_bytes(shown(git, "show", f"{commit}:{name}"))
+        return read_model(Path(folder) / Path(model.path).name)
+
+
+def shown(git: Path, *words: str) -> bytes:
+    """What git says of a clone."""
+    return subprocess.run(["git", f"--git-dir={git}", *words], check=True, stdout=subprocess.PIPE).stdout
 
 
 def shapes_of(model: Model) -> Any:
@@ -100,10 +119,6 @@ def shapes_of(model: Model) -> Any:
 
 def ask(model: Model, data: bytes) -> Row:
     """The whole space, then the box; a file that jumps with `output: auto`."""
-    from app.lipschitz.errors import LipschitzError
-    from app.lipschitz.files import analyze
-    from app.lipschitz.ingest import inspect
-
     begun, operators = time.monotonic(), None
     fields: dict[str, Any] = {"methods": METHODS, "budget_s": BUDGET_S, "inputs": shapes_of(model)}
     where = ["global"]
@@ -159,14 +174,20 @@ def measured(model: Model, data: bytes) -> Row:
         process.join()
 
 
-def rounded(value: float | None) -> str:
-    """Three digits; an upper end up and a lower one down are the caller's business: this is a table for people."""
-    return "-" if value is None else f"{value:.3g}" if math.isfinite(value) else "inf"
+def rounded(value: float | None, rounding: str) -> str:
+    """Three digits."""
+    if value is None:
+        return "-"
+    return f"{Context(prec=3, rounding=rounding).create_decimal_from_float(value).normalize():g}"
 
 
 def line(row: Row) -> str:
     """A row of the table."""
-    answer = f"{row.where}: {rounded(row.lower)} .. {rounded(row.upper)}" if not row.slug else f"{row.slug}: "
+    answer = (
+        f"{row.where}: {rounded(row.lower, ROUND_FLOOR)} .. {rounded(row.upper, ROUND_CEILING)}"
+        if not row.slug
+        else f"{row.slug}: "
+    )
     detail = row.detail.replace("|", "\\|").replace("\n", " ")
     name, _, commit = row.model.source.partition("@")
     operators = "" if row.operators is None else str(row.operators)
@@ -180,13 +201,15 @@ def table(rows: list[Row]) -> str:
     """All rows, and their sum."""
     bounded = [row for row in rows if not row.slug]
     jumps = sum(row.slug in MATHEMATICS for row in rows)
-    wrong, crashed = sum(row.wrong for row in rows), sum(row.slug in ("crashed", "time-limit") for row in rows)
+    wrong, crashed = sum(row.wrong for row in rows), sum(row.slug == "crashed" for row in rows)
+    late = sum(row.slug == "time-limit" for row in rows)
     head = "| file | what it is | licence | operators | answer |\n|---|---|---|---|---|"
     total = (
         f"{len(rows)} files of {len({row.model.source.partition('@')[0] for row in rows})} repositories: "
         f"{len(bounded)} bounded ({sum(row.where.startswith('global') for row in bounded)} of them on the whole "
         f"space), {jumps} refused because they jump or grow without bound, "
-        f"{len(rows) - len(bounded) - jumps - crashed} for other reasons, {wrong} wrong, {crashed} crashed."
+        f"{len(rows) - len(bounded) - jumps - crashed - late} for other reasons, {late} not answered within "
+        f"{LIMIT_S:.0f} s, {wrong} wrong, {crashed} crashed."
     )
     return f"{total}\n\n{head}\n" + "\n".join(map(line, rows))
 
@@ -200,8 +223,6 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, help="file of rows: kept, and continued")
     parser.add_argument("--page", type=Path, help="page to write the tables into")
     arguments = parser.parse_args()
-    import app.lipschitz.files  # noqa: F401  (so that the children need not)
-
     kept = arguments.rows.read_text().splitlines() if arguments.rows and arguments.rows.exists() else []
     rows = {row.model: row for row in (Row(**{**r, "model": Model(**r["model"])}) for r in map(json.loads, kept))}
     models: list[tuple[Model, bytes | None]] = [(model, None) for model in listed()]
@@ -220,8 +241,6 @@ def main() -> None:
     }
     for name, part in tables.items():
         if part and arguments.page:
-            from benchmarks.paper_table import write
-
             write(arguments.page, name, table(part))
         print(f"\n{name}\n{table(part)}")
 

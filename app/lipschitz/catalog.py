@@ -110,8 +110,9 @@ OPERATORS: tuple[OperatorInfo, ...] = (
              "amax.default amin.default max.default min.default max.dim min.dim sort.default sort.stable "
              "topk.default"),
     *_family("maximum or minimum of two", "1 on the pair", "maximum.default minimum.default"),
-    *_family("refused: locally Lipschitz at most", _UNBOUNDED,
+    *_family("refused with more than 200 factors, else taken apart: running product", _UNBOUNDED,
              "cumprod.default"),
+    *_family("angle", "none on the whole space; 1 / r at distance r from the origin, off the cut", "atan2.default"),
     *_family("product of dependent factors",
              "none on the whole space unless they are bounded; max|b| L_a + max|a| L_b on a bounded domain",
              "prod.dim_int prod.default glu.default _scaled_dot_product_flash_attention_for_cpu.default"),

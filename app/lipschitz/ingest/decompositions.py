@@ -5,6 +5,7 @@ Each is the operator's definition in real arithmetic; the gate compares the resu
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,6 +16,9 @@ from torch import Tensor
 from app.lipschitz.ingest.fused_attention import DECOMPOSITIONS as ATTENTION
 
 aten = torch.ops.aten
+
+MOST_FACTORS = 200
+"""Of a running product: each is an operator of its own."""
 
 Dims = Sequence[int] | None
 
@@ -107,6 +111,13 @@ def sum_of_products(x: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: 
     return beta * x + alpha * torch.bmm(a, b).sum(0)
 
 
+def running_product(x: Tensor, dim: int, *, dtype: Any = None) -> Any:
+    """One factor after the other."""
+    if dtype not in (None, x.dtype) or x.ndim == 0 or not 0 < x.shape[dim] <= MOST_FACTORS:
+        return NotImplemented
+    return torch.stack(list(itertools.accumulate(x.unbind(dim), torch.mul)), dim)
+
+
 def arc_sine(x: Tensor) -> Tensor:
     """By the tangent."""
     return torch.atan(x * torch.rsqrt(1.0 - x * x))
@@ -136,6 +147,7 @@ DECOMPOSITIONS: Mapping[Any, Callable[..., Any]] = {
     aten.addcdiv.default: lambda x, a, b, *, value=1: x + value * (a / b),
     aten.unsafe_split.Tensor: lambda x, size, dim=0: torch.split(x, size, dim),
     aten.unsafe_split_with_sizes.default: lambda x, sizes, dim=0: torch.split(x, sizes, dim),
+    aten.cumprod.default: running_product,
     aten.erfc.default: lambda x: 1.0 - torch.erf(x),
     aten.sinh.default: lambda x: (torch.exp(x) - torch.exp(-x)) / 2.0,
     aten.cosh.default: lambda x: (torch.exp(x) + torch.exp(-x)) / 2.0,

@@ -15,6 +15,7 @@ from app.lipschitz.artifact.captured import Origin
 from app.lipschitz.network.call import Call
 from app.lipschitz.network.folding import fold
 from app.lipschitz.network.nodes import Constants
+from app.lipschitz.network.rules.angles import Angle
 from app.lipschitz.network.rules.normalization import Normalizer
 from app.lipschitz.network.rules.product import Factors
 from app.lipschitz.network.rules.scaling import RootMeanSquare, UnitVector
@@ -96,6 +97,32 @@ def test_a_number_that_is_filled_in_keeps_its_radius() -> None:
     assert found.radius.tolist() == [0.5, 0.0]
 
 
+@pytest.mark.parametrize("low", [(0.3, 0.2), (1.0, -2.0), (-2.0, -1.0), (-0.5, 0.1), (-1.0, 1e-3)])
+@pytest.mark.parametrize("scale", [1.0, 1e-150, 1e160])
+def test_angles_off_the_cut(low: tuple[float, float], scale: float) -> None:
+    layer = Angle(1)
+    lower = torch.tensor(low, dtype=torch.float64) * scale
+    upper = lower + torch.tensor([0.4, 0.9], dtype=torch.float64) * scale
+    points = lower + (upper - lower) * torch.cat([rand(2, 200, 2), torch.tensor([[0.0, 0], [0, 1], [1, 0], [1, 1]])])
+    local, (least, most) = layer.local(lower, upper), layer.range(layer, lower, upper)
+    y, x = points.T
+    nearest = float(torch.hypot(y, x).min())
+    assert local["2"] * nearest >= 1.0
+    rows = ((y.abs() / nearest + x.abs() / nearest) / torch.hypot(y / nearest, x / nearest) ** 2).max() / nearest
+    assert local["inf"] >= float(rows)
+    assert bool(((least <= layer(points).flatten()) & (layer(points).flatten() <= most)).all())
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [((-1.0, -1.0), (1.0, 1.0)), ((0.0, -2.0), (1.0, -1.0)), ((0.0, 0.0), (1.0, 1.0))]
+)
+def test_angles_jump_across_the_cut(low: tuple[float, float], high: tuple[float, float]) -> None:
+    layer = Angle(1)
+    ends = torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64)
+    assert layer.local(*ends)["2"] == math.inf
+    assert float(layer.range(layer, *ends)[1]) >= math.pi
+
+
 class Of(nn.Module):
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -127,6 +154,9 @@ FORMS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "cosine similarity": lambda x: F.cosine_similarity(x[:, None], PROTOTYPES[None], -1),
     "normalize": F.normalize,
     "product": lambda x: x.prod(1),
+    "running product": lambda x: x.cumprod(1),
+    "angle": lambda x: torch.atan2(x, x.flip(1) + 0.5),
+    "angle beside a number": lambda x: torch.atan2(x, torch.tensor(-2.0)),
     "sine": lambda x: torch.sin(2.0 * x),
 }  # fmt: skip
 

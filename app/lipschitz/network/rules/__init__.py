@@ -2,6 +2,7 @@
 
 from app.lipschitz.network.rules import (
     affine,
+    angles,
     attention,
     elementwise,
     merge,
@@ -21,6 +22,7 @@ from app.lipschitz.network.rules.table import RULES
 __all__ = [
     "RULES",
     "affine",
+    "angles",
     "attention",
     "elementwise",
     "merge",

@@ -13,7 +13,7 @@ from app.lipschitz.network.rules.table import only_dependent, rule
 from app.lipschitz.network.values import Constant
 
 UNBOUNDED = {
-    "cumprod.default": "multiplies values that depend on the input",
+    "cumprod.default": "multiplies so many values that depend on the input",
 }
 
 JUMPS = ("sign.default", "sgn.default", "floor.default", "ceil.default", "round.default", "trunc.default",
