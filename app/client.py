@@ -118,7 +118,7 @@ class Client:
         """The id of an uploaded model, its SHA-256; the same bytes are stored once.
 
         Files beside an ONNX model that hold its weights go with it; OSError where one is not there. The id of several
-        files is the SHA-256 of their sorted lines `<sha256>  <name>`.
+        files is the SHA-256 of their sorted lines `<sha256>  <name>`, and that of an archive of a folder what it holds.
         """
         with ExitStack() as stack:
             paths = {model.name: model} | {name: model.parent / name for name in files_beside(model)}
@@ -126,9 +126,9 @@ class Client:
             digest = _identity(files)
             parts = [("file", (name, file)) for name, file in files.items()]
             told = self._call("POST", "/v1/models", files=parts).get("id")
-        if told != digest:
+        if told != digest and not _may_be_unpacked(model):
             raise Unexpected(f"The service took another file: {told}, sent was {digest}.")
-        return digest
+        return str(told)
 
     def upload_dataset(self, points: Path) -> str:
         """The id of an uploaded data set, npy or npz."""
@@ -220,3 +220,9 @@ def _problem(body: object) -> ProblemView:
         return ProblemView.model_validate(body)
     except ValidationError:
         return ProblemView(detail=str(body)[:200])
+
+
+def _may_be_unpacked(path: Path) -> bool:
+    """Whether the file is an archive, whose id is that of the model in it."""
+    with path.open("rb") as file:
+        return file.read(262).startswith((b"PK\x03\x04", b"\x1f\x8b")) or path.suffix == ".tar"

@@ -33,7 +33,7 @@ def file_body(*, with_request: bool = False, source: str | None = None, is_model
     A model may take several parts `file`.
     """
     one = {"type": "string", "format": "binary"}
-    many = "A model, and the files beside it that hold its weights; or a .zip or .tar of their folder."
+    many = "A model, and the files beside it that hold its weights; or a .zip, .tar or .tar.gz of their folder."
     parts: Json = {"file": {"type": "array", "items": one, "description": many} if is_model else one}
     if with_request:
         parts["request"] = {"$ref": "#/components/schemas/AnalysisFields"}

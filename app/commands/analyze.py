@@ -19,6 +19,8 @@ from app.commands.show import Display, summary
 from app.contract.question import Document
 from app.contract.result import ResultView, Verdict
 from app.errors import Problem
+from app.lipschitz.errors import LipschitzError
+from app.lipschitz.folder import model_in
 from app.printable import printable, printable_json
 from app.settings import ClientSettings
 
@@ -32,7 +34,9 @@ OF_VERDICT: dict[Verdict | None, int] = {"pass": PASS, "fail": FAIL, "inconclusi
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What `analyze` understands."""
-    parser.add_argument("model", type=Path, help="ONNX, TorchScript or torch.export file")
+    parser.add_argument(
+        "model", type=Path, help="ONNX, TorchScript or torch.export file, or a folder or an archive that holds it"
+    )
     parser.add_argument("--server", metavar="URL", help="have a service do it (LIPSERVE_URL, key LIPSERVE_KEY)")
     parser.add_argument("--methods", help="names with commas between, or auto (default)")
     parser.add_argument("--norm", choices=("1", "2", "inf"), help="norm of both spaces (default 2)")
@@ -78,7 +82,7 @@ def guarded(name: str, act: Callable[[argparse.Namespace], int], options: argpar
         return act(options)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except (Problem, Refused, Unexpected, httpx.HTTPError, OSError, ValueError) as error:
+    except (Problem, LipschitzError, Refused, Unexpected, httpx.HTTPError, OSError, ValueError) as error:
         sys.stderr.write(f"lipserve {name}: {printable(error)}\n")
         if step := _next_step(error):
             sys.stderr.write(f"what to do: {printable(step)}\n")
@@ -90,7 +94,7 @@ def guarded(name: str, act: Callable[[argparse.Namespace], int], options: argpar
 def _next_step(error: Exception) -> str:
     """What to do about it, in the words of this command."""
     match error:
-        case Problem():
+        case Problem() | LipschitzError():
             return command_advice(error.slug, error.detail)
         case Refused():
             return command_advice(error.problem.type, error.problem.detail)
@@ -192,7 +196,7 @@ def _there(url: str, options: argparse.Namespace, request: Fields, progress: OnP
     with Client(url, ClientSettings().key) as client:
         if options.dataset is not None:
             request = request | {"dataset": client.upload_dataset(options.dataset)}
-        job = client.analyze(options.model, with_baseline(request, options, client.upload), progress)
+        job = client.analyze(model_in(options.model), with_baseline(request, options, client.upload), progress)
         if job.result is None and job.error is not None:
             raise Refused(job.error.status or 0, job.error)
         if job.result is None:

@@ -21,16 +21,20 @@ from app.contract.plain import Json
 from app.contract.progress import Progress
 from app.contract.question import Document
 from app.contract.request import AnalysisFields
-from app.errors import Problem, TimeLimit, TorchscriptRefused, WorkerCrashed, from_slug
+from app.errors import Problem, TimeLimit, TorchscriptRefused, WorkerCrashed, as_problems, from_slug
 from app.jobs.answers import Answer, Files
 from app.jobs.child import ChildDied, Message, ProtocolBroken
 from app.jobs.child_factory import ChildFactory, StartFailed
 from app.jobs.devices import Device, slot_devices, spare_device
+from app.jobs.folders import unpacked
 from app.jobs.talk import Question, about_graph, capture, hear, verification
 from app.lipschitz.bundle import Member, identity, trailer
 from app.lipschitz.external_data import files_beside
+from app.lipschitz.folder import model_in
+from app.lipschitz.formats import MAX_UNPACKED
 from app.parsing import parse_fields
 from app.settings import Settings
+from app.store.staging import Staged
 
 UNDONE = {
     "capture": "The model could not be read",
@@ -187,11 +191,27 @@ def _captured(stack: ExitStack, child: _Child, path: Path, inputs: Any, progress
 
 
 def _opened(stack: ExitStack, path: Path) -> tuple[BinaryIO, str]:
-    """The model, with the files of its weights where they lie beside it, and what names it."""
+    """The model, out of its folder or archive, with the files of its weights that lie beside it, and what names it."""
+    with as_problems():
+        path = model_in(path)
+        names = files_beside(path)
+        return _bundled(stack, path, names) if names else _alone(stack, path)
+
+
+def _alone(stack: ExitStack, path: Path) -> tuple[BinaryIO, str]:
     model = stack.enter_context(path.open("rb"))
-    names = files_beside(path)
-    if not names:
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    caps = sys.maxsize, 0
+    found = unpacked(model, lambda: Staged(folder / "model", caps, lambda *_: None, lambda _: None), MAX_UNPACKED)
+    if found is None:
+        model.seek(0)
         return model, hashlib.file_digest(model, "sha256").hexdigest()
+    staged, _ = found
+    stack.callback(staged.close)
+    return stack.enter_context(staged.path.open("rb")), staged.sha256
+
+
+def _bundled(stack: ExitStack, path: Path, names: list[str]) -> tuple[BinaryIO, str]:
     whole: BinaryIO = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 (the stack closes it)
     members = []
     for name in (path.name, *names):

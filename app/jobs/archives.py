@@ -1,11 +1,13 @@
 """What a zip or tar archive of a folder holds: names, sizes and bytes of plain files, and nothing else.
 
+A gzip file is the tar archive that it holds, or one file; it is unpacked piece by piece, three times, and never kept.
 Links, devices, sparse and encrypted entries are refused. Of a tar archive the headers are read one by one, and never
 more than `MAX_READ` bytes of one; files are read from where their headers say that they lie.
 """
 
 from __future__ import annotations
 
+import gzip
 import stat
 import struct
 import tarfile
@@ -14,16 +16,20 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, cast
 
 from app.lipschitz.bundle import MAX_FILES
 from app.lipschitz.errors import InvalidModel, TooLarge
+from app.lipschitz.foreign import GZIP
 from app.lipschitz.formats import ARCHIVE, open_zip, program_format
 
 CHUNK = 2**20
 MAX_READ = 2**20
 TAR_MARK = b"ustar"
 TAR_MARK_AT = 257
+HEAD = TAR_MARK_AT + len(TAR_MARK)
+INSIDE = "model.onnx"
+"""The name of what a gzip file holds that is no archive; what it is, its bytes say."""
 ENCRYPTED = 1
 DAMAGED = (zipfile.BadZipFile, zlib.error, tarfile.TarError, struct.error, NotImplementedError, RuntimeError,
            ValueError, LookupError, EOFError, OverflowError, RecursionError)  # fmt: skip
@@ -45,12 +51,29 @@ def entries(file: BinaryIO, max_unpacked: int) -> list[Entry] | None:
     Archives that are a model or another known kind of file themselves are none. InvalidModel or TooLarge.
     """
     file.seek(0)
-    head = file.read(TAR_MARK_AT + len(TAR_MARK))
+    head = file.read(HEAD)
     if head.startswith(ARCHIVE):
         return _of_zip(file, max_unpacked)
+    if head.startswith(GZIP):
+        return _of_gzip(file, max_unpacked)
+    return _of_tar(file, file.seek(0, 2), max_unpacked) if head[TAR_MARK_AT:] == TAR_MARK else None
+
+
+def _of_gzip(file: BinaryIO, max_unpacked: int) -> list[Entry]:
+    file.seek(0)
+    unpacked = cast("BinaryIO", gzip.GzipFile(fileobj=file, mode="rb"))
+    try:
+        head, size = unpacked.read(HEAD), 0
+        unpacked.seek(0)
+        while chunk := unpacked.read(CHUNK):
+            size += len(chunk)
+            if size > max_unpacked:
+                raise TooLarge(f"The archive unpacks to more than {max_unpacked} bytes.")
+    except (*DAMAGED, OSError) as error:
+        raise InvalidModel(f"The gzip file is damaged: {error}") from error
     if head[TAR_MARK_AT:] == TAR_MARK:
-        return _of_tar(file, max_unpacked)
-    return None
+        return _of_tar(unpacked, size, max_unpacked)
+    return [Entry(INSIDE, size, partial(_part, unpacked, 0, size))]
 
 
 def _of_zip(file: IO[bytes], max_unpacked: int) -> list[Entry] | None:
@@ -95,8 +118,7 @@ class _Headers:
         return self._read(size)
 
 
-def _of_tar(file: BinaryIO, max_unpacked: int) -> list[Entry]:
-    whole = file.seek(0, 2)
+def _of_tar(file: BinaryIO, whole: int, max_unpacked: int) -> list[Entry]:
     file.seek(0)
     found, left = list[Entry](), max_unpacked
     for member in _members(file):

@@ -5,31 +5,20 @@ Nothing of an archive reaches the disk under a name of its own, and every size i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import PurePosixPath
+from typing import BinaryIO
 
 from app.errors import as_problems
 from app.jobs.archives import Entry, entries
-from app.lipschitz import foreign
 from app.lipschitz.bundle import MAX_FILES, ONNX, is_bundle, path_of
 from app.lipschitz.errors import InvalidModel, NotAModel, SurplusData
+from app.lipschitz.folder import PASSED_OVER, named_model, several
 from app.lipschitz.formats import is_onnx
 from app.store.staging import Staged
 
 Stage = Callable[[], Staged]
-
-PROGRAMS = (".pt2", ".pt", ".pth", ".ts", ".torchscript")
-DEFAULT = "model.onnx"
-"""Preferred where an archive holds several models: what the exporters of the hub call the plain one."""
-
-PASSED_OVER = re.compile(
-    r"(.*/)?(\.[^/]*|MLmodel|NOTICE|(licen[cs]e|readme)[^/]*|pytorch_model[^/]*\.bin|[^/]*\.(json|jsonl|txt|md|ya?ml|toml"
-    r"|csv|py|ipynb|html|pdf|png|jpe?g|gif|svg|jinja|model|npy|npz|safetensors|h5|msgpack))|__MACOSX/.*",
-    re.IGNORECASE,
-)
-"""What lies in folders of MLflow and of the hub beside a model, and is no part of it."""
 
 
 def joined(staged: Staged, name: str, stage: Stage, max_unpacked: int) -> tuple[Staged, str]:
@@ -41,20 +30,28 @@ def joined(staged: Staged, name: str, stage: Stage, max_unpacked: int) -> tuple[
         if staged.files:
             return staged, _seal(staged)
         _require_no_bundle(staged)
-        found = entries(file, max_unpacked)
-        if found is None:
-            return staged, name
-        if len(found) > MAX_FILES:
-            raise InvalidModel(f"The archive holds more than {MAX_FILES} files.")
-        model, needed = _choose(found)
-        unpacked = stage()
-        try:
-            _unpack(unpacked, needed)
-            _require_no_bundle(unpacked)
-            return unpacked, path_of(_seal(unpacked, model) if unpacked.files else PurePosixPath(model).name)
-        except BaseException:
-            unpacked.close()
-            raise
+        return unpacked(file, stage, max_unpacked) or (staged, name)
+
+
+def unpacked(file: BinaryIO, stage: Stage, max_unpacked: int) -> tuple[Staged, str] | None:
+    """The model in an archive of a folder, staged, with its name; None where the file is no archive.
+
+    The caller closes it. Raises the refusals of `app.lipschitz.errors`.
+    """
+    found = entries(file, max_unpacked)
+    if found is None:
+        return None
+    if len(found) > MAX_FILES:
+        raise InvalidModel(f"The archive holds more than {MAX_FILES} files.")
+    model, needed = _choose(found)
+    staged = stage()
+    try:
+        _unpack(staged, needed)
+        _require_no_bundle(staged)
+        return staged, path_of(_seal(staged, model) if staged.files else PurePosixPath(model).name)
+    except BaseException:
+        staged.close()
+        raise
 
 
 def _require_no_bundle(staged: Staged) -> None:
@@ -102,7 +99,7 @@ def _model_among(staged: Staged) -> str:
         names = ", ".join(repr(member.name) for member in staged.files[:10])
         raise NotAModel(f"None of the files is an ONNX model, and only those have files beside them: {names}.")
     if len(named) > 1:
-        raise _several(named)
+        raise several(named)
     return named[0]
 
 
@@ -112,28 +109,12 @@ def _choose(found: list[Entry]) -> tuple[str, list[Entry]]:
     names = [entry.name for entry in found]
     if twice := {name for name in names if names.count(name) > 1}:
         raise InvalidModel(f"The archive holds two files named {min(twice)!r}.")
-    model = _named_model(names)
+    model = named_model(names)
     others = [name for name in names if name.endswith(ONNX) and name != model]
     return model, [entry for entry in found if entry.name == model or _may_belong(entry.name, model, others)]
-
-
-def _named_model(names: list[str]) -> str:
-    visible = [name for name in names if not PASSED_OVER.fullmatch(name)]
-    for suffixes in ((ONNX,), PROGRAMS):
-        models = [name for name in visible if name.endswith(suffixes)]
-        plain = [name for name in models if PurePosixPath(name).name == DEFAULT]
-        if len(models) == 1 or len(plain) == 1:
-            return (plain or models)[0]
-        if models:
-            raise _several(models)
-    raise NotAModel(foreign.of_entries(names))
 
 
 def _may_belong(name: str, model: str, others: Iterable[str]) -> bool:
     """Whether a file is handed on with the model: it lies beside or below it, and nothing says what else it is."""
     is_beside = PurePosixPath(name).is_relative_to(PurePosixPath(model).parent)
     return is_beside and not PASSED_OVER.fullmatch(name) and not name.startswith((*others,))
-
-
-def _several(names: list[str]) -> InvalidModel:
-    return InvalidModel(f"There are several models: {', '.join(map(repr, sorted(names)[:10]))}. Send one of them.")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +24,9 @@ TREES = (
     "An ensemble of trees is constant between its splits and jumps at them, so it has no finite Lipschitz constant: "
     "there is nothing to export."
 )
-UNPACK = "unpack it and send the model's file, or send a folder as .zip or .tar"
+UNPACK = "unpack it and send the model's file, or send a folder as .zip, .tar or .tar.gz"
+GZIP = b"\x1f\x8b"
+COMPRESSED = f"The file is compressed (gzip; .tar.gz, joblib): {UNPACK}."
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,22 @@ class Kind:
 
 def of_bytes(head: bytes, size: int) -> str:
     """What a file is that begins with `head` and is neither a zip archive nor a model."""
-    return known(head, size) or KNOWN
+    return known(head, size) or (COMPRESSED if head.startswith(GZIP) else KNOWN)
 
 
 def known(head: bytes, size: int) -> str | None:
-    """The sentence about a file that begins with `head`, None where that tells nothing."""
+    """The sentence about a file that begins with `head`, or with that compressed; None where that tells nothing."""
+    if head.startswith(GZIP):
+        head, size = _inside(head), sys.maxsize
     return next((kind.sentence for kind in KINDS if kind.is_it(head, size)), None)
+
+
+def _inside(head: bytes) -> bytes:
+    """The beginning of what a gzip file holds."""
+    try:
+        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(head, HEAD)
+    except zlib.error:
+        return b""
 
 
 def of_entries(names: Sequence[str]) -> str:
@@ -136,7 +150,6 @@ KINDS = (
         "The file is OpenVINO's, whose weights lie in a .bin beside it: send the ONNX file that it was made from.",
     ),
     Kind(_begins(b"ftrt", b"ptrt"), "The file is a TensorRT engine: send the ONNX file that it was built from."),
-    Kind(_begins(b"\x1f\x8b"), f"The file is compressed (gzip; .tar.gz, joblib): {UNPACK}."),
     Kind(
         _begins(b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!", b"\x28\xb5\x2f\xfd"),
         f"The file is compressed, in a way that is not unpacked here: {UNPACK}.",

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -97,6 +98,22 @@ def test_files_beside_the_model_go_with_it(analyze: Run, tmp_path: Path) -> None
     assert json.loads(done.stdout)["graph"]["sha256"] == digest(capture_artifact(network(seed=11)))
     (tmp_path / "m.onnx.data").unlink()
     assert "m.onnx.data" in analyze(str(tmp_path / "m.onnx"), "--methods", "autolip").stderr
+
+
+@mostly_by_a_server
+def test_folders_and_archives_are_models(analyze: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "net"
+    for name, data in (split(seed=12) | {"README.md": b"..."}).items():
+        (folder / "onnx" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "onnx" / name).write_bytes(data)
+    expected = digest(capture_artifact(network(seed=12)))
+    packed = [Path(shutil.make_archive(str(tmp_path / "net"), kind, folder)) for kind in ("zip", "gztar")]
+    for model in (folder, *packed):
+        done = analyze(str(model), "--methods", "autolip", "--json")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["graph"]["sha256"] == expected
+    (folder / "other.onnx").write_bytes(network())
+    assert "several models" in analyze(str(folder), "--methods", "autolip").stderr
 
 
 def all_of(terminal: int) -> bytes:

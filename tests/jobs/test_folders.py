@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import re
 import tarfile
 import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -139,6 +141,25 @@ def test_an_archive_of_one_model_is_that_model(intake: Intake, pack: type) -> No
 )
 def test_hostile_archives_are_refused_and_leave_nothing(intake: Intake, data: bytes, words: str) -> None:
     assert re.search(words, intake.refusal(data))
+
+
+def test_gzip_is_what_it_holds(intake: Intake) -> None:
+    """As VNN-COMP sends its models, and as folders are packed."""
+    assert intake.joined(gzip.compress(network())) == ("model.onnx", sha256(network()).hexdigest(), network())
+    _, identity, data = intake.joined(gzip.compress(tarred({f"net/{name}": file for name, file in FILES.items()})))
+    assert identity == identity_of(FILES)
+    assert dict(parts_of(data).files) == {name: file for name, file in FILES.items() if name != "m.onnx"}
+
+
+@pytest.mark.parametrize(("data", "words"), [
+    (gzip.compress(bytes(65 * MIB)), "more than"),
+    (gzip.compress(network())[:-9], "gzip file is damaged"),
+    (gzip.compress(network()) + b"more", "gzip file is damaged"),
+    (gzip.compress(tarred({"m.onnx": network()}, special(tarfile.SYMTYPE))), "no plain file"),
+    (gzip.compress(tarred({"../m.onnx": network()})), ""),
+])  # fmt: skip
+def test_hostile_gzip_files_are_refused_and_leave_nothing(intake: Intake, data: bytes, words: str) -> None:
+    assert words in intake.refusal(data)
 
 
 def test_a_hundred_thousand_files(intake: Intake) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import pickle
@@ -62,6 +63,7 @@ FOREIGN = {
     "pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "git lfs pull"),
     "web page": (b"\n<!DOCTYPE html><html>", "web page"),
     "compressed": (b"\x1f\x8b\x08" + bytes(100), "unpack it"),
+    "compressed pickle": (gzip.compress(pickle.dumps({"a": 1})), "skl2onnx"),
     "numpy": (array(), "/v1/datasets"),
     "openvino": (b'<?xml version="1.0"?>\n<net name="m">', "ONNX file that it was made from"),
     "onnxruntime": (b"\x1c\x00\x00\x00ORTM" + bytes(100), "ONNX file that it was made from"),

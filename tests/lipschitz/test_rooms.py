@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 LIBRARY = ROOT / "app" / "lipschitz"
 
 ROOMS = (
-    "varint", "register", "errors", "bundle", "external_data", "foreign", "formats",
+    "varint", "register", "errors", "bundle", "external_data", "foreign", "folder", "formats",
     "failures", "pace", "deadline", "device", "catalog",
     "operators", "domain",
     "artifact", "ingest",
