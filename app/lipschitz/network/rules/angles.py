@@ -78,6 +78,12 @@ def angle(builder: Builder, call: Call) -> Linear:
     ]
     layer = Angle(math.prod(shape))
     return builder.nonlinear(
-        builder.stack(parts, call.origin), shape, layer, layer.constants(), "merge", call.origin, layer.range,
-        layer.local,
-    )  # fmt: skip
+        builder.stack(parts, call.origin),
+        shape,
+        layer,
+        layer.constants(),
+        "merge",
+        origin=call.origin,
+        enclosure=layer.range,
+        local=layer.local,
+    )
