@@ -27,6 +27,8 @@ from app.lipschitz.problem import Details, Estimate, Problem
 
 MOST_ENTRIES = 2**24
 """Of a Jacobian: both ends take 256 MiB."""
+VERTICES = 0.5
+"""Part of the time for all vertices, where they are few."""
 
 
 def jacobian(problem: Problem, options: JacobianOptions) -> Estimate:
@@ -50,13 +52,21 @@ def enclosed(problem: Problem) -> tuple[Entries, Details]:
     with torch.no_grad():
         entries = by_intervals(network, known, problem.deadline)
         if bool(torch.isfinite(entries.magnitude).all()):
-            closer = by_vertices(problem, network, known)
+            closer = _by_vertices(problem, network, known)
             if closer is not None:
                 return entries.met(closer), {"way": "vertices"}
         try:
             return by_lines(network, known, entries, problem.deadline), {"way": "linear bounds"}
         except OutOfTime:
             return entries, {"way": "intervals"}
+
+
+def _by_vertices(problem: Problem, network: Network, known: Mapping[Node, Interval]) -> Entries | None:
+    """None too where half of the time was not enough for them."""
+    try:
+        return by_vertices(problem.until(problem.deadline.share(VERTICES)), network, known)
+    except OutOfTime:
+        return None
 
 
 def without_maxima(network: Network) -> Network:
