@@ -12,12 +12,14 @@ from torch import Tensor, nn
 
 from app.lipschitz import analysis
 from app.lipschitz.analysis import run_method, run_methods
+from app.lipschitz.bounds.local import Local
 from app.lipschitz.certificate.forms import Slopes
 from app.lipschitz.certificate.sparse_system import sparse_system
 from app.lipschitz.dataset import Dataset
 from app.lipschitz.deadline import NEVER, SPENT, Deadline, Laps, OutOfTime
 from app.lipschitz.domain import WholeSpace
 from app.lipschitz.files import analyze
+from app.lipschitz.lipsdp.primal.bound import parts_of_piece
 from app.lipschitz.lower import pairs
 from app.lipschitz.lower.attained import Attained
 from app.lipschitz.lower.hops import deepened
@@ -35,6 +37,7 @@ from app.lipschitz.portfolio import allotted
 from app.lipschitz.problem import Problem
 from app.lipschitz.request import Request
 from app.lipschitz.walk.autolip import autolip
+from app.lipschitz.walk.pieces import Piece
 from tests.lipschitz.certificate.models import chain, verdict
 from tests.lipschitz.helpers import captured
 
@@ -267,3 +270,12 @@ def test_a_system_that_would_take_too_long_is_not_put_together(small: Problem) -
     sparse_system(network.input, network.output, slopes)
     with pytest.raises(OutOfTime):
         sparse_system(network.input, network.output, slopes, slow)
+
+
+def test_slopes_are_not_asked_for_once_time_is_over(mixed: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a million neurons took seconds, for a bound that had no time."""
+    asked: list[Activation] = []
+    monkeypatch.setattr(Local, "slopes", lambda _, node: asked.append(node))
+    network = mixed.network
+    assert parts_of_piece(mixed, Piece(network.input, network.nodes[1:]), SPENT) is None
+    assert asked == []

@@ -90,6 +90,8 @@ def parts_of_piece(problem: Problem, piece: Piece, deadline: Deadline) -> Parts 
     piece = Piece(piece.start, plain.nodes)
     free = {}
     for node in piece.activations:
+        if deadline.passed:
+            return None
         whole = torch.zeros(node.size, dtype=torch.float64), torch.ones(node.size, dtype=torch.float64)
         known = problem.local.slopes(plain.origin[node]) if node in plain.origin else whole
         lower, upper, positions = slopes_of_free(*known)
