@@ -11,7 +11,6 @@ import torch
 from app import __version__
 from app.contract.graph import TensorView
 from app.contract.methods import Guarantee
-from app.contract.question import Gate
 from app.contract.result import (
     AnalysedModel,
     BatchView,
@@ -22,18 +21,17 @@ from app.contract.result import (
     LayerView,
     NormView,
     ResultView,
-    Verdict,
-    ViolationView,
 )
 from app.lipschitz.artifact.captured import Captured, TensorSpec
 from app.lipschitz.bracket import attained_by, bracket, info_of, value_of
 from app.lipschitz.errors import NotGloballyLipschitz
+from app.lipschitz.gate import of_derivatives, verdict
 from app.lipschitz.jacobian.sensitivities import Sensitivities
 from app.lipschitz.network.nodes import Activation, Affine, Concat, Network, Node, Nonlinear
 from app.lipschitz.operators.norm import NormBound
 from app.lipschitz.problem import Estimate, Problem
 from app.lipschitz.request import Request
-from app.lipschitz.robustness.certificates import Certificates, share_verdict
+from app.lipschitz.robustness.certificates import Certificates
 from app.lipschitz.walk.walk import Step, log_factors, walk
 
 STRUCTURAL = frozenset(
@@ -89,53 +87,6 @@ def estimate_record(estimate: Estimate, seconds: float, network: Network) -> Est
     )
 
 
-def verdict(
-    gate: Gate | None,
-    upper: Estimate | None,
-    lower: Estimate | None,
-    radii: Certificates,
-    derivatives: Sequence[Verdict] = (),
-) -> Verdict | None:
-    """Pass when the gate's every limit is kept, fail when one is broken; None where it has no limit.
-
-    `derivatives` are the verdicts of its limits about single ones.
-    """
-    if gate is None:
-        return None
-    verdicts: list[Verdict] = list(derivatives)
-    if gate.max_upper is not None:
-        verdicts.append(_of_upper(gate.max_upper, upper, lower))
-    if gate.max_ratio is not None:
-        verdicts.append(_of_ratio(gate.max_ratio, upper, lower))
-    if gate.min_certified_share is not None and gate.radius is not None:
-        verdicts.append(share_verdict(radii, gate.min_certified_share, gate.radius))
-    if gate.max_increase is not None:
-        verdicts.append("inconclusive")  # the baseline is not this network's matter: see `baseline`
-    if "fail" in verdicts:
-        return "fail"
-    return "inconclusive" if "inconclusive" in verdicts else "pass"
-
-
-def _of_derivatives(gate: Gate | None, found: Sensitivities | None) -> list[tuple[Verdict, ViolationView | None]]:
-    """Of every limit about single derivatives; inconclusive where none were bounded."""
-    if gate is None or not gate.asks_for_sensitivities:
-        return []
-    return [("inconclusive", None)] if found is None else list(found.verdicts(gate))
-
-
-def _of_upper(limit: float, upper: Estimate | None, lower: Estimate | None) -> Verdict:
-    """Pass when the certified upper keeps the limit, fail when the witnessed lower breaks it."""
-    if upper and value_of(upper) <= limit:
-        return "pass"
-    return "fail" if lower and attained_by(lower) > limit else "inconclusive"
-
-
-def _of_ratio(limit: float, upper: Estimate | None, lower: Estimate | None) -> Verdict:
-    """Pass when the bracket is as tight as asked; more time might tighten it, so it is never a failure."""
-    is_tight = upper is not None and lower is not None and value_of(upper) <= limit * attained_by(lower)
-    return "pass" if is_tight else "inconclusive"
-
-
 def result_record(
     request: Request,
     problem: Problem,
@@ -146,7 +97,7 @@ def result_record(
     found: Sensitivities | None = None,
 ) -> ResultView:
     """The contract's `result`."""
-    derivatives = _of_derivatives(request.gate, found)
+    derivatives = of_derivatives(request.gate, found)
     violations = [violation for _, violation in derivatives if violation is not None]
     upper, lower = bracket(estimates)
     closed = upper is not None and lower is not None and attained_by(lower) > 0
