@@ -145,7 +145,7 @@ def run_seeds(check: Callable[[int], None], seeds: range) -> None:
     assert len(refused) < 0.1 * len(seeds), "\n".join(refused)
 
 
-SHARES = [range(12), *(pytest.param(range(first, first + 40), marks=pytest.mark.slow) for first in range(12, 200, 40))]
+SHARES = [range(6), *(pytest.param(range(first, first + 40), marks=pytest.mark.slow) for first in range(6, 200, 40))]
 
 
 @pytest.mark.parametrize("seeds", SHARES, ids=str)
@@ -153,7 +153,7 @@ def test_no_bound_lies_below_the_truth(seeds: range) -> None:
     run_seeds(check_seed, seeds)
 
 
-LOCAL = [range(4), *(pytest.param(range(first, first + 13), marks=pytest.mark.slow) for first in (4, 17))]
+LOCAL = [range(2), *(pytest.param(range(first, first + 14), marks=pytest.mark.slow) for first in (2, 16))]
 
 
 @pytest.mark.parametrize("seeds", LOCAL, ids=str)

@@ -45,13 +45,13 @@ def outside(seed: int) -> int:
     return int(wrong.sum()) + int((norms > found.value * (1 + ROUNDING)).sum())
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(12))
 def test_no_derivative_is_outside(seed: int) -> None:
     assert outside(seed) == 0
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(40, 500))
+@pytest.mark.parametrize("seed", range(12, 500))
 def test_no_derivative_is_outside_of_many(seed: int) -> None:
     assert outside(seed) == 0
 
