@@ -68,3 +68,26 @@ def test_the_side_counts_open_neurons(make: Any) -> None:
     assert 0 < count < 30
     assert side(whole, problem.local) == count + min(SIZE, count + 3)
     assert not is_large(whole, problem.local)
+
+
+@pytest.mark.parametrize("p", ["1", "inf"])
+def test_an_activation_without_open_neurons_is_no_obstacle(p: Any) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Linear(SIZE, 20),
+        nn.ReLU(),
+        nn.Linear(20, 10),
+        nn.LeakyReLU(0.5),
+        nn.Linear(10, 8),
+        nn.ReLU(),
+        nn.Linear(8, 2),
+    ).double()
+    with torch.no_grad():
+        module[2].bias += 100.0
+    centre = torch.linspace(-1.0, 1.0, SIZE, dtype=torch.float64).cos()
+    problem = problem_on(module, Box(centre - 0.3, centre + 0.3), p)
+    counts = [open_neurons([node], problem.local) for node in joined(cuts(problem.network)).activations]
+    assert counts[0] > 0
+    assert counts[1] == 0
+    points = problem.domain.sample(200, SIZE, 1.0, torch.Generator().manual_seed(0))
+    assert float(jacobian_norms(problem.network, p, points).max()) <= lipsdp(problem, LipsdpOptions()).value

@@ -115,7 +115,7 @@ class Search:
         before = np.concatenate([weights, np.full(len(tau), np.inf)])
         squares = self.system.matrix[: len(tau)].power(2)
         steepest = np.maximum(np.abs(self.system.lower), np.abs(self.system.upper)) ** 2
-        for layer in self.layers:
+        for layer in filter(_has_neurons, self.layers):
             taken = steepest[layer] * (squares[layer] @ (1.0 / before)) * (layer.stop - layer.start)
             least = KEPT / np.where(taken > 0.0, taken, 1.0)
             # A neuron whose weights have died reads next to nothing: huge multipliers would only magnify rounding.
@@ -133,3 +133,8 @@ class Search:
 def times(point: Point, factor: float) -> Point:
     """All weights and multipliers times a factor, which changes what they say of |C d|^2 alike."""
     return Point(point.weights * factor, point.t * factor)
+
+
+def _has_neurons(layer: slice) -> bool:
+    """Whether an activation has open neurons at all."""
+    return bool(layer.stop > layer.start)
