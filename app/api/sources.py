@@ -17,7 +17,7 @@ from app.api.problems import parse_json
 from app.contract.question import Digest, Strict
 from app.errors import DigestMismatch
 from app.parsing import invalid
-from app.registries.sources import Found, Source, Url, told, whole
+from app.registries.sources import Found, Source, Url, refusals_as_problems, whole
 from app.services import Services
 from app.store.blobs import Staged
 
@@ -106,7 +106,7 @@ async def fetched(services: Services, caller: Caller, asked: SourceRequest) -> A
 
 async def _located(services: Services, caller: Caller, asked: SourceRequest) -> tuple[Source, Found]:
     def locate() -> tuple[Source, Found]:
-        with told():
+        with refusals_as_problems():
             source = _source(services, caller.tenant, asked.source)
             return source, source.find()
 
@@ -125,5 +125,5 @@ def _source(services: Services, tenant: str, place: SourceFields) -> Source:
 
 
 def _read(services: Services, source: Source, found: Found) -> tuple[Staged, str]:
-    with told():
+    with refusals_as_problems():
         return whole(found, source, services.blobs.stage, services.settings.max_unpacked_bytes)

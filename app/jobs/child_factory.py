@@ -97,8 +97,8 @@ class ChildFactory:
         while time.monotonic() < deadline and not gives_up():
             if (message := child.receive(START_POLL_S)) is not None:
                 child.end_turn()
-                told = message.body
-                name = device.name if told["device"] == "cuda" else "cpu"
-                details = told["details"] | {"torch": told["torch"]}
-                return WarmChild(child, name, told["confinement"], details)
+                ready = message.body
+                name = device.name if ready["device"] == "cuda" else "cpu"
+                details = ready["details"] | {"torch": ready["torch"]}
+                return WarmChild(child, name, ready["confinement"], details)
         raise TimeoutError("the child was not ready in time")

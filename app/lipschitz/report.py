@@ -125,7 +125,7 @@ def result_record(
         warnings=[
             *problem.captured.warnings,
             *radii.warnings,
-            *_told(estimates),
+            *_cut_witnesses(estimates),
             *_unbounded(upper, records),
             *_time_warnings(estimates),
         ],
@@ -150,7 +150,7 @@ def _unbounded(upper: Estimate | None, records: Sequence[EstimateView]) -> list[
     return [f"no upper bound: {r.method}: {r.reason}" for r in records if r.kind == "upper"]
 
 
-def _told(estimates: list[Estimate]) -> list[str]:
+def _cut_witnesses(estimates: list[Estimate]) -> list[str]:
     """What was said of witnesses that were cut."""
     return [f"{e.method}: {e.reason}" for e in estimates if e.status == "ok" and e.witness is not None and e.reason]
 

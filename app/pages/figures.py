@@ -72,7 +72,7 @@ def convergence_figures(
     if not kept and started_at is not None:
         kept = {"all methods": reported(events, started_at)}
     for method, trail in kept.items():
-        drawing = figure(lambda width, trail=trail: convergence_chart(trail, width), _told(trail))  # type: ignore[misc]
+        drawing = figure(lambda width, trail=trail: convergence_chart(trail, width), _description(trail))  # type: ignore[misc]
         if drawing is not None:
             yield method, drawing
 
@@ -107,7 +107,7 @@ def sensitivity_figures(found: SensitivitiesView, shape: Sequence[int]) -> tuple
     )
 
 
-def _told(trail: Trail) -> str:
+def _description(trail: Trail) -> str:
     first, last = trail[:1], trail[-1:]
     ends = [f"{text.upper(high)} above and {text.lower(low)} below" for _, high, low in first + last]
     return f"Upper and lower bound over time: {', in the end '.join(ends)}."

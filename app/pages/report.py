@@ -149,11 +149,11 @@ def title_of(job: JobView, model: ModelView | None) -> str:
 
 def picture_of(job: JobView, model: ModelView | None) -> Spec:
     """The bracket as a picture of its own."""
-    name, *lines = told_of(job, model)
+    name, *lines = lines_of(job, model)
     return picture(name, lines, job.result, None if job.request.gate is None else job.request.gate.max_upper)
 
 
-def told_of(job: JobView, model: ModelView | None) -> list[str]:
+def lines_of(job: JobView, model: ModelView | None) -> list[str]:
     """A job in a few lines: its title, its bracket or status, its verdict or error."""
     result = job.result or NOTHING
     status = words.STATUSES[job.status][0].lower()

@@ -28,7 +28,7 @@ from app.pages import render
 from app.pages.charts.draw import drawn
 from app.pages.figures import Events
 from app.pages.reference import Reference
-from app.pages.report import picture_of, report_of, told_of
+from app.pages.report import lines_of, picture_of, report_of
 from app.services import Services
 
 SVG, HTML = "image/svg+xml", "text/html"
@@ -126,7 +126,7 @@ def problem_page(problem: Problem, path: str) -> Response:
 
 
 def _picture(job: JobView, model: ModelView | None) -> Response:
-    title, *lines = told_of(job, model)
+    title, *lines = lines_of(job, model)
     return render.svg(drawn(picture_of(job, model), ". ".join([title, *lines])))
 
 

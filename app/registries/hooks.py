@@ -14,7 +14,7 @@ from app.contract.result import ResultView
 from app.errors import Busy, Problem, QueueFull, QuotaExceeded, SourceUnreachable, StorageFull, StorageUnavailable
 from app.jobs.record import JobRecord
 from app.registries.poller import Poller
-from app.registries.sources import Found, Shape, Source, told
+from app.registries.sources import Found, Shape, Source, refusals_as_problems
 from app.registries.webhooks import pause
 from app.store.blobs import Staged
 from app.store.hooks import DONE, FAILED, RECEIVED, REPORTING, WAITING, HookKey, HookRepository
@@ -103,7 +103,7 @@ class HookWorker:
             REPORTING: self._report,
         }[row["state"]]
         try:
-            with told():
+            with refusals_as_problems():
                 step(key, row)
         except Problem as problem:
             self._failed(key, row, problem)

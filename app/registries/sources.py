@@ -95,7 +95,7 @@ def _fetch_beside(staged: Staged, found: Found, source: Source) -> None:
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def refusals_as_problems() -> Iterator[None]:
     """Turns what the network refuses into problems for the caller."""
     try:
         yield

@@ -52,7 +52,7 @@ class LipschitzLibrary:
 
     def answer(self, kind: str, request: Json, files: Mapping[str, bytes], voice: Voice) -> None:
         """What a capture child is asked about a model's file, or a bounding child about a captured graph."""
-        with _told():
+        with _named_failures():
             if "model" in files:
                 admit(files["model"], self._policy, self._achieved)
             _ANSWERS[kind](request, files, voice)
@@ -114,7 +114,7 @@ def _files(answer: Answer) -> dict[str, bytes]:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _named_failures() -> Iterator[None]:
     """Failed allocations become MemoryError, whoever met them; a refusal says what confinement did not allow."""
     try:
         yield

@@ -36,16 +36,16 @@ def prove_norms(problem: Problem) -> None:
     """Prove the norms that the walk asks for, until the deadline; the bound as it falls is told."""
     clock, every = problem.deadline.clock, NEWS_S
     _tell(problem, _glanced(problem), "quick norms")
-    waiting, told = problem.norms.open(), clock()
+    waiting, reported = problem.norms.open(), clock()
     for count, operator in enumerate(waiting):
         if problem.deadline.passed:
             break
         problem.norm_of(operator)
         now = clock()
-        if now - told >= every:
+        if now - reported >= every:
             _tell(problem, _glanced(problem), f"norm {count + 1} of {len(waiting)}")
-            told = clock()
-            every = max(NEWS_S, WALK_COST * (told - now))
+            reported = clock()
+            every = max(NEWS_S, WALK_COST * (reported - now))
 
 
 def _glanced(problem: Problem) -> list[Step]:

@@ -32,7 +32,7 @@ def convergence_chart(trail: Trail, width: int) -> Spec | None:
     }
     line = {"type": "line", "interpolate": "step-after", "strokeWidth": 2}
     dots = {"type": "point", "filled": True, "size": 28, "opacity": 1}
-    told_apart = _told_apart()
+    told_apart = _styles_of_ends()
     layer = [{"mark": line, "encoding": told_apart}, {"mark": dots, "encoding": {"color": told_apart["color"]}}]
     return {"width": width, "height": HEIGHT, "data": {"values": points}, "encoding": encoding, "layer": layer}
 
@@ -41,7 +41,7 @@ def _time_axis(width: int) -> Spec:
     return {"title": "seconds", "tickCount": 4 if width < NARROW else 8, "grid": False}
 
 
-def _told_apart() -> Spec:
+def _styles_of_ends() -> Spec:
     def by(values: list[Any]) -> Spec:
         scale = {"domain": list(ENDS), "range": values}
         return {"field": "end", "type": "nominal", "scale": scale, "legend": LEGEND}
