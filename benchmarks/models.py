@@ -14,11 +14,11 @@ from __future__ import annotations
 import argparse
 import csv
 import gzip
+import hashlib
 import json
 import multiprocessing
 import resource
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -27,8 +27,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from app.lipschitz import bundle
 from app.lipschitz.errors import LipschitzError
-from app.lipschitz.files import analyze, read_model
+from app.lipschitz.files import analyze
 from app.lipschitz.ingest import inspect
 from benchmarks.paper_table import write
 
@@ -101,10 +102,9 @@ def stored(clones: Path, model: Model) -> bytes:
     beside = [name for name in names if name.startswith(model.path) and name != model.path]
     if not beside:
         return data
-    with tempfile.TemporaryDirectory() as folder:
-        for name in (model.path, *beside):
-            (Path(folder) / Path(name).name).write_bytes(shown(git, "show", f"{commit}:{name}"))
-        return read_model(Path(folder) / Path(model.path).name)
+    files = {Path(name).name: shown(git, "show", f"{commit}:{name}") for name in (model.path, *beside)}
+    members = [bundle.Member(name, hashlib.sha256(file).hexdigest(), len(file)) for name, file in files.items()]
+    return b"".join((*files.values(), bundle.trailer(Path(model.path).name, members)))
 
 
 def shown(git: Path, *words: str) -> bytes:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from app.lipschitz.artifact import dtypes
 from app.lipschitz.artifact.captured import InputShapes, Inspection, TensorSpec
-from app.lipschitz.errors import InvalidModel, UnsupportedOperator
+from app.lipschitz.errors import Discontinuous, InvalidModel, UnsupportedOperator
 from app.lipschitz.ingest import inputs, script_graph, torch_module
 from app.lipschitz.ingest.messages import first_line
 from app.lipschitz.ingest.program import Program
@@ -68,6 +68,11 @@ def load(data: bytes, shapes: InputShapes | None) -> Program:
     """Load, refuse hidden state and foreign operators, and run once on inputs of the caller's shapes."""
     module = _load(data)
     inspection = _describe(module)
+    if quantised := [kind for kind in inspection.unsupported if kind.startswith("quantized::")]:
+        raise Discontinuous(
+            f"TorchScript operator {quantised[0]} rounds to a grid, a step function without a finite constant: send "
+            "the float model that was quantised."
+        )
     if inspection.unsupported:
         raise UnsupportedOperator(f"TorchScript operator {inspection.unsupported[0]} is not supported.")
     script_graph.check(module)

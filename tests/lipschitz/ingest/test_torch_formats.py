@@ -16,6 +16,7 @@ from app.lipschitz import files
 from app.lipschitz.artifact.captured import Captured
 from app.lipschitz.errors import (
     DataDependentControlFlow,
+    Discontinuous,
     InvalidInputs,
     InvalidModel,
     LipschitzError,
@@ -284,6 +285,17 @@ def test_archives_that_need_other_code_say_which(words: str, answer: str, monkey
     monkeypatch.setattr(torch.jit, "load", fail)
     with pytest.raises(UnsupportedOperator, match=re.escape(answer)):
         inspect(data)
+
+
+class Quantised(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        q = torch.quantize_per_tensor(x, 0.1, 0, torch.quint8)
+        return torch.dequantize(torch.ops.quantized.add(q, q, 0.1, 0))
+
+
+def test_quantised_activations_jump() -> None:
+    with pytest.raises(Discontinuous, match=r"quantized::add rounds to a grid.*send the float model"):
+        capture(script(Quantised()), [[1, 3]])
 
 
 def test_of_several_shapes_none_is_taken() -> None:
