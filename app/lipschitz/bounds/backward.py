@@ -67,7 +67,7 @@ class Backward:
             if own is not None:
                 self._through(one, own)
         found = self.constant - SLACK * (OUTWARD * self.lost + TINY)
-        return found.nan_to_num(nan=-torch.inf, posinf=-torch.inf)
+        return found.nan_to_num(nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf)
 
     @singledispatchmethod
     def _through(self, node: Node, rows: Tensor) -> None:

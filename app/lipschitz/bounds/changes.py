@@ -62,4 +62,4 @@ def _gap(lines: Lines, range_: Range) -> Tensor:
     """How far the two lines are apart in the middle of the range; infinite where that is unknown."""
     middle = range_.lower / 2 + range_.upper / 2
     gap = (lines.upper[0] - lines.lower[0]) * middle + lines.upper[1] - lines.lower[1]
-    return torch.nan_to_num(gap, nan=torch.inf)
+    return torch.nan_to_num(gap, nan=torch.inf, posinf=torch.inf)

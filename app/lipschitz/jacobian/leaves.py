@@ -59,6 +59,10 @@ def _(node: Spread, *sources: Interval) -> Interval:
     size = row.magnitude
     sizes = {"1": size.max(), "2": torch.linalg.vector_norm(size) + 2.0**-500, "inf": size.sum()}
     reaches = torch.stack([sizes[p] * constant for p, constant in node.constants.items()])
-    least = reaches.nan_to_num(nan=torch.inf).amin() if bool((size > 0.0).any()) else reaches.new_zeros(())
+    least = (
+        reaches.nan_to_num(nan=torch.inf, posinf=torch.inf).amin()
+        if bool((size > 0.0).any())
+        else reaches.new_zeros(())
+    )
     reach = (least * (1.0 + MARGIN + gamma(len(size) + 4)) + 2.0**-1000).expand(node.size)
     return Interval(-reach, reach)

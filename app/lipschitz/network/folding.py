@@ -99,7 +99,7 @@ def enclosed(call: Call) -> Constant:
     operand = call.arguments["input"]
     spread = None if operand.radius is None else operand.radius.expand(value.shape).reshape(-1)
     low, high = scalar.range(*around(operand.value.expand(value.shape).reshape(-1).to(torch.float64), spread))
-    away = torch.maximum(high - value.reshape(-1), value.reshape(-1) - low).nan_to_num(nan=torch.inf)
+    away = torch.maximum(high - value.reshape(-1), value.reshape(-1) - low).nan_to_num(nan=torch.inf, posinf=torch.inf)
     away = torch.nextafter(away.clamp(min=0.0), torch.full_like(away, torch.inf))
     exact_ones = low == high
     radius = torch.where(exact_ones & (away <= TINY), 0.0, away).reshape(value.shape)

@@ -15,7 +15,7 @@ from app.lipschitz.bounds.linear import ranges
 from app.lipschitz.deadline import SPENT
 from app.lipschitz.domain import Ball, Box, Domain, WholeSpace
 from app.lipschitz.network.intervals import propagate
-from app.lipschitz.network.nodes import Activation, Network, Node
+from app.lipschitz.network.nodes import Activation, Affine, Network, Node
 from app.lipschitz.operators.norm import Norm
 from tests.effort import sampled
 from tests.lipschitz.helpers import network_of
@@ -177,3 +177,12 @@ def stressed(seed: int) -> None:
 @pytest.mark.parametrize("seed", [*range(8), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(8, 300))])
 def test_rounding_is_counted(seed: int) -> None:
     stressed(seed)
+
+
+def test_no_linear_bound_is_no_finite_bound() -> None:
+    """A functional that meets an unbounded value is bounded by minus infinity, not by the largest double."""
+    reciprocal = network_of(lambda x: torch.tanh(2.0 * (1.0 / x)), (1, 2))
+    ends = Box(torch.zeros(2, dtype=torch.float64), torch.ones(2, dtype=torch.float64))
+    known = ranges(reciprocal, ends)
+    doubled = next(node for node in reciprocal.nodes if isinstance(node, Affine))
+    assert bool(torch.isinf(known[doubled].upper).all())

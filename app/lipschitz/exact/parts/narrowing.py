@@ -200,7 +200,7 @@ class Total:
         found = self.constant + of_input
         lost = self.lost + gamma(self.terms + 64) * self.size + 2 * UNIT * found.detach().abs()
         lost = lost + gamma(terms + 16) * size
-        return (found - SLACK * OUTWARD * lost).nan_to_num(nan=-torch.inf, posinf=-torch.inf)
+        return (found - SLACK * OUTWARD * lost).nan_to_num(nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf)
 
 
 def _signs(rows: Tensor) -> tuple[Tensor, Tensor]:
