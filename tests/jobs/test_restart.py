@@ -17,7 +17,7 @@ def submit_eleven(service: RunningService, ledger: Path) -> list[str]:
     """One job that runs and ten short ones that wait; each writes its seed into the ledger when it ends."""
     running, waiting = (
         service.upload(fake_model(analyze={"do": "sleep", "seconds": seconds}, ledger=str(ledger)))
-        for seconds in (0.8, 0.05)
+        for seconds in (3.0, 0.05)  # long enough to be seen and killed on a busy machine
     )
     models = [running, *[waiting] * 10]
     jobs = [
