@@ -276,6 +276,11 @@ def test_answers_to_extreme_graphs_are_right(family: str, seeds: range) -> None:
     run_seeds(family, seeds)
 
 
+def test_a_layer_whose_neurons_are_all_known_has_no_multipliers() -> None:
+    """`lipsdp` failed of it in the norms inf and 1."""
+    assert check_seed(1300, "steep") == "certificate"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(1000, 1900, 100))
 @pytest.mark.parametrize("family", ["piecewise", "smooth", "steep"])

@@ -33,6 +33,8 @@ LARGEST_SIDE = 6000
 """Of K."""
 _UP = 1.0 + 8.0 * UNIT
 """Covers the rounding of two operations."""
+UNDERFLOWN = 2.0**-1070
+"""More than a product of two numbers loses below the smallest ones."""
 _ENTRIES = 2**22
 """Entries of the matrices of one batch of vertices."""
 
@@ -110,7 +112,7 @@ def _multipliers_hold(face: Face, multipliers: Array, constant: float) -> bool:
     radius = np.maximum(face.upper - centre, centre - face.lower) * _UP
     free = face.free
     before = radius[free] * multipliers
-    after = radius[free] * (radius[free] / before) * _UP
+    after = (radius[free] / before + UNDERFLOWN) * radius[free] * _UP + UNDERFLOWN
     inner, outer = face.inner.rows(free), face.outer.transposed.rows(free)
     first = inner.transposed @ inner.scaled_rows(before)
     last = outer.transposed @ outer.scaled_rows(after)
@@ -136,6 +138,7 @@ def _vertices_hold(face: Face, constant: float) -> bool:
     reach = np.maximum(np.abs(face.lower), np.abs(face.upper))
     size = outer.magnitude * reach @ inner.magnitude
     spread = outer.radius * reach @ inner.magnitude + outer.magnitude * reach @ inner.radius
+    spread = spread + UNDERFLOWN * inner.magnitude.sum(axis=0)  # what an entry times a slope may lose, times the rest
     entries = np.ldexp((share(len(reach) + 4) * size + spread + TINY) * OUTWARD, -exponent)
     off = float(np.sqrt(np.square(entries).sum())) * (1.0 + share(entries.size + 4))
     level = math.ldexp(constant, -exponent) * (1.0 - 4.0 * UNIT) - off * OUTWARD

@@ -87,19 +87,21 @@ def _inequality(symbols: Sequence[Ball], maps: Sequence[Neurons], rho: float) ->
     diagonals = [Ball.exact(rho * np.eye(symbols[0].middle.shape[1]))]
     below: list[Ball] = []
     for symbol, one in zip(symbols, maps, strict=False):
-        t, product = one.multipliers, one.lower * one.upper
-        if product.any():
-            diagonals[-1] = diagonals[-1] + symbol.transposed @ _weighted(symbol, 2.0 * t * product)
-        below.append(-_weighted(symbol, t * (one.lower + one.upper)))
+        t = one.multipliers
+        if ((one.lower != 0.0) & (one.upper != 0.0)).any():
+            diagonals[-1] = diagonals[-1] + symbol.transposed @ _weighted(symbol, one.lower, one.upper, 2.0 * t)
+        below.append(-_weighted(symbol, one.lower + one.upper, t))
         diagonals.append(Ball.exact(np.diag(2.0 * t)))
     last = symbols[len(maps)]
     diagonals[-1] = diagonals[-1] + -(last.transposed @ last)
     return _assembled(diagonals, below)
 
 
-def _weighted(matrix: Ball, factors: Array) -> Ball:
-    """diag(factors) times the matrix, for factors that came about by two roundings each."""
-    found = matrix.scaled_rows(factors)
+def _weighted(matrix: Ball, *factors: Array) -> Ball:
+    """diag(factors) times the matrix, one after another since their product may underflow; each was rounded once."""
+    found = matrix
+    for one in factors:
+        found = found.scaled_rows(one)
     return Ball(found.middle, (found.radius + 4.0 * UNIT * found.magnitude) * OUTWARD + TINY)
 
 

@@ -34,6 +34,8 @@ MOST_MEMORY = 2**28
 """Numbers: 2 GiB."""
 MOST_OUTPUTS = 4096
 LARGEST_SCALE = 2.0**400
+SMALLEST = 2.0**-1022
+"""Products below this may have lost all of their digits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +63,18 @@ class Inequality:
 
     @cached_property
     def _curved(self) -> Array:
-        found: Array = 2.0 * self.t * (self.system.lower * self.system.upper)
-        return found
+        """Without what is too small to be known and positive: K is no larger then."""
+        found = 2.0 * self.t * (self.system.lower * self.system.upper)
+        kept: Array = np.where((found > 0.0) & (found < SMALLEST), 0.0, found)
+        return kept
+
+    @property
+    def _is_lost(self) -> bool:
+        """Whether a product of multipliers and slopes underflowed: its error is then not relative to it."""
+        lower, upper = self.system.lower, self.system.upper
+        small = (lower + upper != 0.0) & (np.abs(self._both) < SMALLEST)
+        bent = (lower < 0.0) & (upper > 0.0) & (np.abs(self._curved) < SMALLEST)
+        return bool(((small | bent) & (self.t > 0.0)).any())
 
     @cached_property
     def matrix(self) -> sp.csr_array:
@@ -100,6 +112,8 @@ class Inequality:
         lowered = self._lowered(self.system.outputs if whole else 1)
         valid = np.isfinite(self.t).all() and np.isfinite(self.weights).all()
         if not (valid and (self.t >= 0.0).all() and (self.weights >= 0.0).all() and math.isfinite(lowered)):
+            return nothing
+        if self._is_lost:
             return nothing
         if not (self.scale > 1.0 / LARGEST_SCALE).all() or not (self.scale < LARGEST_SCALE).all():
             return nothing
