@@ -89,7 +89,7 @@ def _compared(joint: Joint, asked: _Asked) -> Answer:
     known = bound(difference, asked.domain, p, deadline.share(RANGES_SHARE))
     witness = search(difference, asked.domain, p, seed=request.seed, deadline=deadline.share(0.2), rows=asked.rows)
     parts = contributions(difference, known.ranges, p, Norms(), deadline.share(0.1))
-    found = _decisions(difference, asked)
+    found, at_rows = _decisions(difference, asked), _at_rows(difference, asked)
     asked.progress({"phase": "constant"})
     estimates, records, warnings = _constant(joint, difference, asked)
     upper, lower = bracket(estimates)
@@ -99,7 +99,7 @@ def _compared(joint: Joint, asked: _Asked) -> Answer:
     )
     if upper is not None and upper.value is not None:
         known = replace(known, bounds={**known.bounds, "anchored": anchored(difference, asked.domain, p, upper.value)})
-    apart = _apart(known, witness, asked.domain).model_copy(update={"at_rows": _at_rows(difference, asked)})
+    apart = _apart(known, witness, asked.domain).model_copy(update={"at_rows": at_rows})
     result = _result(joint, asked, apart, constant, records)
     result = result.model_copy(
         update={
@@ -137,8 +137,9 @@ def _apart(known: Known, witness: Attained | None, domain: Domain) -> Difference
 def _at_rows(difference: Difference, asked: _Asked) -> float | None:
     """The largest difference at the rows of the data set, proved; None without rows, or without time for all."""
     sizes: list[float] = []
+    deadline = asked.deadline.share(0.1)
     for row in () if asked.rows is None else asked.rows.inputs:
-        if asked.deadline.passed:
+        if deadline.passed:
             return None
         sizes.append(size(at_point(difference, row), asked.p))
     return finite(max(sizes, default=math.inf))

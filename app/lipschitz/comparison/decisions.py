@@ -24,6 +24,8 @@ from app.lipschitz.operators.dense import Dense
 from app.lipschitz.operators.norm import Norm
 
 LISTED = 1000
+MOST_NUMBERS = 50_000
+"""Coordinates of witnesses that are told: a result is a message of bounded length."""
 STEPS = 10
 
 
@@ -31,7 +33,16 @@ def decisions(difference: Difference, rows: Dataset, radius: float | None, p: No
     """What becomes of every row; those that time does not suffice for are open."""
     found = [_row(difference, i, x, radius=radius, p=p, deadline=deadline) for i, x in enumerate(rows.inputs)]
     count = {fate: sum(row.decision == fate for row in found) for fate in ("kept", "changed", "open")}
-    return Decisions(**count, radius=radius, rows=found[:LISTED])
+    return Decisions(**count, radius=radius, rows=_short(found[:LISTED]))
+
+
+def _short(rows: list[DecisionRow]) -> list[DecisionRow]:
+    """The rows, with as many of their witnesses as may be told."""
+    left, told = MOST_NUMBERS, []
+    for row in rows:
+        left -= len(row.witness or ())
+        told.append(row if left >= 0 else row.model_copy(update={"witness": None}))
+    return told
 
 
 def alike(rows: Dataset, radius: float | None) -> Decisions:

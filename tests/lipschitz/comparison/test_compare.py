@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.contract.comparison import ComparisonView
+from app.contract.comparison import ComparisonView, DecisionRow
+from app.lipschitz.comparison import decisions
 from app.lipschitz.comparison.compare import compare
 from app.lipschitz.errors import LipschitzError
 from app.lipschitz.ingest import capture_artifact
@@ -29,15 +30,13 @@ def rows(count: int = 12) -> bytes:
 
 
 def compared(fields: dict[str, Any], change: float = 1e-3, dataset: bytes | None = None) -> ComparisonView:
-    answer = compare(
-        *artifacts(change), {"methods": ["autolip", "gradient"], "budget_s": 20, **fields}, dataset=dataset
-    )
+    answer = compare(*artifacts(change), {"methods": ["autolip"], "budget_s": 20, **fields}, dataset=dataset)
     assert isinstance(answer.result, ComparisonView)
     return answer.result
 
 
 def test_both_brackets_are_brackets() -> None:
-    result = compared({"domain": BOX})
+    result = compared({"domain": BOX, "methods": ["autolip", "gradient"]})
     apart, constant = result.difference, result.lipschitz_of_difference
     assert None not in (apart.upper, apart.lower, constant.upper, constant.lower)
     assert 0 < apart.lower.value <= apart.upper.value < 0.1
@@ -83,6 +82,12 @@ def test_a_decision_that_changes_is_witnessed_by_both_models() -> None:
     changed = [row for row in told.rows if row.decision == "changed"]
     assert changed
     assert all(row.a is not None and row.b is not None and row.a != row.b for row in changed)
+
+
+def test_witnesses_of_rows_keep_the_result_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decisions, "MOST_NUMBERS", 7)
+    found = [DecisionRow(index=i, decision="changed", a=0, b=0, witness=[0.0] * 3) for i in range(4)]
+    assert [row.witness is not None for row in decisions._short(found)] == [True, True, False, False]
 
 
 def test_one_function_is_identical_without_any_method() -> None:
