@@ -31,7 +31,10 @@ SESSIONS = {"POST /session", "DELETE /session"}
 LISTS = {
     "GET /v1/models", "GET /v1/datasets", "GET /v1/jobs", "GET /v1/webhooks/deliveries", "GET /v1/webhooks/received",
 }  # fmt: skip
-CREATIONS = {"POST /v1/models", "PUT /v1/models/{model_id}", "POST /v1/datasets", "POST /v1/jobs", "POST /v1/analyze"}
+CREATIONS = {
+    "POST /v1/models", "PUT /v1/models/{model_id}", "POST /v1/datasets", "POST /v1/jobs", "POST /v1/analyze",
+    "POST /v1/comparisons",
+}  # fmt: skip
 THINGS = {
     "GET /v1/models/{model_id}", "HEAD /v1/models/{model_id}", "DELETE /v1/models/{model_id}",
     "GET /v1/models/{model_id}/graph",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import zipfile
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +16,6 @@ from app.commands.local import analyze_here, verify_here
 from app.errors import Problem, TorchscriptRefused
 from tests.command_line import lipserve
 from tests.conftest import fake_model
-from tests.worker.possessed import ARCHIVE
 
 
 @pytest.fixture
@@ -26,7 +27,11 @@ def possessed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def program(folder: Path, attack: str) -> Path:
     path = folder / "model.pt"
-    path.write_bytes(ARCHIVE + json.dumps({"attack": attack, "value": 3.0}).encode())
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        archive.writestr("net/code/attack.json", json.dumps({"attack": attack, "value": 3.0}))
+        archive.writestr("net/constants.pkl", b"")
+    path.write_bytes(held.getvalue())
     return path
 
 

@@ -39,7 +39,7 @@ class LinearForms:
         if len(positions) == node.size:
             return form
         chosen = Gather((node.size,), (len(positions),), positions)
-        return {base: algebra.compose(chosen, operator) for base, operator in form.items()}
+        return {base: algebra.chain(chosen, operator) for base, operator in form.items()}
 
     def _found(self, node: Node) -> Form:
         if node is self.start:
@@ -80,7 +80,7 @@ def _placed(positions: Tensor, size: int) -> Gather:
 
 
 def _after(operator: LinearOperator, form: Form) -> Form:
-    return {base: algebra.compose(operator, inner) for base, inner in form.items()}
+    return {base: algebra.chain(operator, inner) for base, inner in form.items()}
 
 
 def _sum(forms: list[Form]) -> Form:

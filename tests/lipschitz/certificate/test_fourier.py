@@ -17,6 +17,7 @@ from torch import nn
 from app.lipschitz.certificate import fourier
 from app.lipschitz.files import analyze
 from app.lipschitz.lipsdp import sizes
+from app.lipschitz.lipsdp.primal.bound import primal_bound
 from tests.effort import sampled
 from tests.lipschitz.certificate.models import BOX, certified, changed, exported, verdict
 from tests.lipschitz.certificate.test_tampering import VALUES, places, put
@@ -31,6 +32,7 @@ TIGHT = {"lipsdp": {"gap": 1e-5}}
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces beyond 40 variables count as too wide for the dense solver."""
     monkeypatch.setattr(sizes, "LARGEST_SIDE", 40)
+    monkeypatch.setattr("app.lipschitz.lipsdp.lipsdp.primal_bound", lambda *_: None)
 
 
 def convolutions(seed: int = 0) -> nn.Sequential:
@@ -79,6 +81,7 @@ def found() -> Fields:
     """One Fourier piece on a torus of 2 by 2 coarse points or more."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sizes, "LARGEST_SIDE", 40)
+        patch.setattr("app.lipschitz.lipsdp.lipsdp.primal_bound", lambda *_: None)
         return certified(MODEL, "lipsdp", options=TIGHT)[0]
 
 
@@ -129,6 +132,14 @@ def test_networks(domain: Fields) -> None:
 def test_chains_along_one_axis(seed: int) -> None:
     fields = {"domain": BOX} if seed % 2 else {}
     assert ("fourier", "independent") in kinds(exported(lambda: convolutions(seed), *shape_of(seed)), **fields)
+
+
+@pytest.mark.parametrize("seed", sampled(range(16), every=5))
+def test_chains_by_sparse_elimination_on_a_box(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slopes that are stated hold those of the ranges that the check proves by itself."""
+    monkeypatch.setattr("app.lipschitz.lipsdp.lipsdp.primal_bound", primal_bound)
+    pieces = kinds(exported(lambda: convolutions(seed), *shape_of(seed)), domain=BOX)
+    assert ("lipsdp", "independent") in pieces
 
 
 def test_one_multiplier_a_layer() -> None:

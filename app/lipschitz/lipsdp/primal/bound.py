@@ -176,7 +176,15 @@ def _bound(problem: Problem, piece: Piece, parts: Parts, ascent: Ascent, best: t
     found, inner = (parts.scattered(point) for point in best)
     walk = walk_claim(problem, piece.start, piece.nodes)
     claim = SemidefiniteClaim(
-        piece.start, piece.end, slopes, found, inner, walk, work=parts.work, nodes=parts.piece.nodes
+        piece.start,
+        piece.end,
+        slopes,
+        found,
+        inner,
+        walk,
+        work=parts.work,
+        nodes=parts.piece.nodes,
+        origin=parts.origin,
     )
     gap = 1.0 - (optimum / value) ** 2
     layers = _activations(ascent, parts.layers, best[0], list(parts.free))
