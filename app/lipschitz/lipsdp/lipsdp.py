@@ -202,6 +202,8 @@ def _factor(problem: Problem, piece: Piece, options: LipsdpOptions, deadline: De
     autolip = constants[piece.end]
     if not _is_worthwhile(piece) or autolip == 0.0 or not all(_is_moderate(one) for one in constants.values()):
         return Factor(piece, autolip, autolip)
+    if not piece.is_elementwise:
+        return _primal(problem, piece, deadline) or Factor(piece, autolip, autolip)
     by_layer, gap = options.form == "layer", options.gap
     found: Bound | FourierBound | None = None
     with suppress(NotPositive):

@@ -198,3 +198,32 @@ def test_neurons_whose_weights_have_died(primal: None, monkeypatch: pytest.Monke
     assert found.value is not None
     assert found.details["pieces"] == 1, "the primal iteration's multipliers are proved"
     assert found.value <= float(found.details["relaxation_optimum"]) * 1.001  # type: ignore[arg-type]
+
+
+class MaximaBeside(nn.Module):
+    """Maxima beside an activation, so that no cut parts them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.last = nn.Linear(6, 8), nn.Linear(6, 8), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        largest = nn.functional.max_pool1d(self.two(x)[:, None], 3, stride=1, padding=1)[:, 0]
+        return self.last(torch.relu(torch.relu(self.one(x)) + largest))
+
+
+@pytest.mark.parametrize("domain", [{"kind": "all"}, {"kind": "box", "lower": [-1.0] * 6, "upper": [1.0] * 6}])
+@pytest.mark.parametrize("p", ["1", "2", "inf"])
+@pytest.mark.parametrize("is_solved", [True, False])
+def test_maxima_beside_activations_fail_no_method(
+    domain: dict[str, Any], p: str, is_solved: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not is_solved:
+        monkeypatch.setattr("app.lipschitz.lipsdp.lipsdp.primal_bound", lambda *_: None)
+    model = seeded(MaximaBeside(), 1)
+    problem = problem_of(model, 1, 6, domain=domain, norm=p)
+    found = lipsdp.lipsdp(problem, OPTIONS)
+    x = 2.0 * torch.rand(200, 6, dtype=torch.float64) - 1.0
+    assert found.value is not None
+    assert found.value >= float(jacobian_norms(problem.network, problem.p, x).max())
+    assert found.value <= autolip_of(problem.network, p) * (1 + 1e-9)  # type: ignore[arg-type]
