@@ -167,6 +167,9 @@ def _walk(problem: Problem, claim: WalkClaim, position: dict[Node, int]) -> Piec
     }
     by_way = {(norm.node, norm.source): norm.value for norm in norms}
     constant = walked(problem, claim.start, nodes, by_way, shortcuts)
+    if problem.local.bounded:
+        # What lies between the ranges that are stated is found again, from them.
+        constant = up_mul(constant, REPEATABLE)
     norm_records = [NormRecord(position[norm.node], position[norm.source], norm.value) for norm in norms]
     kind = "seqlip" if chains else "autolip"
     return PieceRecord(kind, start, end, constant, norms=norm_records, chains=[record for _, record in chains])
