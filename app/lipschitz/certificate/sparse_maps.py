@@ -2,6 +2,10 @@
 
 The entries are those that the graph stores; products and sums of them are formed here, and their rounding is counted
 as in `balls`: an inner product of n terms is off by gamma_n times that of the magnitudes.
+
+A product knows its factors. With M_j = A_j M_j-1 + F_j computed for the exact (A_j + E_j) P_j-1, it is off by the sum
+of (A_k + E_k) ... (A_j+1 + E_j+1) (F_j - E_j M_j-1): norms of what follows, in which entries cancel as they do in
+networks, in place of products of norms of the factors.
 """
 
 from __future__ import annotations
@@ -25,16 +29,28 @@ from app.lipschitz.operators.diagonal import Diagonal
 from app.lipschitz.operators.gather import Gather
 from app.lipschitz.operators.reshape import Reshape
 
+UNDERFLOWN = 1e-150
+"""More than a Frobenius norm loses whose squares underflow."""
 MOST_ENTRIES = 2**25
 """Of one sparse matrix: 12 bytes each."""
 
 
 @dataclass(frozen=True, eq=False)
+class Factor:
+    """A factor A_j within `error` of the exact one, and `lost`, what the product up to it is off by on its account."""
+
+    matrix: sp.csr_array
+    error: float
+    lost: float
+
+
+@dataclass(frozen=True, eq=False)
 class Map:
-    """The maps within `error`, in the 2-norm, of `matrix`, a CSR array `(m, n)`."""
+    """The maps within `error`, in the 2-norm, of `matrix`, a CSR array `(m, n)`; its `factors`, innermost first."""
 
     matrix: sp.csr_array
     error: float = 0.0
+    factors: tuple[Factor, ...] = ()
 
     @cached_property
     def norm(self) -> float:
@@ -52,9 +68,17 @@ class Map:
         sizes = abs(self.matrix), abs(other.matrix)
         ones = np.ones(sizes[1].shape[1]), np.ones(sizes[0].shape[0])
         rows, columns = sizes[0] @ (sizes[1] @ ones[0]), (ones[1] @ sizes[0]) @ sizes[1]
-        rounding = terms * _root(rows, columns)
+        rounding = terms * _root(rows, columns) + TINY * self.matrix.shape[0]
         spread = self.norm * other.error + self.error * (other.norm + other.error)
-        return Map((self.matrix @ other.matrix).tocsr(), (rounding + spread + TINY * self.matrix.shape[0]) * OUTWARD)
+        lost = (rounding + self.error * other.norm) * OUTWARD
+        product = (self.matrix @ other.matrix).tocsr()
+        return Map(product, (rounding + spread) * OUTWARD)._after(other, Factor(self.matrix, self.error, lost))
+
+    def _after(self, inner: Map, factor: Factor) -> Map:
+        """This product of a factor and an inner map, off by no more than its factors tell."""
+        before = inner.factors or (Factor(inner.matrix, 0.0, inner.error),)
+        factors = (*before, factor)
+        return Map(self.matrix, min(self.error, _followed(factors)) if self.error else 0.0, factors)
 
     def __add__(self, other: Map) -> Map:
         total = (self.matrix + other.matrix).tocsr()
@@ -62,7 +86,11 @@ class Map:
 
     def rows(self, positions: NDArray[np.intp]) -> Map:
         """Some rows."""
-        return Map(self.matrix[positions], self.error)
+        chosen = sp.csr_array(
+            (np.ones(len(positions)), (np.arange(len(positions)), positions)),
+            shape=(len(positions), self.matrix.shape[0]),
+        )
+        return Map(self.matrix[positions], self.error)._after(self, Factor(chosen, 0.0, 0.0))
 
     def times_range(self, lower: Array, upper: Array) -> Map:
         """diag(s) times the map, for all s in the range."""
@@ -73,7 +101,9 @@ class Map:
         found = (sp.diags_array(centre) @ self.matrix).tocsr()
         found.eliminate_zeros()
         most = float(np.abs(centre).max(initial=0.0)) + reach
-        return Map(found, ((reach + share(2) * most) * self.norm + most * self.error + TINY) * OUTWARD)
+        lost = ((reach + share(2) * most) * self.norm + TINY) * OUTWARD
+        factor = Factor(sp.diags_array(centre, format="csr"), reach, lost)
+        return Map(found, (lost + most * self.error) * OUTWARD)._after(self, factor)
 
 
 def map_of(operator: LinearOperator) -> Map:
@@ -187,6 +217,28 @@ def _check_product(left: sp.csr_array, right: sp.csr_array) -> None:
     entries = product_work(left, right)
     if min(entries, left.shape[0] * right.shape[1]) > MOST_ENTRIES:
         raise TooLarge(f"a product of sparse matrices takes {entries} multiplications")
+
+
+def _followed(factors: Sequence[Factor]) -> float:
+    """What a product is off by: what each factor has lost, times the norm of all that follow."""
+    y = sp.eye_array(factors[-1].matrix.shape[0], format="csr")
+    away = total = 0.0
+    for i, factor in reversed(list(enumerate(factors))):
+        size = min(_norm(abs(y)), float(np.sqrt(np.square(y.data).sum())) * OUTWARD + UNDERFLOWN)
+        total += (size + away) * factor.lost
+        if i == 0 or product_work(y, factor.matrix) > MOST_ENTRIES:
+            return total * OUTWARD if i == 0 else np.inf
+        rows, columns = abs(y) @ (abs(factor.matrix) @ np.ones(factor.matrix.shape[1])), _columns(y, factor.matrix)
+        own = share(_longest(y) + 2) * _root(rows, columns) + TINY * y.shape[0]
+        away = (away * (_norm(abs(factor.matrix)) + factor.error) + size * factor.error + own) * OUTWARD
+        y = (y @ factor.matrix).tocsr()
+    return np.inf
+
+
+def _columns(left: sp.csr_array, right: sp.csr_array) -> Array:
+    """Column sums of the product of the magnitudes."""
+    found: Array = (np.ones(left.shape[0]) @ abs(left)) @ abs(right)
+    return found
 
 
 def _longest(matrix: sp.csr_array) -> int:
