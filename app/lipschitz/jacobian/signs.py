@@ -35,8 +35,8 @@ class Signs:
 
     @classmethod
     def of(cls, interval: Interval) -> Signs:
-        """What the ends say."""
-        return cls(interval.upper > 0.0, interval.lower < 0.0)
+        """What the ends say; an end that is no number says nothing."""
+        return cls(~(interval.upper <= 0.0), ~(interval.lower >= 0.0))
 
     def joined(self, other: Signs) -> Signs:
         """Of a sum."""
@@ -64,7 +64,7 @@ def signs(node: Node, interval: Interval, *sources: Signs) -> Signs:
             parts[0] = parts[0].joined(part)
         own = Signs(own.above & parts[0].above, own.below & parts[0].below)
     elif isinstance(node, Activation) and isinstance(node.scalar, Factor):
-        found = Signs(node.scalar.most > 0.0, node.scalar.least < 0.0).times(sources[0])
+        found = Signs(~(node.scalar.most <= 0.0), ~(node.scalar.least >= 0.0)).times(sources[0])
         own = Signs(own.above & found.above, own.below & found.below)
     elif isinstance(node, MatrixProduct):
         found = _multiplied(node, *sources)
