@@ -92,6 +92,8 @@ def largest_at_samples(problem: Problem, count: int = 500) -> float:
 @pytest.mark.parametrize(("name", "seed"), [("dense", 0), ("dense", 1), ("skipping", 0), ("convolutional", 1)])
 def test_the_bound_only_falls_and_stays_above_what_is_attained(name: str, seed: int, p: Any) -> None:
     problem = problem_of(name, seed, p)
+    if not count_open(problem):
+        pytest.skip("nothing is open on this domain: there is no search")
     search = search_of(problem)
     bounds = [search.upper]
     while len(bounds) < 6 and not search.finished:
