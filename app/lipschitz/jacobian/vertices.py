@@ -39,8 +39,10 @@ def by_vertices(problem: Problem, network: Network, ranges: Mapping[Node, Interv
         return None
     slopes = {node: _slopes(node, ranges) for node in nodes if isinstance(node, Activation)}
     count = sum(int(varying(*ends).sum()) for ends in slopes.values())
+    if not 0 < count <= LARGEST:
+        return None
     work = 2.0**count * count * (count + network.output.size) * (count + start.size)
-    if not 0 < count <= LARGEST or work > MOST_WORK or not problem.deadline.fits(SMALL_PRODUCTS * work):
+    if work > MOST_WORK or not problem.deadline.fits(SMALL_PRODUCTS * work):
         return None
     mine = replace(problem, network=network)
     mine.__dict__["local"] = Local(network, problem.domain, problem.deadline, given=ranges)

@@ -137,6 +137,12 @@ def test_few_open_neurons_are_enumerated(seed: int) -> None:
     assert bool((entries.lower <= lower).all() & (entries.upper >= upper).all())
 
 
+def test_more_open_neurons_than_exponents_of_a_double() -> None:
+    """2^1100 vertices are no float64 number."""
+    found, _ = bounded(problem_of(perceptron(0, 3, 1100, 1), (1, 3), "2", WholeSpace(), 10.0))
+    assert found.value is not None
+
+
 @pytest.mark.parametrize("where", [WholeSpace(), box(4), Ball(torch.ones(4, dtype=torch.float64), 0.5, "2")])
 def test_a_linear_network_is_exact(where: Domain) -> None:
     torch.manual_seed(0)
