@@ -27,7 +27,8 @@ from app.worker.loop import Progress, Voice, serve
 def instructions(data: bytes) -> dict[str, Any]:
     """The JSON behind the envelope `08 08 3a <length>`."""
     start = re.search(rb'\{["}]', data)  # the length before may hold a brace of its own
-    assert start
+    if start is None:  # random bytes may well begin as the envelope does
+        raise InvalidArtifact("The bytes hold no instructions.")
     told: dict[str, Any] = json.JSONDecoder().raw_decode(data[start.start() :].decode("latin-1"))[0]
     return told
 
