@@ -96,7 +96,8 @@ def _candidates(problem: Problem, deadline: Deadline) -> Tensor:
         best = _steepest(problem.network, torch.cat([best, points]))
         if deadline.share(0.5).passed:
             break
-        spread = (points.amax(0) - points.amin(0)) * 10.0 ** (-2.0 * torch.rand(count, 1, dtype=torch.float64))
+        width = 10.0 ** (-2.0 * torch.rand(count, 1, dtype=torch.float64, generator=random))
+        spread = (points.amax(0) - points.amin(0)) * width
         near = best[torch.randint(len(best), (count,), generator=random)]
         points = domain.project(near + 0.2 * spread * torch.randn(count, size, dtype=torch.float64, generator=random))
     return torch.cat([middle, best])[:MOST_POINTS]
