@@ -9,8 +9,7 @@ from anyio import to_thread
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-import app
-from app import observability
+from app import __version__, observability
 from app.api import comparisons, datasets, documents, hooks, jobs, models, problems, session, sources, system, webhooks
 from app.api.cross_site import CrossSiteProtection
 from app.api.hosts import Hosts
@@ -58,7 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     service = Service(
         title="Lipserve",
-        version=app.__version__,
+        version=__version__,
         summary="Certified brackets on the Lipschitz constant of neural networks",
         lifespan=lifespan,
         docs_url=None,  # FastAPI's pages load scripts from elsewhere; app/pages has one that loads nothing

@@ -18,7 +18,7 @@ from fastapi import FastAPI, Request
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
-import app
+from app import __version__
 from app.printable import printable
 from app.settings import Settings
 
@@ -122,7 +122,7 @@ def trace(service: FastAPI, exporter: SpanExporter | None = None) -> None:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    resource = Resource.create({"service.name": "lipserve", "service.version": app.__version__})
+    resource = Resource.create({"service.name": "lipserve", "service.version": __version__})
     provider = TracerProvider(resource=resource)
     provider.add_span_processor(BatchSpanProcessor(exporter or OTLPSpanExporter()))
     FastAPIInstrumentor.instrument_app(

@@ -7,6 +7,7 @@ reaches, and writes `lipserve_client` for `app` in their imports; so nothing nam
 import ast
 import re
 from collections.abc import Iterator
+from importlib.util import resolve_name
 from pathlib import Path
 
 from setuptools import setup
@@ -25,14 +26,16 @@ def path_of(module: str) -> Path | None:
     return found[0] if found else None
 
 
-def imports(text: str) -> Iterator[str]:
+def imports(path: Path) -> Iterator[str]:
     """Every name that may be a module of ours."""
-    for node in ast.walk(ast.parse(text)):
+    package = ".".join(path.relative_to(ROOT).parts[:-1])
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module is not None:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = resolve_name("." * node.level + (node.module or ""), package)
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
 def reached() -> dict[str, Path]:
@@ -45,7 +48,7 @@ def reached() -> dict[str, Path]:
         if module == SOURCE or module in found or path is None or not module.startswith(f"{SOURCE}."):
             continue
         found[module] = path
-        waiting += [*imports(path.read_text("utf-8")), module.rpartition(".")[0]]
+        waiting += [*imports(path), module.rpartition(".")[0]]
     return found
 
 

@@ -17,7 +17,7 @@ from app.errors import Problem
 from app.observability import request_id as current_request
 
 logger = logging.getLogger(__name__)
-access = logging.getLogger("app.access")
+access = logging.getLogger("lipserve.access")
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 UNROUTED = "(none)"

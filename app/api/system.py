@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 
-import app
+from app import __version__
 from app.api.callers import Caller, InCaller, administering, allowed
 from app.api.dependencies import InServices
 from app.api.documents import answers
@@ -82,7 +82,7 @@ def metrics(request: Request) -> Response:
 @open_router.get("/version")
 def get_version() -> Version:
     """The versions at work."""
-    return Version(version=app.__version__, components={name: version(name) for name in COMPONENTS})
+    return Version(version=__version__, components={name: version(name) for name in COMPONENTS})
 
 
 @router.get("/v1/methods")

@@ -8,7 +8,7 @@ import logging
 from contextlib import suppress
 from typing import Any, BinaryIO
 
-import app
+from app import __version__
 from app.errors import Problem
 from app.store.artifacts import ArtifactKey, ArtifactRepository
 from app.store.blobs import Blobs, Staged
@@ -37,7 +37,7 @@ class Artifacts:
     def key(self, tenant: str, model: str, inputs: Any) -> ArtifactKey:
         """What a capture is kept under; `inputs` are the shapes of the request."""
         shapes = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
-        return ArtifactKey(tenant, model, shapes, app.__version__)
+        return ArtifactKey(tenant, model, shapes, __version__)
 
     def open(self, key: ArtifactKey) -> BinaryIO | None:
         """The capture's file, to be read from the start; None where it is not here."""

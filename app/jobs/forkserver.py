@@ -17,10 +17,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-import app
-from app.worker.forkserver import MAX_REQUEST
+from app.worker import forkserver as worker_side
 
-SOURCE_ROOT = Path(app.__file__).resolve().parent.parent
+SOURCE_ROOT = Path(__file__).resolve().parents[2]
 PR_SET_CHILD_SUBREAPER = 36
 POLL_S = 0.2
 WAIT_S = 0.005
@@ -145,11 +144,11 @@ class ForkServer:
         become_subreaper()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the server)
         self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._requests.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_REQUEST)
+        self._requests.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, worker_side.MAX_REQUEST)
         self._requests.settimeout(POLL_S)
         with theirs:
             self._server = subprocess.Popen(  # noqa: S603 (our own interpreter, a configured module)
-                [sys.executable, "-P", "-m", f"{app.__name__}.worker.forkserver", self._module, str(theirs.fileno())],
+                [sys.executable, "-P", "-m", worker_side.__name__, self._module, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=self._errors,
                 stderr=self._errors,

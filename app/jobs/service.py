@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-import app
+from app import __version__
 from app.contract.comparison import other_model
 from app.contract.plain import Json
 from app.errors import (
@@ -255,7 +255,7 @@ def _unknown_model(sha256: str) -> UnknownModel:
 
 
 def _cache_key(asked: Submission) -> str:
-    question = json.dumps([app.__version__, asked.tenant, asked.model, asked.request], sort_keys=True, allow_nan=False)
+    question = json.dumps([__version__, asked.tenant, asked.model, asked.request], sort_keys=True, allow_nan=False)
     return hashlib.sha256(question.encode()).hexdigest()
 
 

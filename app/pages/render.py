@@ -15,7 +15,7 @@ from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-import app
+from app import __version__
 from app.contract.progress import Progress
 from app.pages import palette, text, words
 
@@ -92,7 +92,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals |= {
-        "version": app.__version__,
+        "version": __version__,
         "infinity": math.inf,
         "STATUSES": words.STATUSES,
         "VERDICTS": words.VERDICTS,

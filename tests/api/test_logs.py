@@ -34,7 +34,7 @@ def test_requests_and_jobs_leave_lines_and_no_secrets(start_service: Callable[..
         httpx.get(service.url + "/nowhere/" + "x" * 10)
     service.terminate()
     shown = lines(service)
-    access = [line for line in shown if line["logger"] == "app.access"]
+    access = [line for line in shown if line["logger"] == "lipserve.access"]
     posted = next(line for line in access if line["route"] == "/v1/analyze")
     assert (posted["method"], posted["status"], posted["tenant"], posted["request_id"]) == (
         "POST", 200, "ada", "trace-me",

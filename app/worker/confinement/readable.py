@@ -8,9 +8,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-import app
-
-PACKAGE = Path(app.__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parents[2]
 
 OWN = tuple(f"/proc/self/{name}" for name in ("maps", "status", "stat", "statm", "comm", "cmdline", "auxv", "cgroup"))
 """What glibc, Python and torch ask about their own process. Not among it: the machine's connections (`net`), what is
