@@ -82,12 +82,12 @@ def _header(text: bytes, name: str) -> tuple[str, int, tuple[int, ...]]:
         dtype, shape = fields["descr"], fields["shape"]
     except (ValueError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError) as error:
         raise InvalidDataset(f"The header of `{name}` cannot be read.") from error
-    found = DTYPE.fullmatch(dtype) if isinstance(dtype, str) else None
-    if found is None or found[0][1:] == "f1":
+    matched = DTYPE.fullmatch(dtype) if isinstance(dtype, str) else None
+    if matched is None or matched[0][1:] == "f1":
         raise InvalidDataset(f"The array `{name}` is of type {dtype!r}: real numbers of at most 64 bits are needed.")
     if not (isinstance(shape, tuple) and all(type(size) is int and size >= 0 for size in shape)):
         raise InvalidDataset(f"The header of `{name}` gives no shape.")
-    return found[1], int(found[2]), shape
+    return matched[1], int(matched[2]), shape
 
 
 def _check(inputs: ArrayInfo, labels: ArrayInfo | None, max_bytes: int) -> None:

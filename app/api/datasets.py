@@ -85,8 +85,8 @@ def delete_dataset(dataset_id: Digest, services: InServices, caller: InCaller) -
 
 
 async def _admitted(services: Services, caller: Caller, upload: Upload) -> Response:
-    found = await to_thread.run_sync(arrays.described, upload.staged.path, services.settings.max_dataset_bytes)
+    content = await to_thread.run_sync(arrays.described, upload.staged.path, services.settings.max_dataset_bytes)
     dataset, is_new = await to_thread.run_sync(
-        services.datasets.admit, caller.tenant, upload.staged, upload.name, *found
+        services.datasets.admit, caller.tenant, upload.staged, upload.name, *content
     )
     return created(dataset_view(dataset), f"/v1/datasets/{dataset.id}", is_new)

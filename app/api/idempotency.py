@@ -58,13 +58,13 @@ async def once(
     if key is None:
         return await act()
     claim = Claim(caller.tenant, key, _fingerprint(request, received))
-    found = await to_thread.run_sync(services.idempotency.begin, claim)
-    if isinstance(found, Earlier):
-        response = await _again(claim, found, resume)
+    kept = await to_thread.run_sync(services.idempotency.begin, claim)
+    if isinstance(kept, Earlier):
+        response = await _again(claim, kept, resume)
         response.headers[REPLAYED] = "true"
         request.app.state.http_metrics.replayed()
         return response
-    return await _first(request, services, claim, found, act)
+    return await _first(request, services, claim, kept, act)
 
 
 def _fingerprint(request: Request, received: Any) -> str:

@@ -178,10 +178,10 @@ def delete_model(model_id: Digest, services: InServices, caller: InCaller) -> No
 
 
 async def _from_source(services: Services, caller: Caller, asked: SourceRequest) -> Response:
-    async with fetched(services, caller, asked) as found:
-        if isinstance(found, Upload):
-            return await _answer(services, caller, found)
-        model = await to_thread.run_sync(services.models.get, caller.tenant, found)
+    async with fetched(services, caller, asked) as location:
+        if isinstance(location, Upload):
+            return await _answer(services, caller, location)
+        model = await to_thread.run_sync(services.models.get, caller.tenant, location)
         return created(model_view(model), f"/v1/models/{model.id}", is_new=False)
 
 

@@ -17,7 +17,7 @@ from app.api.problems import parse_json
 from app.contract.question import Digest, Strict
 from app.errors import DigestMismatch
 from app.parsing import invalid
-from app.registries.sources import Found, Source, Url, refusals_as_problems, whole
+from app.registries.sources import Location, Source, Url, refusals_as_problems, whole
 from app.services import Services
 from app.store.blobs import Staged
 
@@ -89,13 +89,13 @@ async def source_request(request: Request) -> SourceRequest:
 @asynccontextmanager
 async def fetched(services: Services, caller: Caller, asked: SourceRequest) -> AsyncIterator[Upload | str]:
     """The staged file that the source holds; its digest alone where the model is known and need not be fetched."""
-    source, found = await _located(services, caller, asked)
-    promised = asked.sha256 or found.sha256
+    source, location = await _located(services, caller, asked)
+    promised = asked.sha256 or location.sha256
     known = await to_thread.run_sync(services.models.known, caller.tenant, promised) if promised else None
     if known is not None:
         yield known.id
         return
-    staged, name = await to_thread.run_sync(_read, services, source, found, limiter=FETCHES)
+    staged, name = await to_thread.run_sync(_read, services, source, location, limiter=FETCHES)
     try:
         if asked.sha256 not in (None, staged.sha256):
             raise DigestMismatch(f"The bytes fetched have the SHA-256 {staged.sha256}.")
@@ -104,8 +104,8 @@ async def fetched(services: Services, caller: Caller, asked: SourceRequest) -> A
         await to_thread.run_sync(staged.close)
 
 
-async def _located(services: Services, caller: Caller, asked: SourceRequest) -> tuple[Source, Found]:
-    def locate() -> tuple[Source, Found]:
+async def _located(services: Services, caller: Caller, asked: SourceRequest) -> tuple[Source, Location]:
+    def locate() -> tuple[Source, Location]:
         with refusals_as_problems():
             source = _source(services, caller.tenant, asked.source)
             return source, source.find()
@@ -124,6 +124,6 @@ def _source(services: Services, tenant: str, place: SourceFields) -> Source:
     return outbound.hub_for(tenant).snapshot(place.hf.repo, place.hf.revision, patterns)
 
 
-def _read(services: Services, source: Source, found: Found) -> tuple[Staged, str]:
+def _read(services: Services, source: Source, location: Location) -> tuple[Staged, str]:
     with refusals_as_problems():
-        return whole(found, source, services.blobs.stage, services.settings.max_unpacked_bytes)
+        return whole(location, source, services.blobs.stage, services.settings.max_unpacked_bytes)

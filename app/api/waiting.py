@@ -49,5 +49,5 @@ async def wait_for_ring(bell: asyncio.Event, seconds: float) -> None:
 
 def preferred_wait(request: Request, max_wait_s: float) -> float | None:
     """Seconds of `Prefer: wait=N` (RFC 7240), within the service's limit; None when it is not asked for."""
-    found = PREFERENCE.search(request.headers.get("prefer", ""))
-    return min(float(found[1]), max_wait_s) if found else None
+    preference = PREFERENCE.search(request.headers.get("prefer", ""))
+    return min(float(preference[1]), max_wait_s) if preference else None

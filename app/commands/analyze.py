@@ -106,13 +106,13 @@ def _run(options: argparse.Namespace) -> int:
     display = Display(is_live=sys.stderr.isatty() and not options.quiet)
     with display:
         request = request_of(options)
-        found = _there(server, options, request, display) if server else _here(options, request, display)
-    result = found.result
+        answer = _there(server, options, request, display) if server else _here(options, request, display)
+    result = answer.result
     status = status_of(result, is_gated=request.get("gate") is not None)
     plain = result.model_dump(mode="json", exclude_unset=True)
     sys.stdout.write((printable_json(plain) if options.json else summary(options.model.name, result)) + "\n")
     if options.certificate is not None:
-        _write_certificate(options.certificate, found.certificate)
+        _write_certificate(options.certificate, answer.certificate)
     return status
 
 

@@ -81,8 +81,8 @@ def _create(keys: KeyRepository, options: argparse.Namespace) -> int:
 
 
 def _list(keys: KeyRepository, options: argparse.Namespace) -> int:
-    found = keys.all()
-    _print(options, [_shown(key) for key in found], "\n".join(map(_line, found)) or "no keys")
+    records = keys.all()
+    _print(options, [_shown(key) for key in records], "\n".join(map(_line, records)) or "no keys")
     return 0
 
 

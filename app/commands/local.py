@@ -202,11 +202,11 @@ def _alone(stack: ExitStack, path: Path) -> tuple[BinaryIO, str]:
     model = stack.enter_context(path.open("rb"))
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     caps = sys.maxsize, 0
-    found = unpacked(model, lambda: Staged(folder / "model", caps, lambda *_: None, lambda _: None), MAX_UNPACKED)
-    if found is None:
+    bundle = unpacked(model, lambda: Staged(folder / "model", caps, lambda *_: None, lambda _: None), MAX_UNPACKED)
+    if bundle is None:
         model.seek(0)
         return model, hashlib.file_digest(model, "sha256").hexdigest()
-    staged, _ = found
+    staged, _ = bundle
     stack.callback(staged.close)
     return stack.enter_context(staged.path.open("rb")), staged.sha256
 

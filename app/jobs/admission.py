@@ -91,14 +91,14 @@ class ModelService:
         """Keep the file that was inspected, and whether it is new; raises the inspection's refusal."""
         if inspection.status is not Status.SUCCEEDED:
             raise self._refusal(inspection)
-        found = self._jobs.result(inspection) or {}
+        inspected = self._jobs.result(inspection) or {}
         values = {
             "tenant": tenant,
             "id": staged.sha256,
             "name": name,
-            "format": found.pop("format"),
+            "format": inspected.pop("format"),
             "size_bytes": staged.content_bytes,
-            "inspection": found | _files(staged),
+            "inspection": inspected | _files(staged),
         }
         is_new = self._repository.add(values, lambda: self._blobs.keep(staged))
         return self.get(tenant, staged.sha256), is_new

@@ -120,7 +120,7 @@ class _Headers:
 
 def _of_tar(file: BinaryIO, whole: int, max_unpacked: int) -> list[Entry]:
     file.seek(0)
-    found, left = list[Entry](), max_unpacked
+    members, left = list[Entry](), max_unpacked
     for member in _members(file):
         if member.isdir():
             continue
@@ -131,10 +131,10 @@ def _of_tar(file: BinaryIO, whole: int, max_unpacked: int) -> list[Entry]:
             raise TooLarge(f"The archive unpacks to more than {max_unpacked} bytes.")
         if member.size < 0 or member.offset_data + member.size > whole:
             raise InvalidModel(f"The archive ends before its entry {member.name!r} does.")
-        found.append(Entry(member.name, member.size, partial(_part, file, member.offset_data, member.size)))
-        if len(found) > MAX_FILES:
+        members.append(Entry(member.name, member.size, partial(_part, file, member.offset_data, member.size)))
+        if len(members) > MAX_FILES:
             break
-    return found
+    return members
 
 
 def _members(file: IO[bytes]) -> Iterator[tarfile.TarInfo]:

@@ -38,12 +38,12 @@ def unpacked(file: BinaryIO, stage: Stage, max_unpacked: int) -> tuple[Staged, s
 
     The caller closes it. Raises the refusals of `app.lipschitz.errors`.
     """
-    found = entries(file, max_unpacked)
-    if found is None:
+    content = entries(file, max_unpacked)
+    if content is None:
         return None
-    if len(found) > MAX_FILES:
+    if len(content) > MAX_FILES:
         raise InvalidModel(f"The archive holds more than {MAX_FILES} files.")
-    model, needed = _choose(found)
+    model, needed = _choose(content)
     staged = stage()
     try:
         _unpack(staged, needed)
@@ -89,12 +89,12 @@ def _seal(staged: Staged, model: str | None = None) -> str:
 def _model_among(staged: Staged) -> str:
     """The one of the staged files that is an ONNX model."""
     with staged.path.open("rb") as file:
-        position, found = 0, []
+        position, models = 0, []
         for member in staged.files:
             if is_onnx(file, position, position + member.size_bytes):
-                found.append(member.name)
+                models.append(member.name)
             position += member.size_bytes
-    named = [name for name in found if name.endswith(ONNX)] or found
+    named = [name for name in models if name.endswith(ONNX)] or models
     if not named:
         names = ", ".join(repr(member.name) for member in staged.files[:10])
         raise NotAModel(f"None of the files is an ONNX model, and only those have files beside them: {names}.")
@@ -103,15 +103,15 @@ def _model_among(staged: Staged) -> str:
     return named[0]
 
 
-def _choose(found: list[Entry]) -> tuple[str, list[Entry]]:
+def _choose(models: list[Entry]) -> tuple[str, list[Entry]]:
     """The archive's model, and the entries that are sent with it; NotAModel where it holds none."""
-    found = [replace(entry, name=path_of(entry.name)) for entry in found]
-    names = [entry.name for entry in found]
+    models = [replace(entry, name=path_of(entry.name)) for entry in models]
+    names = [entry.name for entry in models]
     if twice := {name for name in names if names.count(name) > 1}:
         raise InvalidModel(f"The archive holds two files named {min(twice)!r}.")
     model = named_model(names)
     others = [name for name in names if name.endswith(ONNX) and name != model]
-    return model, [entry for entry in found if entry.name == model or _may_belong(entry.name, model, others)]
+    return model, [entry for entry in models if entry.name == model or _may_belong(entry.name, model, others)]
 
 
 def _may_belong(name: str, model: str, others: Iterable[str]) -> bool:

@@ -81,8 +81,8 @@ def rounding_error(captured: Captured, outputs: Sequence[int], x: Tensor) -> flo
     except (OutOfTime, Unable):
         return None
     lower, upper = (end.reshape(-1) for end in ends(exact))
-    found = evaluate_graph(captured, outputs, x.cpu())
-    noise = float(torch.minimum((found - lower).abs(), (found - upper).abs()).max())
+    values = evaluate_graph(captured, outputs, x.cpu())
+    noise = float(torch.minimum((values - lower).abs(), (values - upper).abs()).max())
     return noise if math.isfinite(noise) else None
 
 

@@ -77,8 +77,8 @@ def analyze(
         methods_end = methods_end.share(1.0 - ATTAINED_SHARE) if request.needs_jacobian else methods_end
         estimates, records = run_methods(problem.until(methods_end), request)
         radii = _radii(problem, estimates) if request.certify else Certificates()
-        found = _sensitivities(problem.until(deadline.share(0.5)), request, estimates)
-        result = result_record(request, problem, estimates, records=records, radii=radii, found=found)
+        sensitivities = _sensitivities(problem.until(deadline.share(0.5)), request, estimates)
+        result = result_record(request, problem, estimates, records=records, radii=radii, sensitivities=sensitivities)
         certificate = _certified(problem, request, model_sha256, estimates, result.warnings)
         told = result.model_copy(update={"graph": GraphDigest(sha256=digest(artifact))})
     return Answer(told, _best_witness(captured, estimates), certificate)
@@ -172,11 +172,11 @@ def _deepened(problem: Problem, request: Request, estimates: list[Estimate], sec
         problem.until(allotted(problem, [DEEP_SEARCH], estimates)), ceiling=value_of(upper) if upper else math.inf
     )
     try:
-        found = deepen(mine, options.model_copy(update={"rounds": options.rounds or DEEP_ROUNDS}), before)
+        estimate = deepen(mine, options.model_copy(update={"rounds": options.rounds or DEEP_ROUNDS}), before)
     except Exception as error:
-        found = replace(before, details=before.details | {"deep_search": failure(error)})
+        estimate = replace(before, details=before.details | {"deep_search": failure(error)})
     seconds[position] += time.monotonic() - begun
-    return reconciled([*estimates[:position], found, *estimates[position + 1 :]])
+    return reconciled([*estimates[:position], estimate, *estimates[position + 1 :]])
 
 
 def run_method(problem: Problem, request: Request, name: str) -> Estimate:

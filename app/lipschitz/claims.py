@@ -100,7 +100,7 @@ class SemidefiniteClaim:
     start: Node
     end: Node
     slopes: Mapping[Activation, tuple[Tensor, Tensor]]
-    found: Multipliers
+    solution: Multipliers
     inner: Multipliers
     fallback: WalkClaim
     work: float | None = field(default=None, kw_only=True)
@@ -113,7 +113,7 @@ class FourierClaim(SemidefiniteClaim):
     """LipSDP on the torus of `sides` coarse points: the piece is a chain of convolutions with activations between.
 
     `maps` and `inner_maps` are the multipliers of the map after each convolution but the last, one a channel and
-    phase; those of `found` and `inner`, by activation, are left out.
+    phase; those of `solution` and `inner`, by activation, are left out.
     """
 
     sides: tuple[int, ...]

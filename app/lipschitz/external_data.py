@@ -74,16 +74,16 @@ def files_beside(path: Path) -> list[str]:
 def external_files(model: Buffer) -> list[str]:
     """The files beside the model that hold its weights, as relative paths; InvalidModel where one leads elsewhere."""
     message = _Message(model)
-    found = dict.fromkeys(
+    names = dict.fromkeys(
         place.location
         for graph in message.fields(0, len(model))
         if graph.number == GRAPH
         for tensor in message.fields(graph.payload, graph.end)
         if tensor.number == INITIALIZER and (place := _place(message, tensor)) is not None
     )
-    if len(found) > MAX_FILES:
+    if len(names) > MAX_FILES:
         raise InvalidModel(f"The weights lie in more than {MAX_FILES} files.")
-    return list(found)
+    return list(names)
 
 
 def _place(message: _Message, tensor: Field) -> Place | None:
@@ -101,8 +101,8 @@ def _entry(message: _Message, field: Field) -> tuple[str, str]:
     if field.end - field.payload > MAX_TEXT:
         raise InvalidModel("The place of the weights takes too long to tell.")
     parts = message.fields(field.payload, field.end)
-    found = {part.number: message.data[part.payload : part.end] for part in parts}
-    return found.get(1, b"").decode("utf-8", "replace"), found.get(2, b"").decode("utf-8", "replace")
+    fields = {part.number: message.data[part.payload : part.end] for part in parts}
+    return fields.get(1, b"").decode("utf-8", "replace"), fields.get(2, b"").decode("utf-8", "replace")
 
 
 class _Message:

@@ -50,9 +50,9 @@ def verify(model: bytes, certificate: bytes) -> Json:
     """`certificate.verify.verify` of a model's file, which is captured only for a certificate that is about it."""
     sha256, artifact = "", b""
     try:
-        found, sha256 = read(certificate), bundle.digest(model)
-        if found.sha256 == sha256:
-            artifact = capture_artifact(model, found.function.get("inputs"))
+        stated, sha256 = read(certificate), bundle.digest(model)
+        if stated.sha256 == sha256:
+            artifact = capture_artifact(model, stated.function.get("inputs"))
     except InvalidCertificate:
         pass  # which `verify` reports
     except LipschitzError as error:

@@ -111,10 +111,10 @@ def program_format(names: list[str]) -> Format | None:
 
 
 def _archive_format(names: list[str]) -> Format:
-    found = program_format(names)
-    if found is None:
+    program = program_format(names)
+    if program is None:
         raise NotAModel(foreign.of_entries(names))
-    return found
+    return program
 
 
 def _is_export_program(name: str) -> bool:

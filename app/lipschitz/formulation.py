@@ -95,8 +95,8 @@ def _needed(dataset: Dataset | None, field: str) -> Dataset:
 
 def _deviations(rows: torch.Tensor) -> list[float]:
     """Standard deviations of the columns, 1 for those that do not vary."""
-    found = rows.std(0, correction=0)
-    return torch.where(found > 0.0, found, 1.0).tolist()
+    deviations = rows.std(0, correction=0)
+    return torch.where(deviations > 0.0, deviations, 1.0).tolist()
 
 
 def _scale(given: object, field: str, size: int) -> torch.Tensor:

@@ -42,11 +42,13 @@ def verdict(
     return "inconclusive" if "inconclusive" in verdicts else "pass"
 
 
-def of_derivatives(gate: Gate | None, found: Sensitivities | None) -> list[tuple[Verdict, ViolationView | None]]:
+def of_derivatives(
+    gate: Gate | None, sensitivities: Sensitivities | None
+) -> list[tuple[Verdict, ViolationView | None]]:
     """Of every limit about single derivatives; inconclusive where none were bounded."""
     if gate is None or not gate.asks_for_sensitivities:
         return []
-    return [("inconclusive", None)] if found is None else list(found.verdicts(gate))
+    return [("inconclusive", None)] if sensitivities is None else list(sensitivities.verdicts(gate))
 
 
 def _of_upper(limit: float, upper: Estimate | None, lower: Estimate | None) -> Verdict:

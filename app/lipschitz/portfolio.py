@@ -79,8 +79,8 @@ def _is_closed(before: Sequence[Estimate], gap: float) -> bool:
 
 def _after_lipsdp(problem: Problem, before: Sequence[Estimate]) -> str | None:
     """Bounds of pairs can beat that of all layers together only where there is one pair."""
-    found = next((e for e in before if e.method == "lipsdp" and e.status == "ok"), None)
-    whole = found is not None and found.details["whole"]
+    estimate = next((e for e in before if e.method == "lipsdp" and e.status == "ok"), None)
+    whole = estimate is not None and estimate.details["whole"]
     pairs = sum(isinstance(node, Activation) for node in problem.network.nodes)
     return "lipsdp has bounded all layers together" if whole and pairs > 1 else None
 

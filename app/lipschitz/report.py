@@ -94,10 +94,10 @@ def result_record(
     *,
     records: list[EstimateView],
     radii: Certificates,
-    found: Sensitivities | None = None,
+    sensitivities: Sensitivities | None = None,
 ) -> ResultView:
     """The contract's `result`."""
-    derivatives = of_derivatives(request.gate, found)
+    derivatives = of_derivatives(request.gate, sensitivities)
     violations = [violation for _, violation in derivatives if violation is not None]
     upper, lower = bracket(estimates)
     closed = upper is not None and lower is not None and attained_by(lower) > 0
@@ -117,7 +117,7 @@ def result_record(
         output=problem.output,
         input_scale=None if problem.units is None else problem.units.input,
         output_scale=None if problem.units is None else problem.units.output,
-        sensitivities=None if found is None else found.record(violations),
+        sensitivities=None if sensitivities is None else sensitivities.record(violations),
         batch=None if batch is None else BatchView(rows=batch.rows, of=batch.of, reason=batch.reason),
         engine=EngineView(
             version=__version__, device=str(torch.get_default_device()), dtype="float64", torch=torch.__version__

@@ -90,10 +90,10 @@ def _methods(asked: str | list[str]) -> tuple[str, ...]:
 
 
 def _known(name: str) -> MethodInfo:
-    found = method_named(name)
-    if found is None:
+    info = method_named(name)
+    if info is None:
         raise InvalidRequest(f"unknown method {name!r}: known are {', '.join(m.name for m in METHODS)}")
-    return found
+    return info
 
 
 def _checked(method: MethodInfo, given: Document) -> Options:

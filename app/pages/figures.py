@@ -95,15 +95,15 @@ def radius_figure(gate: Gate | None, samples: list[SampleView]) -> Figure | None
     return figure(lambda width: radius_chart(reaches, len(samples), asked, width), description)
 
 
-def sensitivity_figures(found: SensitivitiesView, shape: Sequence[int]) -> tuple[Figure | None, Figure | None]:
+def sensitivity_figures(sensitivities: SensitivitiesView, shape: Sequence[int]) -> tuple[Figure | None, Figure | None]:
     """A picture over an input that is an image, and bars of the inputs that count most."""
-    grid = image_of(found, shape)
+    grid = image_of(sensitivities, shape)
     picture = "The bound of every pixel's derivatives, as a picture over the input."
-    spots = "; ".join(f"{text.plain(one.name)} {text.upper(one.bound, 3)}" for one in found.ranking[:3])
+    spots = "; ".join(f"{text.plain(one.name)} {text.upper(one.bound, 3)}" for one in sensitivities.ranking[:3])
     bars = f"Bars of the largest derivatives by input, certified and attained: {spots}."
     return (
         None if grid is None else figure(lambda width: picture_chart(grid, width), picture),
-        figure(lambda width: ranking_chart(found.ranking, width), bars),
+        figure(lambda width: ranking_chart(sensitivities.ranking, width), bars),
     )
 
 

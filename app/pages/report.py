@@ -160,7 +160,7 @@ def lines_of(job: JobView, model: ModelView | None) -> list[str]:
     lines = [f"{words.interval(result) or status}  ({words.question(job.request)})"]
     if result.verdict:
         limits = words.limits(job.request.gate, result)
-        lines += [f"gate {result.verdict}: {' '.join(limit.found for limit in limits)}"]
+        lines += [f"gate {result.verdict}: {' '.join(limit.finding for limit in limits)}"]
     if job.error:
         lines += [job.error.detail]
     return [title_of(job, model), *map(text.plain, lines)]
@@ -185,15 +185,15 @@ def _layers(rows: list[LayerView]) -> list[Layer]:
 
 
 def _sensitivities(result: ResultView) -> Sensitivities | None:
-    found = result.sensitivities
-    if found is None:
+    sensitivities = result.sensitivities
+    if sensitivities is None:
         return None
     inputs = result.model.inputs
     shape = [size for size in inputs[0].shape if isinstance(size, int)] if len(inputs) == 1 else []
-    picture, bars = sensitivity_figures(found, shape)
-    rows = [(one, words.direction(one.index, found)) for one in found.ranking[:MOST_SAMPLES]]
-    attained = any(one.attained is not None for one in found.ranking)
-    return Sensitivities(rows, len(found.ranking), attained, words.signs(found), picture, bars)
+    picture, bars = sensitivity_figures(sensitivities, shape)
+    rows = [(one, words.direction(one.index, sensitivities)) for one in sensitivities.ranking[:MOST_SAMPLES]]
+    attained = any(one.attained is not None for one in sensitivities.ranking)
+    return Sensitivities(rows, len(sensitivities.ranking), attained, words.signs(sensitivities), picture, bars)
 
 
 def _radii(gate: Gate | None, samples: list[SampleView]) -> Radii | None:

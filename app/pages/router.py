@@ -144,8 +144,8 @@ def _found(services: Services, tenant: str, job_id: str) -> tuple[JobView, Model
 
 
 def _progress(services: Services, job_id: str) -> Events:
-    rows, found = services.jobs.events(job_id, 0, MAX_EVENTS), list[Any]()
-    while rows and len(found) < MOST_EVENTS:
-        found += rows
-        rows = services.jobs.events(job_id, found[-1]["id"], MAX_EVENTS)
-    return [(time_of(row["at"]), readable(Progress, row["data"])) for row in found if row["type"] == "progress"]
+    rows, latest = services.jobs.events(job_id, 0, MAX_EVENTS), list[Any]()
+    while rows and len(latest) < MOST_EVENTS:
+        latest += rows
+        rows = services.jobs.events(job_id, latest[-1]["id"], MAX_EVENTS)
+    return [(time_of(row["at"]), readable(Progress, row["data"])) for row in latest if row["type"] == "progress"]

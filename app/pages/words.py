@@ -41,7 +41,7 @@ class Limit:
     """One limit of a gate, and what is known about it."""
 
     asked: str
-    found: str
+    finding: str
 
 
 def question(request: Question) -> str:
@@ -75,17 +75,17 @@ def meaning(request: Question, result: ResultView) -> str:
     return f"{told}, both in the {NORMS[request.norm]}{' and in the units asked for' if units else ''}."
 
 
-def signs(found: SensitivitiesView) -> str:
+def signs(sensitivities: SensitivitiesView) -> str:
     """How many derivatives have which sign."""
     names = {"+": "never negative", "-": "never positive", "0": "always zero", "?": "of open sign"}
-    told = [f"{count} {names[sign]}" for sign, count in found.counts.items() if count]
-    return f"Of {sum(found.counts.values())} derivatives {', '.join(told)}."
+    told = [f"{count} {names[sign]}" for sign, count in sensitivities.counts.items() if count]
+    return f"Of {sum(sensitivities.counts.values())} derivatives {', '.join(told)}."
 
 
-def direction(index: int, found: SensitivitiesView) -> str:
+def direction(index: int, sensitivities: SensitivitiesView) -> str:
     """Whether an input raises or lowers all outputs."""
     told = {"+": "never lowers an output", "-": "never raises an output"}
-    signs = set() if found.sign is None else {row[index] for row in found.sign}
+    signs = set() if sensitivities.sign is None else {row[index] for row in sensitivities.sign}
     if signs == {"0"}:
         return "without effect"
     rest = signs - {"0"}
@@ -125,8 +125,8 @@ def _increase_limit(increase: float, result: ResultView) -> Limit:
     known = result.baseline
     if known is None or known.upper is None or known.limit is None:
         return Limit(asked, "The baseline has no bound.")
-    found = f"Its bound is {text.upper(known.upper)}, so the limit is {text.number(known.limit)}; what is known: "
-    return Limit(asked, f"{found}{interval(result) or 'nothing'}.")
+    finding = f"Its bound is {text.upper(known.upper)}, so the limit is {text.number(known.limit)}; what is known: "
+    return Limit(asked, f"{finding}{interval(result) or 'nothing'}.")
 
 
 MONOTONE = {"+": "No output falls as {} grows.", "-": "No output rises as {} grows.", "0": "No output depends on {}."}
@@ -144,8 +144,8 @@ def _sensitivity_limit(name: str, most: float, result: ResultView) -> Limit:
 
 def _violation(limit: str, name: str, result: ResultView) -> str:
     """What breaks the limit; empty where nothing that was found does."""
-    found = result.sensitivities
-    for one in [] if found is None else found.violations:
+    sensitivities = result.sensitivities
+    for one in [] if sensitivities is None else sensitivities.violations:
         if one.limit == limit and one.input == _feature(name, result):
             return f"At one point the derivative of {text.plain(one.output)} is {text.number(one.value)}."
     return ""
@@ -153,17 +153,21 @@ def _violation(limit: str, name: str, result: ResultView) -> str:
 
 def _known(name: str, result: ResultView) -> str:
     """The certified bound of a feature's derivatives."""
-    found = result.sensitivities
-    for one in [] if found is None else found.ranking:
+    sensitivities = result.sensitivities
+    for one in [] if sensitivities is None else sensitivities.ranking:
         if one.name == _feature(name, result) and one.bound is not None:
-            signs = _signs(one.index, found)
+            signs = _signs(one.index, sensitivities)
             return f"All its derivatives are certified to be at most {text.upper(one.bound)} in size{signs}."
     return "No bound of its derivatives is known."
 
 
-def _signs(index: int, found: SensitivitiesView | None) -> str:
+def _signs(index: int, sensitivities: SensitivitiesView | None) -> str:
     told = {"+": "none negative", "-": "none positive"}
-    signs = set() if found is None or found.sign is None else {row[index] for row in found.sign} - {"0"}
+    signs = (
+        set()
+        if sensitivities is None or sensitivities.sign is None
+        else {row[index] for row in sensitivities.sign} - {"0"}
+    )
     return f", {told[signs.pop()]}" if len(signs) == 1 and signs <= set(told) else ""
 
 
@@ -199,10 +203,10 @@ def _share_limit(share: float, radius: float, samples: list[SampleView]) -> Limi
     asked = f"{text.percent(share)} of the samples are rightly predicted and certified up to {text.number(radius)}."
     held = sum(is_right(one) and reach(one) >= radius for one in samples)
     right = sum(map(is_right, samples))
-    found = (
+    finding = (
         f"{held} of {len(samples)} are ({text.percent(held / max(1, len(samples)))}); {right} are rightly predicted."
     )
-    return Limit(asked, found)
+    return Limit(asked, finding)
 
 
 def is_right(sample: SampleView) -> bool:

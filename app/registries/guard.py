@@ -33,8 +33,8 @@ class Unreachable(Exception):
 
 def resolve(host: str, port: int) -> list[str]:
     """Every address of a host, by the system's resolver; OSError where there is none."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,12 @@ class Guard:
     def addresses(self, host: str, port: int) -> list[Address]:
         """The host's addresses, asked for once; Refused when one of them is forbidden."""
         try:
-            found = [plain(ip_address(text.partition("%")[0])) for text in self.resolver(host, port)]
+            resolved = [plain(ip_address(text.partition("%")[0])) for text in self.resolver(host, port)]
         except (OSError, UnicodeError) as error:
             raise Unreachable(f"The host {host} cannot be resolved.") from error
-        for address in found:
+        for address in resolved:
             self._check(host, address, port)
-        return found
+        return resolved
 
     def _check(self, host: str, address: Address, port: int) -> None:
         allowed = any(entry.names(host, port) or entry.holds(address, port) for entry in self.allowed)

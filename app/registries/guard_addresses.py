@@ -25,10 +25,10 @@ def is_public(address: Address) -> bool:
 def _carried(address: IPv6Address) -> list[IPv4Address]:
     """IPv4 addresses that a gateway or the kernel may read out of an IPv6 address."""
     low = IPv4Address(int(address) & 0xFFFFFFFF)
-    found = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+    inner = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
     if any(address in network for network in (*NAT64, COMPATIBLE)):
-        found.append(low)
-    return [carried for carried in found if carried is not None]
+        inner.append(low)
+    return [carried for carried in inner if carried is not None]
 
 
 def plain(address: Address) -> Address:
@@ -63,10 +63,10 @@ def entries(text: str) -> tuple[Entry, ...]:
 
 
 def _entry(text: str) -> Entry:
-    found = ENTRY.fullmatch(text)
-    assert found is not None  # the last alternative takes anything
-    host = found["bracketed"] or found["plain"] or found["bare"]
-    port = found["far_port"] or found["port"]
+    matched = ENTRY.fullmatch(text)
+    assert matched is not None  # the last alternative takes anything
+    host = matched["bracketed"] or matched["plain"] or matched["bare"]
+    port = matched["far_port"] or matched["port"]
     if ":" in host or "/" in host:
         ip_network(host, strict=False)
     return Entry(host.lower().rstrip("."), int(port) if port else None)

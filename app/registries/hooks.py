@@ -14,7 +14,7 @@ from app.contract.result import ResultView
 from app.errors import Busy, Problem, QueueFull, QuotaExceeded, SourceUnreachable, StorageFull, StorageUnavailable
 from app.jobs.record import JobRecord
 from app.registries.poller import Poller
-from app.registries.sources import Found, Shape, Source, refusals_as_problems
+from app.registries.sources import Location, Shape, Source, refusals_as_problems
 from app.registries.webhooks import pause
 from app.store.blobs import Staged
 from app.store.hooks import DONE, FAILED, RECEIVED, REPORTING, WAITING, HookKey, HookRepository
@@ -29,7 +29,7 @@ TRANSIENT = (SourceUnreachable, Busy, QueueFull, QuotaExceeded, StorageFull, Sto
 PREFIX = "lipschitz."
 
 
-Fetch = Callable[[Found, Source], tuple[Staged, str]]
+Fetch = Callable[[Location, Source], tuple[Staged, str]]
 """A model as one staged file, which the caller closes, and its name."""
 
 
@@ -113,17 +113,19 @@ class HookWorker:
 
     def _fetch(self, key: HookKey, row: RowMapping) -> None:
         source = self._registry(key).source(row["event"])
-        found = source.find()
-        sha256 = found.sha256
+        location = source.find()
+        sha256 = location.sha256
         if sha256 is None or not self._intake.known(row["tenant"], sha256):
-            staged, name = self._fetch_model(found, source)
+            staged, name = self._fetch_model(location, source)
             try:
                 sha256 = staged.sha256
                 self._intake.admit(row["tenant"], staged, name)
             finally:
                 staged.close()
         metadata = {key.registry: row["event"] | {"delivery": key.delivery}}
-        job = self._intake.submit(row["tenant"], sha256, found.shapes, f"hook {key.registry} {key.delivery}", metadata)
+        job = self._intake.submit(
+            row["tenant"], sha256, location.shapes, f"hook {key.registry} {key.delivery}", metadata
+        )
         self._repository.advance(key, WAITING, job=job.id, error=None)
         logger.info("hook %s/%s: job %s", key.registry, key.delivery, job.id)
 

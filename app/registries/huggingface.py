@@ -13,7 +13,7 @@ from app.contract.plain import Json
 from app.errors import InvalidModel
 from app.registries.fetch import Credentials, Fetcher
 from app.registries.guard import Guard, Refused, Unreachable
-from app.registries.sources import Found
+from app.registries.sources import Location
 
 NAME = "huggingface"
 HOPS = 4
@@ -60,8 +60,8 @@ class Hub:
             url = following[1]
 
     def _commit(self, repository: str, revision: str) -> str:
-        found = self.fetcher.json(f"{self.endpoint}/api/models/{repository}/revision/{quote(revision, safe='')}")
-        commit = found.get("sha") if isinstance(found, dict) else None
+        answer = self.fetcher.json(f"{self.endpoint}/api/models/{repository}/revision/{quote(revision, safe='')}")
+        commit = answer.get("sha") if isinstance(answer, dict) else None
         if not (isinstance(commit, str) and COMMIT.fullmatch(commit)):
             raise Unreachable("The hub answers without a commit.")
         return commit
@@ -76,14 +76,14 @@ class Snapshot:
     commit: str
     patterns: str
 
-    def find(self) -> Found:
+    def find(self) -> Location:
         """The file, with its SHA-256 where the hub tells it; InvalidModel where none fits."""
         files = {str(entry.get("path")): entry for entry in self.hub.files(self.repository, self.commit)}
         for pattern in self.patterns.split(","):
             fitting = [path for path in files if fnmatchcase(path, pattern.strip())]
             if fitting:
                 path = min(fitting, key=lambda p: (p.count("/"), p))
-                return Found(
+                return Location(
                     f"{self.repository.replace('/', '-')}-{path.rpartition('/')[2]}", path, _digest(files[path])
                 )
         raise InvalidModel(f"The repository {self.repository} holds no file that fits {self.patterns}.")

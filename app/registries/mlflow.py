@@ -14,7 +14,7 @@ from app.contract.plain import Json
 from app.errors import InvalidModel
 from app.registries.fetch import Credentials, Fetcher
 from app.registries.guard import Guard, Unreachable
-from app.registries.sources import Found, Shape
+from app.registries.sources import Location, Shape
 
 NAME = "mlflow"
 API = "/api/2.0/mlflow"
@@ -48,11 +48,11 @@ class Server:
     def version(self, name: str, version: str | None, alias: str | None) -> Version:
         """A registered version; an alias is resolved now."""
         if version is None:
-            found = self._get("/registered-models/alias", name=name, alias=alias or "")
+            answer = self._get("/registered-models/alias", name=name, alias=alias or "")
         else:
-            found = self._get("/model-versions/get", name=name, version=version)
+            answer = self._get("/model-versions/get", name=name, version=version)
         try:
-            return Version(self, name, str(found["model_version"]["version"]))
+            return Version(self, name, str(answer["model_version"]["version"]))
         except (TypeError, KeyError) as error:
             raise Unreachable("The MLflow server answers without a model version.") from error
 
@@ -73,18 +73,18 @@ class Version:
     name: str
     version: str
 
-    def find(self) -> Found:
+    def find(self) -> Location:
         """The file of its ONNX or PyTorch flavour, and the shapes of its signature; InvalidModel without either."""
         card = self._card()
         shapes = _shapes(card.get("signature"))
         flavors = card.get("flavors")
         match flavors if isinstance(flavors, dict) else {}:
             case {"onnx": {"data": str(path)}}:
-                return Found(f"{self.name}-{self.version}.onnx", path, shapes=shapes)
+                return Location(f"{self.name}-{self.version}.onnx", path, shapes=shapes)
             case {"pytorch": {"model_data": str(folder)}}:
                 path = next(filter(self._has, (f"{folder}/{file}" for file in TORCH_FILES)), "")
                 if path:
-                    return Found(f"{self.name}-{self.version}.{path.rpartition('.')[2]}", path, shapes=shapes)
+                    return Location(f"{self.name}-{self.version}.{path.rpartition('.')[2]}", path, shapes=shapes)
         raise InvalidModel("The MLflow model has neither an ONNX nor a PyTorch flavour with a file.")
 
     def read(self, path: str, write: Callable[[bytes], None]) -> None:

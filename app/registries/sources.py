@@ -28,7 +28,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Found:
+class Location:
     """A file that a source points at: `sha256` where the source tells it beforehand, `path` among its files."""
 
     name: str
@@ -40,7 +40,7 @@ class Found:
 class Source(Protocol):
     """A place that holds one model: first find it, then read it."""
 
-    def find(self) -> Found:
+    def find(self) -> Location:
         """Which file it is; Refused or Unreachable."""
 
     def read(self, path: str, write: Callable[[bytes], None]) -> None:
@@ -54,38 +54,38 @@ class Url:
     url: str
     fetcher: Fetcher
 
-    def find(self) -> Found:
+    def find(self) -> Location:
         """The file, named by the last part of its path."""
         self.fetcher.guard.check_url(self.url)
         path = unquote(httpx.URL(self.url).path)
-        return Found(PurePosixPath(path).name, path)
+        return Location(PurePosixPath(path).name, path)
 
     def read(self, path: str, write: Callable[[bytes], None]) -> None:  # noqa: ARG002 (there is one file only)
         """The file's bytes."""
         self.fetcher.stream(self.url, write)
 
 
-def whole(found: Found, source: Source, stage: Stage, max_unpacked: int) -> tuple[Staged, str]:
+def whole(location: Location, source: Source, stage: Stage, max_unpacked: int) -> tuple[Staged, str]:
     """The model as one staged file, which the caller closes, and its name; files that lie beside it come with it."""
     staged = stage()
     try:
-        source.read(found.path, staged.write)
-        if found.sha256 is not None and staged.sha256 != found.sha256:
-            raise DigestMismatch(f"The bytes fetched have the SHA-256 {staged.sha256} instead of {found.sha256}.")
+        source.read(location.path, staged.write)
+        if location.sha256 is not None and staged.sha256 != location.sha256:
+            raise DigestMismatch(f"The bytes fetched have the SHA-256 {staged.sha256} instead of {location.sha256}.")
         if not isinstance(source, Url):  # a URL names one file, with none beside it
-            _fetch_beside(staged, found, source)
-        model, name = joined(staged, found.name, stage, max_unpacked)
+            _fetch_beside(staged, location, source)
+        model, name = joined(staged, location.name, stage, max_unpacked)
         if model is not staged:
             staged.close()
-        return model, found.name if model is staged else name
+        return model, location.name if model is staged else name
     except BaseException:
         staged.close()
         raise
 
 
-def _fetch_beside(staged: Staged, found: Found, source: Source) -> None:
+def _fetch_beside(staged: Staged, location: Location, source: Source) -> None:
     """Append the files with weights that an ONNX file names."""
-    path = PurePosixPath(found.path)
+    path = PurePosixPath(location.path)
     names = files_beside(staged.path)
     if names:
         staged.end_file(path.name)

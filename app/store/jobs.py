@@ -226,8 +226,8 @@ class JobRepository:
         with self._database.write() as connection:
             row = move_job(connection, move, fence.holds(), values)
             if row is not None and result is not None:
-                found = {"result": result, "witness": witness, "certificate": certificate}
-                connection.execute(insert(results).values(job=fence.job, **found))
+                product = {"result": result, "witness": witness, "certificate": certificate}
+                connection.execute(insert(results).values(job=fence.job, **product))
             return row
 
     def held(self, statuses: Collection[str]) -> list[RowMapping]:

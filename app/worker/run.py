@@ -75,15 +75,15 @@ def _graph(_request: Json, files: Mapping[str, bytes], voice: Voice) -> None:
 def _analyze(request: Json, files: Mapping[str, bytes], voice: Voice) -> None:
     asked, sha256 = (request["request"], voice.report, files.get("dataset")), request["model"]
     if "second" in files:
-        found = analyze_against(files["artifact"], files["second"], *asked, model_sha256=sha256)
+        analysis = analyze_against(files["artifact"], files["second"], *asked, model_sha256=sha256)
     else:
-        found = analyze(files["artifact"], *asked, sha256)
-    voice.tell("result", found.result.model_dump(mode="json", exclude_unset=True), **_files(found))
+        analysis = analyze(files["artifact"], *asked, sha256)
+    voice.tell("result", analysis.result.model_dump(mode="json", exclude_unset=True), **_files(analysis))
 
 
 def _compare(request: Json, files: Mapping[str, bytes], voice: Voice) -> None:
-    found = compare(files["artifact"], files["second"], request["request"], voice.report, files.get("dataset"))
-    voice.tell("comparison", found.result.model_dump(mode="json", exclude_unset=True), **_files(found))
+    comparison = compare(files["artifact"], files["second"], request["request"], voice.report, files.get("dataset"))
+    voice.tell("comparison", comparison.result.model_dump(mode="json", exclude_unset=True), **_files(comparison))
 
 
 def _verify(request: Json, files: Mapping[str, bytes], voice: Voice) -> None:

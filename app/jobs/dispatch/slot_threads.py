@@ -81,13 +81,13 @@ class SlotThreads:
 
     def _serve(self, state: SlotState) -> None:
         while not self._closed:
-            is_ready = found = False
+            is_ready = has_claimed = False
             try:
                 is_ready = state.slot.prepare()
-                found = is_ready and state.slot.run_next()
+                has_claimed = is_ready and state.slot.run_next()
             except Exception:
                 logger.exception("slot %s failed and will try again", state.slot)
-            if not found:
+            if not has_claimed:
                 self._rest(state, self._poll_s if is_ready else min(self._poll_s, REPAIR_S))
 
     def _rest(self, state: SlotState, seconds: float) -> None:

@@ -72,9 +72,9 @@ def check(captured: GraphModule, runs: Iterable[Run], output_names: Sequence[str
         raise InvalidModel("The model yields NaN or infinite values on random inputs.")
 
 
-def _require_same_count(expected: Sequence[Tensor], found: Sequence[Node]) -> None:
-    if len(expected) != len(found):
-        raise ConversionMismatch(f"The original has {len(expected)} outputs, the captured graph {len(found)}.")
+def _require_same_count(expected: Sequence[Tensor], outputs: Sequence[Node]) -> None:
+    if len(expected) != len(outputs):
+        raise ConversionMismatch(f"The original has {len(expected)} outputs, the captured graph {len(outputs)}.")
 
 
 def _compare(name: str, y: Tensor, y32: Tensor, y64: Tensor, saturating: bool) -> bool:

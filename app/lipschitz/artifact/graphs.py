@@ -35,20 +35,20 @@ def short_name(node: Node) -> str:
 
 def dependent_nodes(graph: GraphModule) -> set[Node]:
     """Nodes that depend on the inputs' values."""
-    found: set[Node] = set()
+    dependent: set[Node] = set()
     for node in graph.graph.nodes:
-        if node.op == "placeholder" or any(source in found for source in node.all_input_nodes):
-            found.add(node)
-    return found
+        if node.op == "placeholder" or any(source in dependent for source in node.all_input_nodes):
+            dependent.add(node)
+    return dependent
 
 
 def unevaluable(graph: GraphModule) -> set[Node]:
     """Operators without a rule, and all that depends on one."""
-    found: set[Node] = set()
+    nodes: set[Node] = set()
     for node in graph.graph.nodes:
-        if node.target is unsupported or any(source in found for source in node.all_input_nodes):
-            found.add(node)
-    return found
+        if node.target is unsupported or any(source in nodes for source in node.all_input_nodes):
+            nodes.add(node)
+    return nodes
 
 
 def results(graph: GraphModule) -> list[Node]:

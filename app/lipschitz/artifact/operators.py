@@ -42,6 +42,6 @@ def overload(name: str) -> OpOverload | None:
     if name not in NAMES:
         return None
     _, packet, kind = name.split(".")
-    found: OpOverload = getattr(getattr(torch.ops.aten, packet), kind)
-    is_random = torch.Tag.nondeterministic_seeded in found.tags
-    return None if is_random or found._schema.is_mutable else found
+    operator: OpOverload = getattr(getattr(torch.ops.aten, packet), kind)
+    is_random = torch.Tag.nondeterministic_seeded in operator.tags
+    return None if is_random or operator._schema.is_mutable else operator

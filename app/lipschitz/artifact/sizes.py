@@ -60,9 +60,9 @@ def _value(graph: fx.GraphModule, node: fx.Node, values: dict[fx.Node, Any], sha
         value = None if stated is None else _empty(stated)
     else:
         value = _result(node, values)
-    found = tuple(value.shape) if isinstance(value, Tensor) else None
-    if found != stated:
-        raise InvalidArtifact(f"'{node.name}' is {found}, where the graph states {stated}.")
+    shape = tuple(value.shape) if isinstance(value, Tensor) else None
+    if shape != stated:
+        raise InvalidArtifact(f"'{node.name}' is {shape}, where the graph states {stated}.")
     return value
 
 

@@ -66,8 +66,8 @@ class Backward:
             own = self.rows.pop(one, None)
             if own is not None:
                 self._through(one, own)
-        found = self.constant - SLACK * (OUTWARD * self.lost + TINY)
-        return found.nan_to_num(nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf)
+        least = self.constant - SLACK * (OUTWARD * self.lost + TINY)
+        return least.nan_to_num(nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf)
 
     @singledispatchmethod
     def _through(self, node: Node, rows: Tensor) -> None:
@@ -103,8 +103,8 @@ class Backward:
     def _(self, node: Activation, rows: Tensor) -> None:
         lines, reach = self.lines[node], self._reach(node.source)
         above, below = rows.clamp(min=0.0), rows.clamp(max=0.0)
-        found = above * lines.lower[0] + below * lines.upper[0]
-        self._pass(node.source, found, UNIT * (found.abs() @ reach) + TINY * reach.sum())
+        rows_back = above * lines.lower[0] + below * lines.upper[0]
+        self._pass(node.source, rows_back, UNIT * (rows_back.abs() @ reach) + TINY * reach.sum())
         self._offsets(above, below, lines.lower[1], lines.upper[1])
 
     @_through.register
@@ -133,8 +133,8 @@ class Backward:
         self._pass(node.left, apart, none)
         self._pass(node.right, -apart, none)
         above, below, reach = own.clamp(min=0.0), own.clamp(max=0.0), self._reach(node.change)
-        found = above * lines.lower[0] + below * lines.upper[0]
-        self._pass(node.change, found, UNIT * (found.abs() @ reach) + TINY * reach.sum())
+        rows_back = above * lines.lower[0] + below * lines.upper[0]
+        self._pass(node.change, rows_back, UNIT * (rows_back.abs() @ reach) + TINY * reach.sum())
         self._offsets(above, below, lines.lower[1], lines.upper[1])
 
     @_through.register

@@ -32,10 +32,10 @@ def lines_of_change(
     left, right, change = ranges[node.left.source], ranges[node.right.source], ranges[node.change]
     a, b = quotients(node, left, right)
     known = torch.isfinite(a) & torch.isfinite(b) & torch.isfinite(change.lower) & torch.isfinite(change.upper)
-    found = _chords(*(torch.where(known, end, 0.0) for end in (a, b, change.lower, change.upper)))
-    gap = _gap(found, change)
+    chords = _chords(*(torch.where(known, end, 0.0) for end in (a, b, change.lower, change.upper)))
+    gap = _gap(chords, change)
     apart = _gap(lines[node.left], left) + _gap(lines[node.right], right)
-    return found, ~known | (apart < gap)
+    return chords, ~known | (apart < gap)
 
 
 def _chords(a: Tensor, b: Tensor, lower: Tensor, upper: Tensor) -> Lines:
@@ -49,8 +49,8 @@ def _chords(a: Tensor, b: Tensor, lower: Tensor, upper: Tensor) -> Lines:
 
 def _slope(first: Tensor, last: Tensor, lower: Tensor, upper: Tensor, otherwise: Tensor) -> Tensor:
     """The chord's; any slope is allowed, so it may be rounded."""
-    found = (last - first) / (upper - lower)
-    return torch.where(torch.isfinite(found), found, otherwise)
+    slope = (last - first) / (upper - lower)
+    return torch.where(torch.isfinite(slope), slope, otherwise)
 
 
 def _offset(a: Tensor, b: Tensor, slope: Tensor, at: Tensor) -> Interval:

@@ -34,8 +34,8 @@ class Selection:
         """Rows `(B, m)` times the matrix that selects, `(B, n)`; an entry adds up at most `copies` of them."""
         with torch.enable_grad():
             x = self.middle.expand(len(rows), -1).clone().requires_grad_(True)
-            (found,) = torch.autograd.grad(self.node.apply(x), x, rows, materialize_grads=True)
-        return found.detach()
+            (gradient,) = torch.autograd.grad(self.node.apply(x), x, rows, materialize_grads=True)
+        return gradient.detach()
 
     @property
     def copies(self) -> int:

@@ -87,16 +87,16 @@ class Narrowing:
     def _open(self, node: Node) -> Tensor:
         """Entries, `(n,)`, about which a reader would like to know more."""
         own = self._ranges[node]
-        found = own.varying if node in self._wanted else torch.zeros_like(own.varying)
+        positions = own.varying if node in self._wanted else torch.zeros_like(own.varying)
         for reader in self._readers[node]:
             if isinstance(reader, Change):
-                found = found | self._open_change(reader, node)
+                positions = positions | self._open_change(reader, node)
             elif isinstance(reader, Activation):
                 least, most = reader.scalar.slopes(own.lower, own.upper)
-                found = found | (own.varying & (least < most))
+                positions = positions | (own.varying & (least < most))
             elif not isinstance(reader, Affine | Concat):
-                found = found | own.varying
-        return found
+                positions = positions | own.varying
+        return positions
 
     def _open_change(self, reader: Change, node: Node) -> Tensor:
         """Entries of the change of arguments by which the function's change is not settled; none of other sources."""

@@ -27,10 +27,10 @@ Pulled = tuple[Tensor, Tensor]
 
 def pulled(operator: LinearOperator, rows: Tensor, reach: Tensor) -> Pulled:
     """rows `(B, m)` times the operator, for arguments within `reach` `(n,)`; the operator's own error included."""
-    found, lost = _pulled(operator, rows, reach)
+    product, lost = _pulled(operator, rows, reach)
     if operator.error:
         lost = lost + operator.error * least_dual(rows, reach)
-    return found, lost
+    return product, lost
 
 
 def least_dual(rows: Tensor, reach: Tensor) -> Tensor:

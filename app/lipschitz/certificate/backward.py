@@ -176,9 +176,9 @@ class _Backward:
         return middle, np.maximum(upper - middle, middle - lower) * (1.0 + 8.0 * UNIT) + TINY
 
     def _linear(self, term: Term, rows: Array) -> None:
-        found, reach = self.facts.matrix(term), self.facts.reach(term.source)
-        away = (share(rows.shape[1] + 2) * np.abs(found.middle) + found.radius) @ reach * OUTWARD
-        self._pass(term.source, rows @ found.middle, np.abs(rows) @ away)
+        factor, reach = self.facts.matrix(term), self.facts.reach(term.source)
+        away = (share(rows.shape[1] + 2) * np.abs(factor.middle) + factor.radius) @ reach * OUTWARD
+        self._pass(term.source, rows @ factor.middle, np.abs(rows) @ away)
 
     def _shift(self, node: Affine | Concat, rows: Array) -> None:
         bias = np.zeros(node.size) if node.bias is None else array(node.bias)

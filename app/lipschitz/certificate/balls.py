@@ -59,8 +59,8 @@ class Ball:
     @property
     def _rows_that_count(self) -> Array:
         """1 for rows that are not exactly zero: what is multiplied with zeros underflows nowhere."""
-        found: Array = np.any((self.middle != 0.0) | (self.radius != 0.0), axis=1).astype(np.float64)
-        return found
+        counts: Array = np.any((self.middle != 0.0) | (self.radius != 0.0), axis=1).astype(np.float64)
+        return counts
 
     def gram_row_sums(self, scale: Array) -> Array:
         """What A A^T in floating point may be off by, for every matrix A of the ball: at least the row sums of

@@ -59,10 +59,10 @@ def followed(node: Node, source: Node, pairs: int) -> Chain:
 
 
 def _term(node: Node, source: Node) -> Term:
-    found = [term for term in node.terms if term.source is source] if isinstance(node, Affine | Concat) else []
-    if len(found) != 1:
+    terms = [term for term in node.terms if term.source is source] if isinstance(node, Affine | Concat) else []
+    if len(terms) != 1:
         raise InvalidCertificate("a chain ends in one term of an affine node")
-    return found[0]
+    return terms[0]
 
 
 def factored(problem: Problem, chain: Chain) -> list[tuple[Ball, Ball]]:

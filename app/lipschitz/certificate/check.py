@@ -90,16 +90,16 @@ def _walk(problem: Problem, record: PieceRecord, nodes: Sequence[Node]) -> str:
 
 def _shortcuts(problem: Problem, record: PieceRecord, nodes: Sequence[Node]) -> Shortcuts:
     """The chains of the piece with their pairs' constants."""
-    found: dict[tuple[Node, Node], tuple[Node, Sequence[float]]] = {}
+    shortcuts: dict[tuple[Node, Node], tuple[Node, Sequence[float]]] = {}
     for claim in record.chains:
         node, source = (_node(problem, nodes, position) for position in (claim.node, claim.source))
-        if (node, source) in found:
+        if (node, source) in shortcuts:
             raise InvalidCertificate(f"two chains end in the map from node {claim.source} into node {claim.node}")
         chain = followed(node, source, len(claim.pairs))
         if chain.start not in nodes:
             raise InvalidCertificate("a chain begins before the piece")
-        found[node, source] = chain.start, constants(problem, chain, claim, problem.network.nodes)
-    return found
+        shortcuts[node, source] = chain.start, constants(problem, chain, claim, problem.network.nodes)
+    return shortcuts
 
 
 def _node(problem: Problem, nodes: Sequence[Node], position: int) -> Node:
@@ -112,8 +112,8 @@ def _semidefinite(problem: Problem, record: PieceRecord, nodes: Sequence[Node]) 
     """The multipliers as a proof of rho, and rho as one of the constant."""
     rho = _rho(problem, record)
     plain = written_out(nodes[1:])
-    found, slopes = _of_elementwise(problem, record, plain.nodes, plain.origin)
-    t = [np.array(found[node].multipliers)[slopes[node].free] for node in found]
+    constraint, slopes = _of_elementwise(problem, record, plain.nodes, plain.origin)
+    t = [np.array(constraint[node].multipliers)[slopes[node].free] for node in constraint]
     try:
         proved = prover(nodes[0], plain.nodes[-1], slopes)(rho, np.concatenate([np.zeros(0), *t]))
     except TooLarge as reason:
@@ -129,8 +129,8 @@ def _of_elementwise(
     """The activations of a piece that has nothing else but affine maps, with the slopes that are stated."""
     if not all(isinstance(node, Affine | Concat | Activation) for node in nodes):
         raise InvalidCertificate("the piece holds more than affine maps, maxima and elementwise activations")
-    found = _activations(record, nodes)
-    return found, {node: _slopes(problem, node, origin.get(node), found[node]) for node in found}
+    activations = _activations(record, nodes)
+    return activations, {node: _slopes(problem, node, origin.get(node), activations[node]) for node in activations}
 
 
 def _rows(problem: Problem, record: PieceRecord, nodes: Sequence[Node]) -> str:
@@ -186,10 +186,10 @@ def _activations(record: PieceRecord, nodes: Sequence[Node]) -> dict[Activation,
     given = {one.node: one for one in record.activations}
     places = enumerate(nodes, record.start + 1)
     pairs = [(node, given.get(i)) for i, node in places if isinstance(node, Activation)]
-    found = {node: one for node, one in pairs if one is not None}
-    if len(found) < len(pairs) or len(record.activations) != len(pairs):
+    records = {node: one for node, one in pairs if one is not None}
+    if len(records) < len(pairs) or len(record.activations) != len(pairs):
         raise InvalidCertificate("the activations are not those of the piece")
-    return found
+    return records
 
 
 def _slopes(problem: Problem, node: Activation, origin: Activation | None, given: ActivationRecord) -> Slopes:

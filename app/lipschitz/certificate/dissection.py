@@ -42,8 +42,8 @@ class Cells:
         inside = np.flatnonzero(self.own >= 0)
         count = len(inside), len(self.at)
         member = sp.csr_array((np.ones(len(inside)), (np.arange(len(inside)), self.own[inside])), shape=count)
-        found: sp.csr_array = (member.T @ pattern[inside][:, inside] @ member).tocsr()
-        return found
+        shared: sp.csr_array = (member.T @ pattern[inside][:, inside] @ member).tocsr()
+        return shared
 
     def variables(self, cells: NDArray[np.intp]) -> Positions:
         """Those of some cells, in order."""
@@ -129,9 +129,9 @@ def _weights(
 ) -> NDArray[np.float64]:
     """Shares of the region's variables by place along a side."""
     each = cells.sizes[region].astype(np.float64)
-    found = np.zeros(len(ends))
-    np.add.at(found, np.searchsorted(ends, at), each / each.sum())
-    return found
+    weights = np.zeros(len(ends))
+    np.add.at(weights, np.searchsorted(ends, at), each / each.sum())
+    return weights
 
 
 def _parts(cells: Cells, region: NDArray[np.intp]) -> list[NDArray[np.intp]]:

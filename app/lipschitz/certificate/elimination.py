@@ -170,8 +170,8 @@ class Blocks:
 
 
 def _summed(stored: Array, change: Tensor | None) -> Tensor:
-    found = torch.from_numpy(np.ascontiguousarray(stored))
-    return found if change is None else found + change
+    block = torch.from_numpy(np.ascontiguousarray(stored))
+    return block if change is None else block + change
 
 
 def _half(stored: sp.csr_array, change: Tensor | None, shift: float) -> Callable[[Tensor], Tensor] | None:

@@ -80,8 +80,8 @@ class Regions:
         if neuron >= len(sides) or not sides[neuron]:
             raise InvalidCertificate(f"row {row} names a neuron that is not split on the way")
         activation, position = self.ramps.place(neuron)
-        found = self._of(activation.source, sides).entries[position]
-        return [int(sides[neuron]) * int(entry) for entry in found]
+        argument = self._of(activation.source, sides).entries[position]
+        return [int(sides[neuron]) * int(entry) for entry in argument]
 
     def _of(self, node: Node, sides: Sides) -> Scaled:
         """The node's value as a function of (x, 1): `(size, n + 1)`."""
@@ -106,10 +106,10 @@ class Regions:
 
     def _term(self, term: Term, sides: Sides) -> Scaled:
         if term not in self._stored:
-            found = matrix(term.operator)
-            if found.radius.any():
+            product = matrix(term.operator)
+            if product.radius.any():
                 raise InvalidCertificate("weights were computed in floating point: no region is proved empty")
-            self._stored[term] = _scaled(found.middle)
+            self._stored[term] = _scaled(product.middle)
         stored, inner = self._stored[term], self._of(term.source, sides)
         return Scaled(stored.entries @ inner.entries, stored.shift + inner.shift)
 
@@ -170,9 +170,9 @@ def _border(domain: Domain, size: int, row: int) -> list[int]:
     else:
         raise InvalidCertificate(f"row {row} names a border, and the domain has none")
     sign = -1 if upper else 1
-    found = [0] * (size + 1)
-    found[coordinate], found[-1] = sign * end.denominator, -sign * end.numerator
-    return found
+    border = [0] * (size + 1)
+    border[coordinate], border[-1] = sign * end.denominator, -sign * end.numerator
+    return border
 
 
 def _exact(number: Tensor) -> Fraction:

@@ -59,9 +59,9 @@ def certificate(problem: Problem, request: Request, sha256: str, estimates: Sequ
     for estimate in sorted(filter(_is_claimed, estimates), key=value_of):
         if best is not None and best.bound <= value_of(estimate):
             break
-        found = _certificate(problem, request, sha256, estimate)
-        if math.isfinite(found.bound) and (best is None or found.bound < best.bound):
-            best = found
+        document = _certificate(problem, request, sha256, estimate)
+        if math.isfinite(document.bound) and (best is None or document.bound < best.bound):
+            best = document
     return None if best is None else replace(best, reported=_reported(estimates), ranges=ranges, lines=lines)
 
 
@@ -133,12 +133,12 @@ def _semidefinite(problem: Problem, claim: SemidefiniteClaim, position: dict[Nod
     for share in SHARES:
         if not problem.deadline.fits(proof_work(claim)):
             return None
-        rho = claim.found.rho + share * (claim.inner.rho - claim.found.rho)
-        t = {n: array(x) + share * (array(claim.inner.t[n]) - array(x)) for n, x in claim.found.t.items()}
-        each = np.concatenate([np.zeros(0), *(t[node][found.free] for node, found in slopes.items())])
+        rho = claim.solution.rho + share * (claim.inner.rho - claim.solution.rho)
+        t = {n: array(x) + share * (array(claim.inner.t[n]) - array(x)) for n, x in claim.solution.t.items()}
+        each = np.concatenate([np.zeros(0), *(t[node][bounds.free] for node, bounds in slopes.items())])
         if (each >= 0.0).all() and math.isfinite(rho) and proves(rho, each):
             places = position | places_within(position[claim.start], claim.nodes)
-            records = [_activation(places[node], found, t[node]) for node, found in slopes.items()]
+            records = [_activation(places[node], bounds, t[node]) for node, bounds in slopes.items()]
             return PieceRecord("lipsdp", position[claim.start], position[claim.end], up_sqrt(rho), rho, records)
     return None
 
@@ -146,7 +146,7 @@ def _semidefinite(problem: Problem, claim: SemidefiniteClaim, position: dict[Nod
 def _slopes(problem: Problem, claim: SemidefiniteClaim, node: Activation) -> Slopes:
     """The slopes that the record states, and the free neurons: those with a multiplier."""
     stated = stated_slopes(problem, claim.origin.get(node) if claim.nodes else node, *claim.slopes[node])
-    return Slopes(*stated, np.flatnonzero(array(claim.found.t[node])))
+    return Slopes(*stated, np.flatnonzero(array(claim.solution.t[node])))
 
 
 def _activation(position: int, slopes: Slopes, t: Array) -> ActivationRecord:

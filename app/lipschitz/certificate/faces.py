@@ -124,10 +124,10 @@ def _multipliers_hold(face: Face, multipliers: Array, constant: float) -> bool:
 
 def _around(face: Face, free: NDArray[np.intp], centre: Array, radius: Array) -> Ball:
     """diag(s) B for the fixed slopes, diag(centre) B for the free ones; the middle of two equal ends may be rounded."""
-    found = face.inner.scaled_rows(centre)
+    inner = face.inner.scaled_rows(centre)
     spread = radius.copy()
     spread[free] = 0.0
-    return Ball(found.middle, found.radius + spread[:, None] * face.inner.magnitude * OUTWARD)
+    return Ball(inner.middle, inner.radius + spread[:, None] * face.inner.magnitude * OUTWARD)
 
 
 def _vertices_hold(face: Face, constant: float) -> bool:

@@ -26,10 +26,10 @@ def first_factor(matrix: Ball) -> Ball:
     m, n = matrix.middle.shape
     if m >= n:
         return matrix
-    found = covering_factor(matrix @ matrix.transposed)
-    if found is None:
+    factor = covering_factor(matrix @ matrix.transposed)
+    if factor is None:
         raise InvalidCertificate("the first layer of a chain has no factor that covers it")
-    return Ball.exact(found)
+    return Ball.exact(factor)
 
 
 def last_factor(matrix: Ball) -> Ball:
@@ -56,10 +56,10 @@ def middle_factors(matrix: Ball) -> tuple[Ball, Ball]:
 
 def _solved(left: Array, inverse: Array, matrix: Ball) -> Ball:
     """P^-1 M, in a ball: with X near P^-1 and F = I - X P it is X M + (P^-1 - X) M, P^-1 - X = (I - F)^-1 F X."""
-    found = Ball.exact(inverse) @ matrix
+    solution = Ball.exact(inverse) @ matrix
     off = Ball.exact(np.eye(len(left))) + -(Ball.exact(inverse) @ Ball.exact(left))
     size = float(off.magnitude.sum(1).max()) * OUTWARD
     if not size < 0.5:
         raise InvalidCertificate("a layer of a chain is too badly conditioned to be factorised")
-    largest = found.magnitude.max(0) * (2.0 * size * OUTWARD)
-    return Ball(found.middle, (found.radius + largest) * OUTWARD)
+    largest = solution.magnitude.max(0) * (2.0 * size * OUTWARD)
+    return Ball(solution.middle, (solution.radius + largest) * OUTWARD)

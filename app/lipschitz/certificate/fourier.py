@@ -99,10 +99,10 @@ def _inequality(symbols: Sequence[Ball], maps: Sequence[Neurons], rho: float) ->
 
 def _weighted(matrix: Ball, *factors: Array) -> Ball:
     """diag(factors) times the matrix, one after another since their product may underflow; each was rounded once."""
-    found = matrix
+    weighted = matrix
     for one in factors:
-        found = found.scaled_rows(one)
-    return Ball(found.middle, (found.radius + 4.0 * UNIT * found.magnitude) * OUTWARD + TINY)
+        weighted = weighted.scaled_rows(one)
+    return Ball(weighted.middle, (weighted.radius + 4.0 * UNIT * weighted.magnitude) * OUTWARD + TINY)
 
 
 def _assembled(diagonals: Sequence[Ball], below: Sequence[Ball]) -> Ball:

@@ -29,7 +29,7 @@ def fourier_record(problem: Problem, claim: FourierClaim, position: Mapping[Node
         for share in SHARES:
             if not problem.deadline.fits(proof_work(claim)):
                 return None
-            rho = _between(claim.found.rho, claim.inner.rho, share)
+            rho = _between(claim.solution.rho, claim.inner.rho, share)
             maps = _maps(problem, layers, claim, share)
             if math.isfinite(rho) and proves(torus, neurons(problem, torus, layers, maps), rho):
                 return PieceRecord("fourier", start, end, up_sqrt(rho), rho, torus=list(claim.sides), maps=maps)
@@ -40,17 +40,17 @@ def fourier_record(problem: Problem, claim: FourierClaim, position: Mapping[Node
 
 def _maps(problem: Problem, layers: Sequence[Layer], claim: FourierClaim, share: float) -> list[MapRecord]:
     return [
-        MapRecord(*_slopes(problem, layer), _moved(found, inner, share).tolist())
-        for layer, found, inner in zip(layers, claim.maps, claim.inner_maps, strict=False)
+        MapRecord(*_slopes(problem, layer), _moved(solution, inner, share).tolist())
+        for layer, solution, inner in zip(layers, claim.maps, claim.inner_maps, strict=False)
     ]
 
 
-def _moved(found: Tensor, inner: Tensor, share: float) -> Array:
-    return array(found) + share * (array(inner) - array(found))
+def _moved(solution: Tensor, inner: Tensor, share: float) -> Array:
+    return array(solution) + share * (array(inner) - array(solution))
 
 
-def _between(found: float, inner: float, share: float) -> float:
-    return found + share * (inner - found)
+def _between(solution: float, inner: float, share: float) -> float:
+    return solution + share * (inner - solution)
 
 
 def _slopes(problem: Problem, layer: Layer) -> tuple[list[float], list[float]]:

@@ -28,50 +28,50 @@ TARGETS: dict[str, tuple[str, ...]] = {"all": (), "logit": ("index",), "margin":
 """What can be proved, with its numbers. `margins` is no function but many, and no certificate proves all of them."""
 
 
-def function(found: Any) -> Json:
+def function(given: Any) -> Json:
     """The request's fields that select the function; InvalidCertificate for any other than the provable ones."""
-    scales = [name for name in SCALES if isinstance(found, dict) and name in found]
-    found = whole(found, "function", (*FIELDS, *scales))
-    return {name: _positive(found[name], f"function.{name}") for name in scales} | {
-        "inputs": _shapes(found["inputs"]),
-        "input": _name(found["input"], "function.input"),
-        "output": _name(found["output"], "function.output"),
-        "norm": choice(found["norm"], ("1", "2", "inf"), "function.norm"),
-        "domain": _domain(found["domain"]),
-        "target": _target(found["target"]),
+    scales = [name for name in SCALES if isinstance(given, dict) and name in given]
+    given = whole(given, "function", (*FIELDS, *scales))
+    return {name: _positive(given[name], f"function.{name}") for name in scales} | {
+        "inputs": _shapes(given["inputs"]),
+        "input": _name(given["input"], "function.input"),
+        "output": _name(given["output"], "function.output"),
+        "norm": choice(given["norm"], ("1", "2", "inf"), "function.norm"),
+        "domain": _domain(given["domain"]),
+        "target": _target(given["target"]),
     }
 
 
-def _positive(found: Any, name: str) -> float | list[float]:
+def _positive(given: Any, name: str) -> float | list[float]:
     """One number for all coordinates, or a list."""
-    scale = numbers(found, name) if isinstance(found, list) else number(found, name)
+    scale = numbers(given, name) if isinstance(given, list) else number(given, name)
     if not all(one > 0.0 for one in (scale if isinstance(scale, list) else [scale])):
         raise InvalidCertificate(f"{name} must be positive")
     return scale
 
 
-def _name(found: Any, name: str) -> str | None:
-    return None if found is None else text(found, name)
+def _name(given: Any, name: str) -> str | None:
+    return None if given is None else text(given, name)
 
 
-def _shapes(found: Any) -> dict[str, list[int]] | list[list[int]] | None:
+def _shapes(given: Any) -> dict[str, list[int]] | list[list[int]] | None:
     """By name or by position; sizes that a machine can hold."""
-    if found is None:
+    if given is None:
         return None
-    if isinstance(found, dict):
-        return {text(name, "function.inputs"): _shape(shape) for name, shape in found.items()}
-    return [_shape(shape) for shape in entries(found, "function.inputs", 1000)]
+    if isinstance(given, dict):
+        return {text(name, "function.inputs"): _shape(shape) for name, shape in given.items()}
+    return [_shape(shape) for shape in entries(given, "function.inputs", 1000)]
 
 
-def _shape(found: Any) -> list[int]:
-    sides = [integer(side, "function.inputs[]") for side in entries(found, "function.inputs[]", MOST_AXES)]
+def _shape(given: Any) -> list[int]:
+    sides = [integer(side, "function.inputs[]") for side in entries(given, "function.inputs[]", MOST_AXES)]
     if math.prod(max(side, 1) for side in sides) > MOST_NUMBERS:
         raise InvalidCertificate(f"function.inputs: an input of shape {sides} is too large")
     return sides
 
 
-def _kind(found: Any, name: str, known: tuple[str, ...]) -> str:
-    kind = found.get("kind") if isinstance(found, dict) else None
+def _kind(given: Any, name: str, known: tuple[str, ...]) -> str:
+    kind = given.get("kind") if isinstance(given, dict) else None
     if kind == "margins":
         raise InvalidCertificate(
             "no certificate proves all margins at once: one for all outputs bounds each margin by its bound times "
@@ -80,27 +80,27 @@ def _kind(found: Any, name: str, known: tuple[str, ...]) -> str:
     return choice(kind, known, f"{name}.kind")
 
 
-def _target(found: Any) -> Json:
-    kind = _kind(found, "function.target", tuple(TARGETS))
-    found = whole(found, "function.target", ("kind", *TARGETS[kind]))
-    return {"kind": kind} | {key: integer(found[key], f"function.target.{key}") for key in TARGETS[kind]}
+def _target(given: Any) -> Json:
+    kind = _kind(given, "function.target", tuple(TARGETS))
+    given = whole(given, "function.target", ("kind", *TARGETS[kind]))
+    return {"kind": kind} | {key: integer(given[key], f"function.target.{key}") for key in TARGETS[kind]}
 
 
-def _domain(found: Any) -> Json:
-    kind = _kind(found, "function.domain", tuple(DOMAINS))
-    found = whole(found, "function.domain", ("kind", *DOMAINS[kind]))
-    return {"kind": kind} | {key: read(found[key], f"function.domain.{key}") for key, read in DOMAINS[kind].items()}
+def _domain(given: Any) -> Json:
+    kind = _kind(given, "function.domain", tuple(DOMAINS))
+    given = whole(given, "function.domain", ("kind", *DOMAINS[kind]))
+    return {"kind": kind} | {key: read(given[key], f"function.domain.{key}") for key, read in DOMAINS[kind].items()}
 
 
-def _vector(found: Any, name: str) -> float | list[float]:
+def _vector(given: Any, name: str) -> float | list[float]:
     """One number for all coordinates, or a list."""
-    return numbers(found, name) if isinstance(found, list) else number(found, name, -math.inf)
+    return numbers(given, name) if isinstance(given, list) else number(given, name, -math.inf)
 
 
-def _radius(found: Any, name: str) -> float:
-    value = number(found, name)
+def _radius(given: Any, name: str) -> float:
+    value = number(given, name)
     if value == 0.0:
-        raise InvalidCertificate(f"{name} must be positive, not {shown(found)}")
+        raise InvalidCertificate(f"{name} must be positive, not {shown(given)}")
     return value
 
 

@@ -40,8 +40,8 @@ def _points(scalar: Scalar, lower: Array, upper: Array) -> Array:
     for knot in scalar.knots:
         at, away = (np.asarray(end, dtype=np.float64) for end in (knot.place.at, knot.place.radius))
         rows += [np.nextafter(at - away, -np.inf) + 0.0 * lower, np.nextafter(at + away, np.inf) + 0.0 * lower]
-    found: Array = np.sort(np.clip(np.stack(rows), lower, upper), axis=0)
-    return found
+    points: Array = np.sort(np.clip(np.stack(rows), lower, upper), axis=0)
+    return points
 
 
 def _under(points: Array, low: Array, least: Array, most: Array, slope: Array) -> Array:

@@ -26,8 +26,8 @@ class TooLarge(Exception):
 
 def array(tensor: torch.Tensor) -> Array:
     """The same numbers in numpy."""
-    found: Array = tensor.detach().cpu().numpy()
-    return found
+    entries: Array = tensor.detach().cpu().numpy()
+    return entries
 
 
 def matrix(operator: LinearOperator) -> Ball:
@@ -48,11 +48,11 @@ def matrix(operator: LinearOperator) -> Ball:
 
 def _product(operator: Composed) -> Ball:
     *outer, inner = _without_reshapes(operator.parts)
-    found = matrix(inner)
+    product = matrix(inner)
     for part in reversed(outer):
-        check_entries(part.out_size * found.middle.shape[1])
-        found = _picked(part, found) if isinstance(part, Gather) else matrix(part) @ found
-    return found
+        check_entries(part.out_size * product.middle.shape[1])
+        product = _picked(part, product) if isinstance(part, Gather) else matrix(part) @ product
+    return product
 
 
 def _without_reshapes(parts: Sequence[LinearOperator]) -> Sequence[LinearOperator]:

@@ -64,5 +64,5 @@ def _scaled(entries: Array, exponent: int) -> Array:
     """The entries times 2^-exponent."""
     if abs(exponent) < 1000:
         return entries * 2.0**-exponent
-    found: Array = np.ldexp(entries, -exponent)
-    return found
+    scaled: Array = np.ldexp(entries, -exponent)
+    return scaled

@@ -79,10 +79,10 @@ class Phases:
     @cached_property
     def ramps(self) -> Ramps:
         """The neurons."""
-        found = Ramps(self._network.nodes)
-        if found.count > MOST_NEURONS:
-            raise InvalidCertificate(f"too large to be checked: {found.count} neurons, and {MOST_NEURONS} at most")
-        return found
+        ramps = Ramps(self._network.nodes)
+        if ramps.count > MOST_NEURONS:
+            raise InvalidCertificate(f"too large to be checked: {ramps.count} neurons, and {MOST_NEURONS} at most")
+        return ramps
 
     @cached_property
     def _regions(self) -> Regions:
@@ -125,8 +125,8 @@ class Phases:
         form = BallForms(self._network.input, slopes).of(self._network.output)
         if form.keys() != {self._network.input}:
             return False
-        found = form[self._network.input]
-        whole = identity(self._network.input.size) if found is None else found
+        matrix = form[self._network.input]
+        whole = identity(self._network.input.size) if matrix is None else matrix
         return _all_at_most(whole, constant, self.problem.p)
 
     def _is_feasible(self, sides: Sides, multipliers: Sequence[float], constant: float) -> bool:
@@ -141,8 +141,8 @@ class Phases:
         square = math.nextafter(constant * constant, 0.0)
         if not (math.isfinite(square) and (t >= 0.0).all()):
             return False
-        found = system(self._network.input, self._network.output, self._slopes(sides, self._global, free))
-        return proves(found, square, t[t != 0.0])
+        constraint = system(self._network.input, self._network.output, self._slopes(sides, self._global, free))
+        return proves(constraint, square, t[t != 0.0])
 
     def _own(self, node: Activation) -> slice:
         first = self.ramps.first(node)
@@ -150,12 +150,12 @@ class Phases:
 
     def _slopes(self, sides: Sides, ranges: Ranges, free: Free) -> dict[Activation, Slopes]:
         """Those of the neurons' sides, and the ranges of neurons that have none."""
-        found = {}
+        slopes = {}
         for node, positions in free.items():
             own, at = sides[self._own(node)], self.ramps.slopes[node]
             lower, upper = (np.where(own > 0, at[1], np.where(own < 0, at[-1], end)) for end in ranges[node])
-            found[node] = Slopes(lower, upper, positions)
-        return found
+            slopes[node] = Slopes(lower, upper, positions)
+        return slopes
 
 
 def _all_at_most(whole: Matrices, constant: float, p: str) -> bool:

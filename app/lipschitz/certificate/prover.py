@@ -28,7 +28,7 @@ def prover(start: Node, end: Node, slopes: Mapping[Activation, Slopes], *, only_
     What sparse arithmetic does not prove is tried in dense one, whose errors are entry by entry, if that holds it and
     the multipliers are not known to have been proved by the sparse one.
     """
-    free = sum(len(found.free) for found in slopes.values())
+    free = sum(len(bounds.free) for bounds in slopes.values())
     if free + min(start.size, free) <= DENSE_SIDE:
         return partial(proves, system(start, end, slopes))
     dense = free + min(start.size, free) <= LARGEST_SIDE and not only_sparse

@@ -48,14 +48,14 @@ class Proving:
     def __init__(self, problem: Problem) -> None:
         self.problem, self.nodes = problem, problem.network.nodes
         self.plain = propagate(problem.network, problem.domain)
-        self.facts, self.found = Facts(problem.domain), dict[Node, Interval]()
+        self.facts, self.ranges = Facts(problem.domain), dict[Node, Interval]()
 
     def __iter__(self) -> Iterator[tuple[int, Node]]:
         """Every node with its position, once its range is known by interval arithmetic."""
         for position, node in enumerate(self.nodes):
             own = self.plain[node]
             if node.sources:
-                again = enclose(node, *(self.found[source] for source in node.sources))
+                again = enclose(node, *(self.ranges[source] for source in node.sources))
                 own = replace(
                     own, lower=torch.maximum(own.lower, again.lower), upper=torch.minimum(own.upper, again.upper)
                 )
@@ -64,7 +64,7 @@ class Proving:
 
     def set(self, node: Node, own: Interval) -> None:
         """The node's range."""
-        self.found[node] = own
+        self.ranges[node] = own
         self.facts.ranges[node] = array(own.lower), array(own.upper)
 
     def draw(self, node: Activation, below: Array, above: Array) -> None:
@@ -94,7 +94,7 @@ class Proving:
 
     def narrow(self, node: Node, positions: Positions, lower: Array, upper: Array) -> None:
         """Cuts entries of a node's range down to proved ends."""
-        own = self.found[node]
+        own = self.ranges[node]
         at, low, high = (torch.from_numpy(each).to(own.lower.device) for each in (positions, lower, upper))
         least, most = own.lower.clone(), own.upper.clone()
         least[at] = torch.maximum(least[at], low)
@@ -154,7 +154,7 @@ def _check(proving: Proving, node: Node, record: RangeRecord) -> None:
     if not len(positions):
         return
     least, most, _ = proving.proved(node, positions)
-    own = proving.found[node]
+    own = proving.ranges[node]
     least, most = np.maximum(least, array(own.lower)[positions]), np.minimum(most, array(own.upper)[positions])
     if not bool(((lower <= least) & (most <= upper)).all()):
         raise InvalidCertificate(f"the lines do not prove the ranges at node {record.node}")
@@ -164,7 +164,7 @@ def _check(proving: Proving, node: Node, record: RangeRecord) -> None:
 def _within(problem: Problem, proving: Proving) -> Problem:
     """The same problem on the ranges that are proved."""
     twin = replace(problem)
-    twin.__dict__["local"] = Local(problem.network, problem.domain, problem.deadline, given=proving.found)
+    twin.__dict__["local"] = Local(problem.network, problem.domain, problem.deadline, given=proving.ranges)
     return twin
 
 
@@ -194,17 +194,17 @@ def _records(proving: Proving, known: Mapping[Node, Interval], problem: Problem)
     proving.problem.deadline.begin(2.0 * _check_size(proving, asked))
     for position, node in proving:
         if isinstance(node, Activation):
-            source = proving.found[node.source]
+            source = proving.ranges[node.source]
             drawn = chosen_lines(node.scalar, source.lower, source.upper)
             below, above = (array(line[0].expand(node.size)) for line in (drawn.lower, drawn.upper))
             proving.draw(node, below, above)
             lines.append(LineRecord(position, below.tolist(), above.tolist()))
         elif isinstance(node, Nonlinear):
             proving.facts.choose(node)
-        narrower = _narrower(proving.found[node], known[node])
+        narrower = _narrower(proving.ranges[node], known[node])
         if isinstance(node, Affine | Concat) and len(narrower):
             low, high, lost = proving.proved(node, narrower)
-            own = proving.found[node]
+            own = proving.ranges[node]
             low, high = low - SLACK * lost, high + SLACK * lost
             low = np.maximum(low, array(own.lower)[narrower])
             high = np.minimum(high, array(own.upper)[narrower])

@@ -25,8 +25,8 @@ from app.lipschitz.operators.norm import Norm
 
 def system_of_rows(start: Node, end: Node, slopes: Mapping[Activation, Slopes], p: Norm) -> SparseSystem:
     """The system whose outputs are the Jacobians' rows for the inf-norm, their columns for the 1-norm."""
-    found = sparse_system(start, end, slopes)
-    return found if p == "inf" else found.transposed
+    system = sparse_system(start, end, slopes)
+    return system if p == "inf" else system.transposed
 
 
 def check_programs(start: Node, end: Node, slopes: Mapping[Activation, Slopes], record: PieceRecord, p: Norm) -> None:
@@ -59,4 +59,4 @@ def _multipliers(program: ProgramRecord, slopes: Mapping[Activation, Slopes]) ->
     if [len(one) for one in program.multipliers] != [node.size for node in slopes]:
         raise InvalidCertificate("the multipliers of a program are not those of the activations")
     free = zip(program.multipliers, slopes.values(), strict=True)
-    return np.concatenate([np.zeros(0), *(np.array(one)[found.free] for one, found in free)])
+    return np.concatenate([np.zeros(0), *(np.array(one)[bounds.free] for one, bounds in free)])

@@ -64,10 +64,10 @@ def _record(
         for one in claim.programs
     ]
     places, activations = places_within(position[claim.start], claim.nodes), []
-    for node, found in slopes.items():
+    for node, bounds in slopes.items():
         is_free = np.zeros(node.size)
-        is_free[found.free] = 1.0
-        ends = found.lower.tolist(), found.upper.tolist()
+        is_free[bounds.free] = 1.0
+        ends = bounds.lower.tolist(), bounds.upper.tolist()
         activations.append(ActivationRecord(places[node], *ends, is_free.tolist()))
     largest = max(total(np.array(program.weights)) for program in programs)
     constant = math.nextafter(up_sqrt(largest) * (1.0 + 2.0**-48), math.inf)

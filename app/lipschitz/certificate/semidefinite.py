@@ -43,7 +43,7 @@ class System:
 def system(start: Node, end: Node, slopes: Mapping[Activation, Slopes]) -> System:
     """The piece from `start` to `end`; `slopes` of all its activations, in topological order. TooLarge names a side."""
     forms = BallForms(start, slopes)
-    free = {node: found.free for node, found in slopes.items()}
+    free = {node: bounds.free for node, bounds in slopes.items()}
     _check(sum(len(positions) for positions in free.values()))
     parts = [_rows(forms.of(node.source), node.source.size, positions) for node, positions in free.items()]
     parts.append(_rows(forms.of(end), end.size, np.arange(end.size)))
@@ -59,16 +59,16 @@ def system(start: Node, end: Node, slopes: Mapping[Activation, Slopes]) -> Syste
     return System(widths[start], stacked([*wide[:-1], _nothing(sum(widths.values()))]), wide[-1], lower, upper)
 
 
-def proves(found: System, rho: float, t: Array) -> bool:
+def proves(constraint: System, rho: float, t: Array) -> bool:
     """Whether S(rho, t) >= 0 for certain, for t >= 0 of `(M,)`: then sqrt(rho) bounds the piece's constant."""
-    size = found.output.middle.shape[1]
-    neurons = Ball.exact(np.eye(size)[found.inputs :])
-    u = neurons + -found.pre.scaled_rows(found.lower)
-    w = neurons + -found.pre.scaled_rows(found.upper)
+    size = constraint.output.middle.shape[1]
+    neurons = Ball.exact(np.eye(size)[constraint.inputs :])
+    u = neurons + -constraint.pre.scaled_rows(constraint.lower)
+    w = neurons + -constraint.pre.scaled_rows(constraint.upper)
     half = u.transposed @ w.scaled_rows(t)
-    growth = found.output.transposed @ found.output
+    growth = constraint.output.transposed @ constraint.output
     inputs = np.zeros((size, size))
-    inputs.flat[: found.inputs * size : size + 1] = rho
+    inputs.flat[: constraint.inputs * size : size + 1] = rho
     return is_positive(half + half.transposed + (Ball.exact(inputs) + -growth))
 
 

@@ -53,19 +53,19 @@ class Inequality:
     @cached_property
     def pre(self) -> sp.csr_array:
         """V, `(M, n + M)`."""
-        found: sp.csr_array = self.system.matrix[: self.system.neurons]
-        return found
+        rows: sp.csr_array = self.system.matrix[: self.system.neurons]
+        return rows
 
     @cached_property
     def _both(self) -> Array:
-        found: Array = self.t * (self.system.lower + self.system.upper)
-        return found
+        sums: Array = self.t * (self.system.lower + self.system.upper)
+        return sums
 
     @cached_property
     def _curved(self) -> Array:
         """Without what is too small to be known and positive: K is no larger then."""
-        found = 2.0 * self.t * (self.system.lower * self.system.upper)
-        kept: Array = np.where((found > 0.0) & (found < SMALLEST), 0.0, found)
+        products = 2.0 * self.t * (self.system.lower * self.system.upper)
+        kept: Array = np.where((products > 0.0) & (products < SMALLEST), 0.0, products)
         return kept
 
     @property
@@ -90,8 +90,8 @@ class Inequality:
     def scale(self) -> Array:
         """Powers of two that bring K's diagonal next to one."""
         exponent = np.frexp(np.maximum(self.matrix.diagonal(), 0.0))[1]
-        found: Array = np.ldexp(np.ones(len(exponent)), -((exponent + 1) // 2))
-        return found
+        powers: Array = np.ldexp(np.ones(len(exponent)), -((exponent + 1) // 2))
+        return powers
 
     @cached_property
     def blocks(self) -> Blocks:
@@ -102,8 +102,8 @@ class Inequality:
 
     def levels(self, *, whole: bool) -> Array | None:
         """C K^-1 C^T in floating point, unproved: `(p, p)`, or its diagonal `(p,)`; None where K is not positive."""
-        found = self.blocks.complement(0.0, whole=whole)
-        return None if found is None else found.numpy()
+        complement = self.blocks.complement(0.0, whole=whole)
+        return None if complement is None else complement.numpy()
 
     def is_proved(self, *, whole: bool) -> NDArray[np.bool_]:
         """Whether the inequality is certain: for all outputs together, `(1,)`, or for each alone, `(p,)`."""
@@ -145,8 +145,8 @@ class Inequality:
         both, read = np.abs(self._both), size @ s
         total = np.concatenate([self.weights, 2.0 * self.t]) * s + size.T @ (both * s[n:])
         total[n:] += both * read
-        found: Array = total + size.T @ (np.abs(self._curved) * read)
-        return found
+        product: Array = total + size.T @ (np.abs(self._curved) * read)
+        return product
 
     def _of_errors(self) -> float:
         """Change of scaled K and C, in the 2-norm, when the maps change by their errors."""
@@ -174,8 +174,8 @@ def _below(rows: sp.csr_array, above: int) -> sp.csr_array:
 
 
 def _gamma(terms: Array) -> Array:
-    found: Array = OUTWARD * terms * UNIT / np.maximum(1.0 - terms * UNIT, UNIT)
-    return found
+    errors: Array = OUTWARD * terms * UNIT / np.maximum(1.0 - terms * UNIT, UNIT)
+    return errors
 
 
 def planned(system: SparseSystem) -> Plan:

@@ -98,21 +98,21 @@ class Map:
             return Map(sp.csr_array(self.matrix.shape))
         centre = lower / 2.0 + upper / 2.0
         reach = float((np.maximum(upper - centre, centre - lower) * OUTWARD).max(initial=0.0))
-        found = (sp.diags_array(centre) @ self.matrix).tocsr()
-        found.eliminate_zeros()
+        scaled = (sp.diags_array(centre) @ self.matrix).tocsr()
+        scaled.eliminate_zeros()
         most = float(np.abs(centre).max(initial=0.0)) + reach
         lost = ((reach + share(2) * most) * self.norm + TINY) * OUTWARD
         factor = Factor(sp.diags_array(centre, format="csr"), reach, lost)
-        return Map(found, (lost + most * self.error) * OUTWARD)._after(self, factor)
+        return Map(scaled, (lost + most * self.error) * OUTWARD)._after(self, factor)
 
 
 def map_of(operator: LinearOperator) -> Map:
     """The operator's sparse matrix, `(m, n)`; TooLarge where it has too many entries."""
     if isinstance(operator, Composed):
-        *outer, found = (map_of(part) for part in operator.parts)
+        *outer, product = (map_of(part) for part in operator.parts)
         for part in reversed(outer):
-            found = part @ found
-        return found
+            product = part @ product
+        return product
     if isinstance(operator, Sum):
         total, *others = (map_of(part) for part in operator.parts)
         for other in others:
@@ -202,9 +202,9 @@ def _assembled(
 ) -> sp.csr_array:
     """Entries at places that are all different."""
     places = np.concatenate(list(rows)), np.concatenate(list(columns))
-    found = sp.coo_array((np.concatenate(list(values)), places), shape=shape).tocsr()
-    found.eliminate_zeros()
-    return found
+    assembled = sp.coo_array((np.concatenate(list(values)), places), shape=shape).tocsr()
+    assembled.eliminate_zeros()
+    return assembled
 
 
 def product_work(left: sp.csr_array, right: sp.csr_array) -> int:
@@ -237,8 +237,8 @@ def _followed(factors: Sequence[Factor]) -> float:
 
 def _columns(left: sp.csr_array, right: sp.csr_array) -> Array:
     """Column sums of the product of the magnitudes."""
-    found: Array = (np.ones(left.shape[0]) @ abs(left)) @ abs(right)
-    return found
+    sums: Array = (np.ones(left.shape[0]) @ abs(left)) @ abs(right)
+    return sums
 
 
 def _longest(matrix: sp.csr_array) -> int:

@@ -95,11 +95,11 @@ def sparse_system(
     TooLarge where it does not fit into memory, OutOfTime where it does not fit the time.
     """
     forms = SparseForms(start, slopes, deadline=deadline)
-    free = [(node, found.free) for node, found in slopes.items() if len(found.free)]
+    free = [(node, bounds.free) for node, bounds in slopes.items() if len(bounds.free)]
     widths = {start: start.size} | {node: len(positions) for node, positions in free}
     first = dict(zip(widths, np.cumsum([0, *widths.values()]).tolist(), strict=False))
     rows, off, top = [], [], 0
-    for node, positions in [*((node.source, found) for node, found in free), (end, np.arange(end.size))]:
+    for node, positions in [*((node.source, bounds) for node, bounds in free), (end, np.arange(end.size))]:
         form = {b: (forms.identity(node.size) if m is None else m).rows(positions) for b, m in forms.of(node).items()}
         blocks = [
             form[base].matrix if base in form else sp.csr_array((len(positions), width))
@@ -108,9 +108,9 @@ def sparse_system(
         rows.append(sp.hstack(blocks, format="csr"))
         place = slice(top, top + len(positions))
         off += [
-            Off(place, slice(first[base], first[base] + widths[base]), found.error)
-            for base, found in form.items()
-            if found.error
+            Off(place, slice(first[base], first[base] + widths[base]), bounds.error)
+            for base, bounds in form.items()
+            if bounds.error
         ]
         top = place.stop
     ends = [np.concatenate([np.zeros(0), *(getattr(slopes[n], e)[p] for n, p in free)]) for e in ("lower", "upper")]

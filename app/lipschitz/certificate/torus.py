@@ -68,10 +68,10 @@ def layers_of(start: Node, nodes: Sequence[Node]) -> list[Layer]:
 def _convolutions(operator: LinearOperator) -> list[Convolution]:
     """Innermost first; a reshape is the identity on flat vectors."""
     parts = operator.parts[::-1] if isinstance(operator, Composed) else (operator,)
-    found = [part for part in parts if isinstance(part, Convolution)]
-    if not found or not all(isinstance(part, Convolution | Reshape) for part in parts):
+    convolutions = [part for part in parts if isinstance(part, Convolution)]
+    if not convolutions or not all(isinstance(part, Convolution | Reshape) for part in parts):
         raise InvalidCertificate("a map of the piece is no convolution")
-    return found
+    return convolutions
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,10 +95,10 @@ class Torus:
     @cached_property
     def phases(self) -> list[Shape]:
         """P_k of every map, k = 0..K, for every axis."""
-        found = [(1,) * len(self.coarse)]
+        phases = [(1,) * len(self.coarse)]
         for c in reversed(self.convolutions):
-            found.insert(0, tuple(p * s for p, s in zip(found[0], c.stride, strict=True)))
-        return found
+            phases.insert(0, tuple(p * s for p, s in zip(phases[0], c.stride, strict=True)))
+        return phases
 
     @cached_property
     def widths(self) -> list[int]:
@@ -156,13 +156,13 @@ def _couplings(c: Convolution, inner: Shape, outer: Shape, coarse: Shape) -> Cou
     kernel = array(c.kernel).reshape(*c.kernel.shape[:2], -1)
     per_group = kernel.shape[0] // c.groups
     shape = kernel.shape[0] * math.prod(outer), c.in_shape[1] * math.prod(inner)
-    found: dict[Shape, tuple[Array, Array]] = {}
+    couplings: dict[Shape, tuple[Array, Array]] = {}
     for (row, phase), (k, tap) in itertools.product(enumerate(_grid(outer)), enumerate(_grid(c.taps))):
         settings = zip(phase, tap, c.stride, c.dilation, c.padding, inner, coarse, strict=True)
         read = [(*divmod(s * r + d * t - lo, p), n) for r, t, s, d, (lo, _), p, n in settings]
         step = tuple(b % n for b, _, n in read)
         column = int(np.ravel_multi_index([p for _, p, _ in read], inner))
-        values, radii = found.setdefault(step, (np.zeros(shape), np.zeros(shape)))
+        values, radii = couplings.setdefault(step, (np.zeros(shape), np.zeros(shape)))
         for o in range(kernel.shape[0]):
             first = o // per_group * kernel.shape[1]
             at = slice(first * math.prod(inner) + column, None, math.prod(inner))
@@ -171,8 +171,10 @@ def _couplings(c: Convolution, inner: Shape, outer: Shape, coarse: Shape) -> Cou
             total = values[place, at][:size] + kernel[o, :, k]
             radii[place, at][:size] += c.error + UNIT * np.abs(total)
             values[place, at][:size] = total
-    entries = Ball(np.stack([v.ravel() for v, _ in found.values()]), np.stack([r.ravel() for _, r in found.values()]))
-    return Couplings(list(found), Ball(entries.middle, entries.radius * (1.0 + 2.0**-20)), shape)
+    entries = Ball(
+        np.stack([v.ravel() for v, _ in couplings.values()]), np.stack([r.ravel() for _, r in couplings.values()])
+    )
+    return Couplings(list(couplings), Ball(entries.middle, entries.radius * (1.0 + 2.0**-20)), shape)
 
 
 def _grid(shape: Shape) -> list[Shape]:

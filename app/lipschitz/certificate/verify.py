@@ -43,13 +43,13 @@ def verify(artifact: bytes, certificate: bytes, model_sha256: str) -> Json:
     started = time.monotonic()
     answer: Json = {"valid": False, "reasons": [], "pieces": []}
     try:
-        found = read(certificate)
-        answer |= {"bound": found.bound, "method": found.method, "function": found.function}
-        answer["reported"] = asdict(found.reported) if found.reported else None
-        problem = _problem(artifact, found, model_sha256)
-        _check_shape(found, problem)
-        problem = with_ranges(problem, found.ranges, found.lines)
-        answer["pieces"] = [_checked(problem, piece) for piece in found.pieces]
+        stated = read(certificate)
+        answer |= {"bound": stated.bound, "method": stated.method, "function": stated.function}
+        answer["reported"] = asdict(stated.reported) if stated.reported else None
+        problem = _problem(artifact, stated, model_sha256)
+        _check_shape(stated, problem)
+        problem = with_ranges(problem, stated.ranges, stated.lines)
+        answer["pieces"] = [_checked(problem, piece) for piece in stated.pieces]
     except InvalidCertificate as reason:
         answer["reasons"] = [str(reason)]
     except LipschitzError as reason:
@@ -65,16 +65,16 @@ def verify(artifact: bytes, certificate: bytes, model_sha256: str) -> Json:
 
 def refused(certificate: bytes, reason: str) -> Json:
     """The answer of `verify` where there is no captured graph to check the certificate on."""
-    found = read(certificate)
-    answer = {"bound": found.bound, "method": found.method, "function": found.function, "reported": None}
+    stated = read(certificate)
+    answer = {"bound": stated.bound, "method": stated.method, "function": stated.function, "reported": None}
     return answer | {"valid": False, "check": None, "reasons": [reason], "pieces": [], "seconds": 0.0}
 
 
-def _problem(artifact: bytes, found: Certificate, model_sha256: str) -> Problem:
+def _problem(artifact: bytes, stated: Certificate, model_sha256: str) -> Problem:
     """The network, from the captured graph."""
-    if model_sha256 != found.sha256:
+    if model_sha256 != stated.sha256:
         raise InvalidCertificate("the certificate is for another model: the hashes differ")
-    request = Request.parse(found.function | {"methods": ["autolip"]})
+    request = Request.parse(stated.function | {"methods": ["autolip"]})
     whole = from_bytes(artifact)
     _check_inputs(whole, request.inputs)
     captured = with_input(whole, request.input)
@@ -95,15 +95,15 @@ def cause(error: Exception) -> str:
     return "there is not enough memory" if is_exhaustion(error) else failure(error)
 
 
-def _check_shape(found: Certificate, problem: Problem) -> None:
+def _check_shape(stated: Certificate, problem: Problem) -> None:
     """The graph is the one that the certificate shows, the pieces follow one another, and their product is kept."""
-    if found.nodes != node_records(problem.network):
+    if stated.nodes != node_records(problem.network):
         raise InvalidCertificate("the certificate's graph is not the one that this version builds from the model")
-    ends = [0, *(piece.end for piece in found.pieces)]
-    follow = [piece.start for piece in found.pieces] == ends[:-1] and ends == sorted(set(ends))
+    ends = [0, *(piece.end for piece in stated.pieces)]
+    follow = [piece.start for piece in stated.pieces] == ends[:-1] and ends == sorted(set(ends))
     if not follow or ends[-1] != len(problem.network.nodes) - 1:
         raise InvalidCertificate("the pieces do not lead from the input to the output")
-    if _product(found.pieces) > Fraction(found.bound):
+    if _product(stated.pieces) > Fraction(stated.bound):
         raise InvalidCertificate("the bound is less than the product of the pieces' constants")
 
 

@@ -43,7 +43,7 @@ def proof_work(claim: Claim) -> float:
     if isinstance(claim, SemidefiniteClaim):
         if claim.work is not None:
             return claim.work
-        neurons = sum(float((t != 0.0).sum()) for t in claim.found.t.values())
+        neurons = sum(float((t != 0.0).sum()) for t in claim.solution.t.values())
         return PROOF * (neurons + min(claim.start.size, neurons)) ** 3
     if isinstance(claim, RowsClaim):
         return claim.work * len(claim.programs)

@@ -37,16 +37,16 @@ def bound(difference: Difference, domain: Domain, p: Norm, deadline: Deadline) -
     """Ranges and bounds on a domain; on the whole space those of interval arithmetic only."""
     carried = difference.carried
     plain = propagate(carried, domain)
-    found = {"intervals": size(plain[carried.output], p), "apart": math.inf, "linear": math.inf}
+    values = {"intervals": size(plain[carried.output], p), "apart": math.inf, "linear": math.inf}
     if isinstance(domain, WholeSpace):
-        return Known(plain, found)
+        return Known(plain, values)
     wanted = {difference.first.output, difference.second.output, carried.output}
     with torch.no_grad():
         ranges = Narrowing(carried, domain, plain, deadline, wanted).run()
     apart = _apart(difference, ranges)
     met = _met(ranges[carried.output], apart)
-    found |= {"linear": size(ranges[carried.output], p), "apart": size(apart, p), "together": size(met, p)}
-    return Known(ranges, found)
+    values |= {"linear": size(ranges[carried.output], p), "apart": size(apart, p), "together": size(met, p)}
+    return Known(ranges, values)
 
 
 def _apart(difference: Difference, ranges: Mapping[Node, Interval]) -> Interval:

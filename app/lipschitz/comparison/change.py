@@ -108,8 +108,8 @@ class Changes:
         change = None if same else minus(left.operator, right.operator)
         if not same and change is None:
             return [left, Term(right.source, algebra.scale(right.operator, -1.0))]
-        found = [] if delta is None else [Term(delta, left.operator)]
-        return found if change is None else [*found, Term(right.source, change)]
+        terms = [] if delta is None else [Term(delta, left.operator)]
+        return terms if change is None else [*terms, Term(right.source, change)]
 
     def _sum(self, a: Node, terms: Sequence[Term], bias: Tensor | None, radius: Tensor | None) -> Node | None:
         if not terms and bias is None and radius is None:
@@ -122,15 +122,15 @@ class Changes:
         return node
 
     def _concat(self, a: Concat, b: Concat) -> Node | None:
-        found: list[Term] = []
+        terms: list[Term] = []
         for left, right in zip(a.terms, b.terms, strict=True):
             size = left.operator.out_size
             block = Affine((size,), a.origins, (left,), None, 0, "structural")
             delta = self._sum(block, self._terms(left, right), None, None)
             source = self.input if delta is None else delta
-            found.append(Term(source, self._nowhere(size) if delta is None else Reshape(delta.shape, (size,))))
+            terms.append(Term(source, self._nowhere(size) if delta is None else Reshape(delta.shape, (size,))))
         bias, radius = _bias(a, b)
-        return self._append(Concat(a.shape, a.origins, tuple(found), bias, 0, radius))
+        return self._append(Concat(a.shape, a.origins, tuple(terms), bias, 0, radius))
 
     def _function(self, a: Node, b: Node) -> Node | None:
         assert isinstance(a, Activation | Nonlinear)
@@ -177,14 +177,14 @@ class Changes:
 
 def makers(graph: fx.GraphModule, values: Mapping[fx.Node, Any]) -> dict[Node, fx.Node]:
     """The first step whose value a node is, as it is."""
-    found: dict[Node, fx.Node] = {}
+    makers: dict[Node, fx.Node] = {}
     for step in graph.graph.nodes:
         value = values.get(step)
-        if isinstance(value, Linear) and value.source not in found:
+        if isinstance(value, Linear) and value.source not in makers:
             is_plain = isinstance(value.operator, Reshape) and value.bias is None and value.bias_radius is None
             if is_plain:
-                found[value.source] = step
-    return found
+                makers[value.source] = step
+    return makers
 
 
 def _operands(a: Node, b: Node) -> list[tuple[Node, Node]]:
@@ -235,9 +235,9 @@ def _bias(a: Affine | Concat, b: Affine | Concat) -> tuple[Tensor | None, Tensor
     zeros = torch.zeros(a.size, dtype=torch.float64)
     first, second = (zeros if one.bias is None else one.bias for one in (a, b))
     radii = [one.bias_radius for one in (a, b) if one.bias_radius is not None]
-    found = first - second
-    radius = sum(radii, start=zeros) + torch.where(found != 0, 2.0 * UNIT * found.abs(), 0.0)
-    return flat_or_none(found), flat_or_none(radius * (1.0 + 2.0**-40))
+    bias = first - second
+    radius = sum(radii, start=zeros) + torch.where(bias != 0, 2.0 * UNIT * bias.abs(), 0.0)
+    return flat_or_none(bias), flat_or_none(radius * (1.0 + 2.0**-40))
 
 
 def _name(node: Node) -> str:

@@ -89,7 +89,7 @@ def _compared(joint: Joint, asked: _Asked) -> Answer:
     known = bound(difference, asked.domain, p, deadline.share(RANGES_SHARE))
     witness = search(difference, asked.domain, p, seed=request.seed, deadline=deadline.share(0.2), rows=asked.rows)
     parts = contributions(difference, known.ranges, p, Norms(), deadline.share(0.1))
-    found, at_rows = _decisions(difference, asked), _at_rows(difference, asked)
+    decided, at_rows = _decisions(difference, asked), _at_rows(difference, asked)
     asked.progress({"phase": "constant"})
     estimates, records, warnings = _constant(joint, difference, asked)
     upper, lower = bracket(estimates)
@@ -104,8 +104,8 @@ def _compared(joint: Joint, asked: _Asked) -> Answer:
     result = result.model_copy(
         update={
             "layers": [_layer(i, part) for i, part in enumerate(parts)],
-            "decisions": found,
-            "verdict": verdict(request.gate, apart, found),
+            "decisions": decided,
+            "verdict": verdict(request.gate, apart, decided),
             "warnings": [*joint.captured.warnings, *warnings],
         }
     )
@@ -172,10 +172,10 @@ def _identical(joint: Joint, asked: _Asked) -> ComparisonView:
         upper=none, lower=attained, bounds={"identity": 0.0}, at_rows=None if asked.rows is None else 0.0
     )
     constant = LipschitzView(upper=none, lower=attained)
-    found = None if asked.rows is None else alike(asked.rows, asked.radius)
+    decided = None if asked.rows is None else alike(asked.rows, asked.radius)
     result = _result(joint, asked, apart, constant, [])
-    told = verdict(asked.request.gate, apart, found)
-    return result.model_copy(update={"identical": True, "decisions": found, "verdict": told})
+    told = verdict(asked.request.gate, apart, decided)
+    return result.model_copy(update={"identical": True, "decisions": decided, "verdict": told})
 
 
 def _result(

@@ -39,14 +39,14 @@ def contributions(
     difference: Difference, ranges: Mapping[Node, Interval], p: Norm, norms: Norms, deadline: Deadline
 ) -> list[Contribution]:
     """Of every layer that differs, as many as there is time for."""
-    found: list[Contribution] = []
+    parts: list[Contribution] = []
     for layer in difference.layers:
         if deadline.passed:
             break
-        found.append(
+        parts.append(
             Contribution(layer, _change(difference, layer, p, norms, deadline), _part(difference, layer, ranges, p))
         )
-    return found
+    return parts
 
 
 def _change(difference: Difference, layer: Layer, p: Norm, norms: Norms, deadline: Deadline) -> float | None:

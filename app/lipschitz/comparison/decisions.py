@@ -31,9 +31,9 @@ STEPS = 10
 
 def decisions(difference: Difference, rows: Dataset, radius: float | None, p: Norm, deadline: Deadline) -> Decisions:
     """What becomes of every row; those that time does not suffice for are open."""
-    found = [_row(difference, i, x, radius=radius, p=p, deadline=deadline) for i, x in enumerate(rows.inputs)]
-    count = {fate: sum(row.decision == fate for row in found) for fate in ("kept", "changed", "open")}
-    return Decisions(**count, radius=radius, rows=_short(found[:LISTED]))
+    decided = [_row(difference, i, x, radius=radius, p=p, deadline=deadline) for i, x in enumerate(rows.inputs)]
+    count = {fate: sum(row.decision == fate for row in decided) for fate in ("kept", "changed", "open")}
+    return Decisions(**count, radius=radius, rows=_short(decided[:LISTED]))
 
 
 def _short(rows: list[DecisionRow]) -> list[DecisionRow]:
@@ -47,8 +47,8 @@ def _short(rows: list[DecisionRow]) -> list[DecisionRow]:
 
 def alike(rows: Dataset, radius: float | None) -> Decisions:
     """Those of one function compared with itself: every decision is kept."""
-    found = [DecisionRow(index=i, decision="kept", a=None, b=None) for i in range(min(len(rows), LISTED))]
-    return Decisions(kept=len(rows), changed=0, open=0, radius=radius, rows=found)
+    kept = [DecisionRow(index=i, decision="kept", a=None, b=None) for i in range(min(len(rows), LISTED))]
+    return Decisions(kept=len(rows), changed=0, open=0, radius=radius, rows=kept)
 
 
 def _row(

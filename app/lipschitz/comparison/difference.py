@@ -55,9 +55,9 @@ def differ(joint: Joint, deadline: Deadline, domain: Domain, seed: int) -> Diffe
     second = _network(builder, joint, values, joint.second)
     check_agreement(first, captured, joint.first, seed, domain)
     check_agreement(second, captured, joint.second, seed, domain)
-    found = _carried(builder, captured.graph, values, first, second)
-    _check(found, domain, seed)
-    return found
+    carried = _carried(builder, captured.graph, values, first, second)
+    _check(carried, domain, seed)
+    return carried
 
 
 def _network(builder: Builder, joint: Joint, values: dict[fx.Node, Any], positions: list[int]) -> Network:
@@ -94,11 +94,11 @@ def _subtracted(a: Node, b: Node) -> Affine:
     return Affine(a.shape, (Origin("difference", "Sub"),), terms, None, 0, "merge")
 
 
-def _check(found: Difference, domain: Domain, seed: int) -> None:
+def _check(difference: Difference, domain: Domain, seed: int) -> None:
     """ConversionMismatch unless what is carried is what the outputs differ by."""
     generator = torch.Generator(torch.get_default_device()).manual_seed(seed)
-    x = domain.sample(POINTS, found.first.input.size, 1.0, generator)
-    first, second, carried = found.first(x), found.second(x), found.carried(x)
+    x = domain.sample(POINTS, difference.first.input.size, 1.0, generator)
+    first, second, carried = difference.first(x), difference.second(x), difference.carried(x)
     apart, size = (carried - (first - second)).abs(), _size(first) + _size(second)
     if bool((apart > TOLERANCE * size).any()):
         raise ConversionMismatch("the difference of the models does not follow from their layers: please report them")

@@ -7,7 +7,7 @@ from app.contract.question import Gate
 from app.contract.result import Verdict
 
 
-def verdict(gate: Gate | None, apart: DifferenceView, found: Decisions | None) -> Verdict | None:
+def verdict(gate: Gate | None, apart: DifferenceView, decisions: Decisions | None) -> Verdict | None:
     """Pass when every limit is provably kept, fail when one is broken at a point that is known."""
     if gate is None:
         return None
@@ -15,7 +15,7 @@ def verdict(gate: Gate | None, apart: DifferenceView, found: Decisions | None) -
     if gate.max_difference is not None:
         verdicts.append(_of_difference(gate.max_difference, apart))
     if gate.min_kept_share is not None:
-        verdicts.append(_of_share(gate.min_kept_share, found))
+        verdicts.append(_of_share(gate.min_kept_share, decisions))
     if "fail" in verdicts:
         return "fail"
     return "inconclusive" if "inconclusive" in verdicts else "pass"
@@ -28,10 +28,10 @@ def _of_difference(limit: float, apart: DifferenceView) -> Verdict:
     return "fail" if lower is not None and lower > limit else "inconclusive"
 
 
-def _of_share(share: float, found: Decisions | None) -> Verdict:
-    if found is None:
+def _of_share(share: float, decisions: Decisions | None) -> Verdict:
+    if decisions is None:
         return "inconclusive"
-    total = found.kept + found.changed + found.open
-    if found.kept >= share * total:
+    total = decisions.kept + decisions.changed + decisions.open
+    if decisions.kept >= share * total:
         return "pass"
-    return "fail" if total - found.changed < share * total else "inconclusive"
+    return "fail" if total - decisions.changed < share * total else "inconclusive"

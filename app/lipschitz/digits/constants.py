@@ -38,19 +38,19 @@ class Sharpener:
     def __call__(self, node: fx.Node, known: Constant) -> Constant:
         """The constant itself, with a `cause`, where long arithmetic has no rule for what makes it, or no time."""
         until = self._deadline.share(SHARE)
-        found = known
+        element = known
         try:
             for places in PLACES:
                 with torch.no_grad(), on_cpu():
                     value = evaluated(self._graph, node, self._values[places], places, until)
-                found = enclosed(value, known)
-                if not is_wide(found):
+                element = enclosed(value, known)
+                if not is_wide(element):
                     break
         except Unable as error:
-            return replace(found, cause=str(error))
+            return replace(element, cause=str(error))
         except OutOfTime:
-            return replace(found, cause="the time budget was over before it was known")
-        return found
+            return replace(element, cause="the time budget was over before it was known")
+        return element
 
 
 def enclosed(value: Any, known: Constant) -> Constant:
@@ -58,8 +58,8 @@ def enclosed(value: Any, known: Constant) -> Constant:
     if not isinstance(value, Number):
         return replace(known, radius=None)
     lower, upper = (end.to(known.value.device).reshape(known.shape) for end in ends(value))
-    found = _around(lower / 2 + upper / 2, lower, upper, known)
-    return _around(known.value, lower, upper, known) if is_wide(found) else found
+    enclosure = _around(lower / 2 + upper / 2, lower, upper, known)
+    return _around(known.value, lower, upper, known) if is_wide(enclosure) else enclosure
 
 
 def _around(middle: Tensor, lower: Tensor, upper: Tensor, known: Constant) -> Constant:

@@ -75,14 +75,14 @@ def evaluated(graph: fx.GraphModule, node: fx.Node, known: dict[fx.Node, Any], p
 
 def _made_of(node: fx.Node, known: dict[fx.Node, Any]) -> set[fx.Node]:
     """The nodes that a value is computed from and that are not known yet, itself included."""
-    found: set[fx.Node] = set()
+    nodes: set[fx.Node] = set()
     pending = [node]
     while pending:
         one = pending.pop()
-        if one not in found and one not in known:
-            found.add(one)
+        if one not in nodes and one not in known:
+            nodes.add(one)
             pending += one.all_input_nodes
-    return found
+    return nodes
 
 
 def _inputs(captured: Captured, points: Sequence[Tensor]) -> Iterator[Sequence[Number]]:
@@ -126,8 +126,8 @@ def _result(node: fx.Node, values: dict[fx.Node, Any], places: int, masks: set[f
 
 
 def _flat(value: Any) -> Number:
-    found = value if isinstance(value, Number) else exact(torch.as_tensor(value))
-    return found.moved(lambda v: v.reshape(-1))
+    digits = value if isinstance(value, Number) else exact(torch.as_tensor(value))
+    return digits.moved(lambda v: v.reshape(-1))
 
 
 def _joined(parts: list[Number]) -> Number:

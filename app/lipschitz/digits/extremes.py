@@ -87,14 +87,14 @@ def extremum_along(call: Call, a: Arguments, places: int) -> Any:
     x = number(a["input"])
     is_min = "min" in call.name
     dims = axes(a["dim"], len(x.shape))
-    found = negative(x) if is_min else x
+    extremum = negative(x) if is_min else x
     for d in dims:
-        found = reduced(found, d, places)
+        extremum = reduced(extremum, d, places)
     if not a["keepdim"]:
         kept = [n for d, n in enumerate(x.shape) if d not in dims]
-        found = found.moved(lambda v: v.reshape(kept))
-    found = negative(found) if is_min else found
-    return (found, None) if call.name.endswith(".dim") else found
+        extremum = extremum.moved(lambda v: v.reshape(kept))
+    extremum = negative(extremum) if is_min else extremum
+    return (extremum, None) if call.name.endswith(".dim") else extremum
 
 
 def reduced(x: Number, dim: int, places: int) -> Number:
@@ -122,8 +122,8 @@ def max_pool(call: Call, a: Arguments, places: int) -> Any:
     shape = (shape[0] if isinstance(shape, tuple) else shape).shape
     clear = torch.where(taps == 0, taps.amax(1, keepdim=True), taps) - 1
     windows = x.moved(lambda v: v.reshape(-1)[clear])
-    found = reduced(windows, 1, places).moved(lambda v: v.reshape(shape))
-    return (found, None) if "with_indices" in call.name else found
+    maxima = reduced(windows, 1, places).moved(lambda v: v.reshape(shape))
+    return (maxima, None) if "with_indices" in call.name else maxima
 
 
 def _pair(value: Any, default: int) -> tuple[int, int]:

@@ -53,10 +53,10 @@ def _entrywise(
     clear = torch.where(least > 0.0, least, -most)
     if not bool((clear > 0.0).all()):
         raise Unable("a quotient or a root at zero")
-    found = [function(int(n), exponent) for n in numbers]
-    result = _assembled(found)
-    errors = [0.0] * len(found) if x.error is None else x.error.reshape(-1).tolist()
-    rounding = [math.ldexp(1.0, max(f, -1070)) if f < 900 else math.inf for _, f in found]
+    values = [function(int(n), exponent) for n in numbers]
+    result = _assembled(values)
+    errors = [0.0] * len(values) if x.error is None else x.error.reshape(-1).tolist()
+    rounding = [math.ldexp(1.0, max(f, -1070)) if f < 900 else math.inf for _, f in values]
     total = [
         (lost(low * (1.0 - 2.0**-50), error) if error else 0.0) * UP + unit * UP
         for low, error, unit in zip(clear.tolist(), errors, rounding, strict=True)

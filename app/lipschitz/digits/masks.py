@@ -32,18 +32,18 @@ READING = frozenset(
 
 def masked(graph: fx.GraphModule) -> set[fx.Node]:
     """The nodes whose values may hold -inf."""
-    found: set[fx.Node] = set()
+    nodes: set[fx.Node] = set()
     for node in graph.graph.nodes:
         if node.op == "get_attr":
             tensor = getattr(graph, str(node.target))
             held = isinstance(tensor, Tensor) and tensor.is_floating_point() and _lowest(tensor) == -math.inf
         else:
             held = -math.inf in (*node.args, *node.kwargs.values()) or (
-                any(source in found for source in node.all_input_nodes) and operator_name(node) not in READING
+                any(source in nodes for source in node.all_input_nodes) and operator_name(node) not in READING
             )
         if held:
-            found.add(node)
-    return found
+            nodes.add(node)
+    return nodes
 
 
 def _lowest(tensor: Tensor) -> float:

@@ -41,10 +41,10 @@ def solution(_call: Call, a: Arguments, places: int) -> tuple[Any, ...]:
     is_vector = len(right.shape) == len(matrix.shape) - 1 and right.shape == matrix.shape[:-1]
     right = right.moved(lambda v: v.unsqueeze(-1)) if is_vector else right
     if a["left"]:
-        found = solved(matrix, right, places)
+        solution = solved(matrix, right, places)
     else:
-        found = _transposed(solved(_transposed(matrix), _transposed(right), places))
-    return (found.moved(lambda v: v.squeeze(-1)) if is_vector else found, None, None, None)
+        solution = _transposed(solved(_transposed(matrix), _transposed(right), places))
+    return (solution.moved(lambda v: v.squeeze(-1)) if is_vector else solution, None, None, None)
 
 
 @rule("linalg_inv_ex.default")
@@ -99,12 +99,12 @@ def reflections(_call: Call, a: Arguments, places: int) -> Number:
     matrix, tau = number(a["input"]), number(a["tau"])
     shape = matrix.shape
     vectors = add(matrix.moved(lambda v: v.tril(-1)), _identity(matrix), places)
-    found = exact(torch.eye(shape[-2], shape[-1], dtype=torch.float64).expand(shape))
+    product_ = exact(torch.eye(shape[-2], shape[-1], dtype=torch.float64).expand(shape))
     for i in reversed(range(tau.shape[-1])):
         v, scale = _column(vectors, i), tau.moved(lambda t, i=i: t[..., i, None, None])  # type: ignore[misc]
-        across = _times(_transposed(v), found, places)
-        found = add(found, _times(product(torch.mul, scale, v, 1, places), across, places), places, -1.0)
-    return found
+        across = _times(_transposed(v), product_, places)
+        product_ = add(product_, _times(product(torch.mul, scale, v, 1, places), across, places), places, -1.0)
+    return product_
 
 
 @rule("linalg_vector_norm.default")

@@ -94,16 +94,16 @@ def normalised(digits: Tensor, exponent: int, error: Tensor | None, places: int)
         above = torch.round(carry / BASE)
         rows.append(carry - above * BASE)
         carry = above
-    found = torch.stack(rows)
-    used = found.reshape(len(found), math.prod(found.shape[1:])).any(1).nonzero().flatten().tolist()
+    carried = torch.stack(rows)
+    used = carried.reshape(len(carried), math.prod(carried.shape[1:])).any(1).nonzero().flatten().tolist()
     if not used:
         return Number(torch.zeros_like(digits[:1]), 0, error)
     first = max(used[0], used[-1] + 1 - places)
-    dropped = found[used[0] : first]
+    dropped = carried[used[0] : first]
     if len(dropped):
         lost = _floats(dropped.abs(), exponent + BITS * used[0]) * UP + TINY
         error = lost if error is None else (error + lost) * UP
-    return Number(found[first : used[-1] + 1], exponent + BITS * first, error)
+    return Number(carried[first : used[-1] + 1], exponent + BITS * first, error)
 
 
 def _floats(digits: Tensor, exponent: int) -> Tensor:
@@ -157,10 +157,10 @@ def between(lower: Tensor, upper: Tensor) -> Number:
 
 def sign(x: Number) -> Tensor:
     """Of the digits: that of the leading one."""
-    found = torch.zeros_like(x.digits[0])
+    signs = torch.zeros_like(x.digits[0])
     for row in reversed(x.digits):
-        found = torch.where(found == 0, torch.sign(row), found)
-    return found
+        signs = torch.where(signs == 0, torch.sign(row), signs)
+    return signs
 
 
 def aligned(numbers: Sequence[Number]) -> tuple[list[Tensor], int]:

@@ -142,10 +142,10 @@ def power(_call: Call, a: Arguments, places: int) -> Number:
         return root if exponent > 0 else reciprocal(root, places)
     if exponent not in (1.0, 2.0, 3.0, 4.0):
         raise Unable(f"a power with exponent {exponent:g}")
-    found = x
+    power_ = x
     for _ in range(int(exponent) - 1):
-        found = product(torch.mul, found, x, 1, places)
-    return found
+        power_ = product(torch.mul, power_, x, 1, places)
+    return power_
 
 
 @rule("sqrt.default")
@@ -205,8 +205,8 @@ def evaluate(call: Call, a: Arguments, places: int) -> Any:
 
 def call_plain(call: Call, a: Arguments) -> Any:
     """An operator on integers, or one that makes numbers out of none."""
-    found = called(call, a)
-    rounded = [t for t in (found if isinstance(found, list | tuple) else [found]) if isinstance(t, Tensor)]
+    value = called(call, a)
+    rounded = [t for t in (value if isinstance(value, list | tuple) else [value]) if isinstance(t, Tensor)]
     if any(isinstance(v, Tensor) for v in a.values()) and any(t.is_floating_point() for t in rounded):
         raise Unable(f"operator {call.name} on integers")
-    return exact(found) if isinstance(found, Tensor) and found.is_floating_point() else found
+    return exact(value) if isinstance(value, Tensor) and value.is_floating_point() else value

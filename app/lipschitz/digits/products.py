@@ -41,11 +41,11 @@ def shifted_product(call: Call, a: Arguments, places: int) -> Number:
     left = number(a.get("mat1", a.get("mat", a.get("batch1"))))
     right = number(a.get("mat2", a.get("vec", a.get("batch2"))))
     if "addmv" in call.name:
-        found = product(torch.mv, left, right, left.shape[-1], places)
+        shifted = product(torch.mv, left, right, left.shape[-1], places)
     else:
-        found = matrices_product(left, right, places)
-    found = scaled(found, a["alpha"], places)
-    return add(found, scaled(number(a["input"]), a["beta"], places), places)
+        shifted = matrices_product(left, right, places)
+    shifted = scaled(shifted, a["alpha"], places)
+    return add(shifted, scaled(number(a["input"]), a["beta"], places), places)
 
 
 @rule("convolution.default", "_convolution.default", "_convolution.deprecated")
@@ -59,12 +59,12 @@ def convolution(_call: Call, a: Arguments, places: int) -> Number:
         return torch.as_tensor(torch.ops.aten.convolution.default(image, kernel, None, *settings))
 
     terms = math.prod(weight.shape[2:]) * (weight.shape[0] if a["transposed"] else weight.shape[1])
-    found = product(convolved, weight, x, terms, places)
+    output = product(convolved, weight, x, terms, places)
     if a.get("bias") is None:
-        return found
+        return output
     bias = number(a["bias"])
     dims = len(weight.shape) - 2
-    return add(found, bias.moved(lambda b: b.reshape(-1, *[1] * dims)), places)
+    return add(output, bias.moved(lambda b: b.reshape(-1, *[1] * dims)), places)
 
 
 @rule("_native_batch_norm_legit_no_training.default", "native_batch_norm.default", "cudnn_batch_norm.default")
@@ -82,8 +82,8 @@ def batch_norm(_call: Call, a: Arguments, places: int) -> tuple[Any, ...]:
     scale = reciprocal(root_of, places)
     if a.get("weight") is not None:
         scale = product(torch.mul, scale, column(a["weight"]), 1, places)
-    found = product(torch.mul, scale, add(x, column(a["running_mean"]), places, -1.0), 1, places)
-    return (found if a.get("bias") is None else add(found, column(a["bias"]), places), None, None, None)
+    output = product(torch.mul, scale, add(x, column(a["running_mean"]), places, -1.0), 1, places)
+    return (output if a.get("bias") is None else add(output, column(a["bias"]), places), None, None, None)
 
 
 @rule("sum.default", "sum.dim_IntList", "mean.default", "mean.dim")
@@ -96,10 +96,10 @@ def total(call: Call, a: Arguments, places: int) -> Number:
     def summed(_one: Tensor, values: Tensor) -> Tensor:
         return values.sum(dims, bool(a.get("keepdim", False))) if dims else values
 
-    found = product(summed, number(1.0), x, max(count, 1), places)
+    sums = product(summed, number(1.0), x, max(count, 1), places)
     if "sum" in call.name:
-        return found
-    return product(torch.mul, one_over(float(count), places), found, 1, places)
+        return sums
+    return product(torch.mul, one_over(float(count), places), sums, 1, places)
 
 
 @rule("avg_pool2d.default", "avg_pool3d.default")
@@ -113,8 +113,8 @@ def average_pool(call: Call, a: Arguments, places: int) -> Number:
 
     ones = torch.ones(x.shape, dtype=torch.float64)
     counts = torch.round(summed(ones, ones) / torch.as_tensor(called(call, a | {"input": ones})))
-    found = product(summed, number(1.0), x, math.prod(a["kernel_size"]) ** 3, places)
-    return product(torch.mul, reciprocal(exact(counts), places), found, 1, places)
+    totals = product(summed, number(1.0), x, math.prod(a["kernel_size"]) ** 3, places)
+    return product(torch.mul, reciprocal(exact(counts), places), totals, 1, places)
 
 
 @rule("_adaptive_avg_pool2d.default", "_adaptive_avg_pool3d.default")
@@ -124,5 +124,5 @@ def global_average(call: Call, a: Arguments, places: int) -> Number:
         raise Unable("an adaptive average pooling to more than one point")
     dims = [-1 - d for d in range(len(a["output_size"]))]
     mean = Call(torch.ops.aten.mean.dim, {}, call.origin)
-    found: Number = total(mean, {"input": a["input"], "dim": dims, "keepdim": True}, places)
-    return found
+    average: Number = total(mean, {"input": a["input"], "dim": dims, "keepdim": True}, places)
+    return average

@@ -25,9 +25,9 @@ aten = torch.ops.aten
 def extremum(call: Call, a: Arguments, places: int) -> Number:
     """Of all entries."""
     flat = number(a["input"]).moved(lambda v: v.reshape(-1))
-    found = reduced(negative(flat) if "min" in call.name else flat, 0, places)
-    found = found.moved(lambda v: v.reshape(()))
-    return negative(found) if "min" in call.name else found
+    extremum = reduced(negative(flat) if "min" in call.name else flat, 0, places)
+    extremum = extremum.moved(lambda v: v.reshape(()))
+    return negative(extremum) if "min" in call.name else extremum
 
 
 @rule("cumsum.default")
@@ -49,8 +49,8 @@ def product_over_axis(_call: Call, a: Arguments, places: int) -> Number:
         return x
     x, dim = (x.moved(lambda v: v.reshape(-1)), 0) if dim is None else (x, dim % len(x.shape))
     parts = [narrowed(x, dim, i, 1) for i in range(x.shape[dim])]
-    found = functools.reduce(lambda u, v: product(torch.mul, u, v, 1, places), parts)
-    return found if a.get("keepdim") else found.moved(lambda v: v.squeeze(dim))
+    running = functools.reduce(lambda u, v: product(torch.mul, u, v, 1, places), parts)
+    return running if a.get("keepdim") else running.moved(lambda v: v.squeeze(dim))
 
 
 @rule("where.self", "where.ScalarSelf", "where.ScalarOther", "where.Scalar")
@@ -73,8 +73,8 @@ def filled(_call: Call, a: Arguments, _places: int) -> Number:
       "new_full.default")  # fmt: skip
 def constant_like(call: Call, a: Arguments, _places: int) -> Any:
     """Only the shape of the operand matters."""
-    found = called(call, a | {"input": torch.zeros(number(a["input"]).shape, dtype=torch.float64)})
-    return exact(found) if found.is_floating_point() else found
+    filled = called(call, a | {"input": torch.zeros(number(a["input"]).shape, dtype=torch.float64)})
+    return exact(filled) if filled.is_floating_point() else filled
 
 
 @rule("_softmax.default", "_safe_softmax.default")
@@ -85,8 +85,8 @@ def softmax(call: Call, a: Arguments, places: int) -> Number:
     if bool(empty.any()) and "safe" not in call.name:
         raise Unable("a softmax of nothing but masks")
     exponentials, total, _ = _shifted(call, x, a["dim"], places)
-    found = product(torch.mul, exponentials, reciprocal(total, places), 1, places)
-    return select(empty, number(0.0), found)
+    shares = product(torch.mul, exponentials, reciprocal(total, places), 1, places)
+    return select(empty, number(0.0), shares)
 
 
 @rule("isnan.default")
@@ -100,8 +100,8 @@ def equality(call: Call, a: Arguments, _places: int) -> Tensor:
     """With what stands for -inf."""
     if a["other"] != MASKED:
         raise Unable("a comparison of numbers")
-    found = middle(number(a["input"])) <= MASKED / 4
-    return found if "eq" in call.name else ~found
+    is_masked = middle(number(a["input"])) <= MASKED / 4
+    return is_masked if "eq" in call.name else ~is_masked
 
 
 @rule("_log_softmax.default")
@@ -117,9 +117,9 @@ def log_sum_exp(call: Call, a: Arguments, places: int) -> Number:
     """m + log sum exp(x - m)."""
     x = number(a["input"])
     _, total, m = _shifted(call, x, a["dim"], places)
-    found = add(m, _function(aten.log.default, call, total, places), places)
+    logarithm = add(m, _function(aten.log.default, call, total, places), places)
     shape = called(call, a | {"input": torch.zeros(x.shape, dtype=torch.float64)}).shape
-    return found.moved(lambda v: v.reshape(shape))
+    return logarithm.moved(lambda v: v.reshape(shape))
 
 
 def _shifted(call: Call, x: Number, dim: Any, places: int) -> tuple[Number, Number, Number]:
@@ -142,10 +142,10 @@ def spread(call: Call, a: Arguments, places: int) -> Any:
     given = a["correction"]
     count, correction = math.prod(x.shape[d] for d in dims), 1.0 if given is None else float(given)
     mean, square = _moments(x, dims, places)
-    found = product(torch.mul, one_over(count - correction, places), square, 1, places)
-    found = square_root(found, places) if "std" in call.name else found
-    found, mean = (v if a["keepdim"] else _without(v, dims) for v in (found, mean))
-    return (found, mean) if "_mean" in call.name else found
+    variance = product(torch.mul, one_over(count - correction, places), square, 1, places)
+    variance = square_root(variance, places) if "std" in call.name else variance
+    variance, mean = (v if a["keepdim"] else _without(v, dims) for v in (variance, mean))
+    return (variance, mean) if "_mean" in call.name else variance
 
 
 @rule("native_layer_norm.default")
@@ -157,10 +157,10 @@ def layer_norm(_call: Call, a: Arguments, places: int) -> tuple[Any, ...]:
     mean, square = _moments(x, dims, places)
     variance = product(torch.mul, one_over(float(count), places), square, 1, places)
     scale = reciprocal(square_root(add(variance, number(a["eps"]), places), places), places)
-    found = product(torch.mul, add(x, mean, places, -1.0), scale, 1, places)
+    output = product(torch.mul, add(x, mean, places, -1.0), scale, 1, places)
     if a["weight"] is not None:
-        found = product(torch.mul, found, number(a["weight"]), 1, places)
-    return (found if a["bias"] is None else add(found, number(a["bias"]), places)), None, None
+        output = product(torch.mul, output, number(a["weight"]), 1, places)
+    return (output if a["bias"] is None else add(output, number(a["bias"]), places)), None, None
 
 
 def _moments(x: Number, dims: list[int], places: int) -> tuple[Number, Number]:

@@ -29,18 +29,18 @@ def number(value: Any) -> Number:
 
 def numbers_of(a: Arguments) -> list[Number]:
     """The long numbers among the arguments, each once."""
-    found: dict[Number, None] = {}
+    numbers: dict[Number, None] = {}
 
     def collect(value: Any) -> None:
         if isinstance(value, Number):
-            found[value] = None
+            numbers[value] = None
         elif isinstance(value, list | tuple):
             for one in value:
                 collect(one)
 
     for value in a.values():
         collect(value)
-    return list(found)
+    return list(numbers)
 
 
 def called(call: Call, given: Arguments) -> Any:

@@ -74,9 +74,9 @@ def by_parts(problem: Problem, options: ExactOptions, deadline: Deadline, witnes
 
 
 def _attained(problem: Problem, deadline: Deadline) -> Witness:
-    found = gradient(problem.until(deadline), GradientOptions())
-    assert found.witness is not None
-    return found.witness
+    estimate = gradient(problem.until(deadline), GradientOptions())
+    assert estimate.witness is not None
+    return estimate.witness
 
 
 def make_search(problem: Problem, gap: float, witness: Witness) -> Search | None:

@@ -75,8 +75,8 @@ def exact(problem: Problem, options: ExactOptions) -> Estimate:
             refusal = reason
     if searchable and not _is_closed(bounds, options.gap):
         with on_cpu():
-            found = by_parts(problem, options, deadline.share(1.0 - RESERVE), _steepest(problem, bounds))
-        bounds += [found] if found else []
+            estimate = by_parts(problem, options, deadline.share(1.0 - RESERVE), _steepest(problem, bounds))
+        bounds += [estimate] if estimate else []
     if not bounds:
         raise refusal or MethodSkipped("no bound was found in its share of the time")
     return _least(problem, bounds, options.gap)

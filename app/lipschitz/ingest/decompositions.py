@@ -26,8 +26,8 @@ Dims = Sequence[int] | None
 def norm(x: Tensor, p: float | None = 2, dim: Dims = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
     """`torch.norm` with its old signature."""
     wide = x if dtype is None else x.to(dtype)
-    found: Tensor = torch.linalg.vector_norm(wide, 2 if p is None else p, list(dim) if dim else None, keepdim)
-    return found
+    norms: Tensor = torch.linalg.vector_norm(wide, 2 if p is None else p, list(dim) if dim else None, keepdim)
+    return norms
 
 
 def inner_product(x: Tensor, y: Tensor) -> Tensor:
@@ -45,8 +45,8 @@ def _away(x: Tensor, dim: Dims, correction: float | None) -> tuple[Tensor, list[
 def deviation(x: Tensor, dim: Dims = None, *, correction: float | None = None, keepdim: bool = False) -> Tensor:
     """A 2-norm, which has a constant everywhere; the root of a sum of squares has none at 0."""
     away, dims, count = _away(x, dim, correction)
-    found: Tensor = torch.linalg.vector_norm(away, 2, dims, keepdim)
-    return found / math.sqrt(count)
+    norms: Tensor = torch.linalg.vector_norm(away, 2, dims, keepdim)
+    return norms / math.sqrt(count)
 
 
 def variance(x: Tensor, dim: Dims = None, *, correction: float | None = None, keepdim: bool = False) -> Tensor:
@@ -68,8 +68,8 @@ def _with_mean(of: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, Tensor]
 
 def distances(x: Tensor, y: Tensor, p: float, compute_mode: int | None) -> Tensor:  # noqa: ARG001 - its signature
     """Of all rows to all rows."""
-    found: Tensor = torch.linalg.vector_norm(x.unsqueeze(-2) - y.unsqueeze(-3), p, [-1])
-    return found
+    norms: Tensor = torch.linalg.vector_norm(x.unsqueeze(-2) - y.unsqueeze(-3), p, [-1])
+    return norms
 
 
 def numbers(x: Tensor, nan: Any = None, posinf: Any = None, neginf: Any = None) -> Tensor:  # noqa: ARG001
@@ -80,8 +80,8 @@ def numbers(x: Tensor, nan: Any = None, posinf: Any = None, neginf: Any = None) 
 def kth(x: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> tuple[Tensor, Tensor]:
     """The k-th smallest entry."""
     values, positions = torch.sort(x, dim)
-    found, place = (t.narrow(dim, k - 1, 1) for t in (values, positions))
-    return (found, place) if keepdim else (found.squeeze(dim), place.squeeze(dim))
+    value, place = (t.narrow(dim, k - 1, 1) for t in (values, positions))
+    return (value, place) if keepdim else (value.squeeze(dim), place.squeeze(dim))
 
 
 def median(x: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor, Tensor]:
@@ -96,8 +96,8 @@ def log_sum(x: Tensor, y: Tensor) -> Tensor:
 
 def hypotenuse(x: Tensor, y: Tensor) -> Tensor:
     """sqrt(x^2 + y^2)."""
-    found: Tensor = torch.linalg.vector_norm(torch.stack(torch.broadcast_tensors(x, y)), 2, [0])
-    return found
+    norms: Tensor = torch.linalg.vector_norm(torch.stack(torch.broadcast_tensors(x, y)), 2, [0])
+    return norms
 
 
 def logit(x: Tensor, eps: float | None = None) -> Tensor:

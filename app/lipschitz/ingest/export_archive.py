@@ -119,8 +119,8 @@ class _Reader:
         tensors: dict[str, Tensor] = {}
         for name in names:
             content = self._archive.read(name)
-            found = _unpickled(name, content) if content else {}
-            tensors |= {key: _plain(key, value) for key, value in found.items()}
+            unpickled = _unpickled(name, content) if content else {}
+            tensors |= {key: _plain(key, value) for key, value in unpickled.items()}
         return tensors
 
     def _sorted(self, program: Mapping[str, Any], tensors: dict[str, Tensor]) -> Archive:

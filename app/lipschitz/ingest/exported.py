@@ -164,8 +164,8 @@ def _function_of(target: str) -> Callable[..., Any] | None:
     name, overload = parts[1], "" if parts[2] == "default" else parts[2]
     if not is_dispatched(f"aten::{name}" + (f".{overload}" if overload else "")):
         return None
-    found: torch._ops.OpOverload = getattr(getattr(torch.ops.aten, name), parts[2])
-    return found if is_visible(name, overload, found._schema) else None
+    operator: torch._ops.OpOverload = getattr(getattr(torch.ops.aten, name), parts[2])
+    return operator if is_visible(name, overload, operator._schema) else None
 
 
 def _function(archive: Archive) -> Callable[..., Sequence[Tensor]]:

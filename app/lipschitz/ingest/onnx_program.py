@@ -38,8 +38,8 @@ def load(data: bytes, shapes: InputShapes | None) -> Program:
     if model.ByteSize() <= MAX_REWRITTEN and (cut := before_selection(model)) is not None:
         model, left_out = cut
         data = model.SerializeToString()
-    if (found := _of_another_batch(model, shapes)) is not None:
-        model, batch = found
+    if (loaded := _of_another_batch(model, shapes)) is not None:
+        model, batch = loaded
         data = model.SerializeToString()
     declared = onnx_declared.declared_inputs(model.graph)
     symbols = [onnx_declared.symbols(value) for value in declared]

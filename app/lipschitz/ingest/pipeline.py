@@ -72,14 +72,14 @@ def _traced(data: bytes, shapes: InputShapes | None) -> tuple[Captured, list[Run
     _require_entries(program.inputs, "Input")
     samples = list(inputs.samples(program.inputs, SEED, SAMPLES))
     traced = trace(program, [x.clone() for x in samples[0]])
-    found = refuse_dependence(traced)
+    graph = refuse_dependence(traced)
     traced = pure(traced, samples[0])
     clean(traced)
     label(traced, [spec.name for spec in program.inputs], program.constant_names)
     if program.differentiable:
         probe(traced, program.reference, program.inputs, program.inspection.parameters)
     runs, names = run_both(traced, program.reference, samples), program.output_names
-    concrete, inspection, warnings = program.inputs, program.inspection, (*program.warnings, *dict.fromkeys(found))
+    concrete, inspection, warnings = program.inputs, program.inspection, (*program.warnings, *dict.fromkeys(graph))
     batch, left_out = program.batch, program.left_out
     del program  # the original's weights must not lie beside their float64 copies
     captured = promote(traced)

@@ -26,10 +26,10 @@ def found_shapes(
     """
     names = [spec.name for spec in inputs]
     proposal = next(_proposals(module, module.inlined_graph), None) if len(names) == 1 else None
-    found = only_shapes(module, callee, inputs, proposal)
-    if found is None:
+    only = only_shapes(module, callee, inputs, proposal)
+    if only is None:
         raise _missing_shapes(names, proposal)
-    shapes, why = found
+    shapes, why = only
     return shapes, f"TorchScript stores no input shapes: analysed with inputs={shapes}, {why}."
 
 
@@ -56,8 +56,8 @@ def _proposals(module: torch.jit.ScriptModule, graph: torch._C.Graph) -> Iterato
 
 def _stored(module: torch.jit.ScriptModule, value: torch._C.Value) -> Tensor | None:
     """The tensor that a graph value stands for, if it is stored in the module (possibly transposed)."""
-    found = resolve(module, value)
-    return found if isinstance(found, Tensor) else None
+    value_ = resolve(module, value)
+    return value_ if isinstance(value_, Tensor) else None
 
 
 def resolve(module: torch.jit.ScriptModule, value: torch._C.Value) -> Any:

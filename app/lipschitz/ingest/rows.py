@@ -151,8 +151,8 @@ def _note_constant(rows: Rows, node: NodeProto) -> None:
     if given is None:
         return
     rows.shapes[node.output[0]] = tuple(given.dims)
-    if (found := _integers(to_array(given))) is not None:
-        rows.values[node.output[0]] = found
+    if (integers := _integers(to_array(given))) is not None:
+        rows.values[node.output[0]] = integers
 
 
 def _integers(array: np.ndarray) -> list[int] | None:
@@ -160,8 +160,8 @@ def _integers(array: np.ndarray) -> list[int] | None:
 
 
 def _attribute(node: NodeProto, name: str, default: object) -> object:
-    found = next((attribute for attribute in node.attribute if attribute.name == name), None)
-    return default if found is None else helper.get_attribute_value(found)
+    match = next((attribute for attribute in node.attribute if attribute.name == name), None)
+    return default if match is None else helper.get_attribute_value(match)
 
 
 def _only_first(rows: Rows, node: NodeProto) -> int:

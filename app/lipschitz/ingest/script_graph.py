@@ -122,8 +122,8 @@ def _decided(module: torch.jit.ScriptModule, value: Any) -> bool | None:
     if node.kind() in IDENTITY:
         same = _is_none(node)
         return None if same is None else same == (node.kind() == "aten::__is__")
-    found = resolve(module, value) if node.kind() in ("prim::Constant", "prim::GetAttr") else None
-    return found if isinstance(found, bool) else None
+    known = resolve(module, value) if node.kind() in ("prim::Constant", "prim::GetAttr") else None
+    return known if isinstance(known, bool) else None
 
 
 def _is_none(node: Any) -> bool | None:

@@ -49,13 +49,13 @@ def only_shapes(
         return None
     types = [dtypes.to_torch(spec.datatype) for spec in inputs]
     runnable = (s for s in _candidates(module, len(inputs), first) if _result(callee, _filled(s, types)) is not None)
-    found = list(islice(runnable, 2))
-    if len(found) == 1:
-        return [list(shape) for shape in found[0]], "the only ones found that it runs on"
-    if len(found) == VECTOR and len(inputs) == 1 and _leaves_end(callee, found[0][0], found[1][0], types[0]):
-        return [list(found[0][0])], "all that it reads of longer ones"
-    if len(found) == VECTOR and found[1] == ((1, 1),):
-        return [list(found[0][0])], "the only ones found that it runs on without repeating one number"
+    running = list(islice(runnable, 2))
+    if len(running) == 1:
+        return [list(shape) for shape in running[0]], "the only ones found that it runs on"
+    if len(running) == VECTOR and len(inputs) == 1 and _leaves_end(callee, running[0][0], running[1][0], types[0]):
+        return [list(running[0][0])], "all that it reads of longer ones"
+    if len(running) == VECTOR and running[1] == ((1, 1),):
+        return [list(running[0][0])], "the only ones found that it runs on without repeating one number"
     return None
 
 
@@ -99,10 +99,10 @@ def _result(callee: Callable[..., Any], examples: Sequence[Tensor]) -> list[Tens
     """The tensors that one row gives; None where the script does not run, or gives several rows."""
     try:
         with torch.no_grad(), optimized_execution(False):
-            found = pytree.tree_leaves(callee(*examples))
+            leaves = pytree.tree_leaves(callee(*examples))
     except Exception:  # whatever a script raises
         return None
-    return [y for y in found if isinstance(y, Tensor)] if all(map(_is_one_row, found)) else None
+    return [y for y in leaves if isinstance(y, Tensor)] if all(map(_is_one_row, leaves)) else None
 
 
 def _is_one_row(result: object) -> bool:

@@ -57,14 +57,14 @@ def attained(problem: Problem, network: Network, entries: Entries, deadline: Dea
     BracketViolation where one is outside its enclosure.
     """
     with torch.no_grad():
-        found = None
+        best = None
         for x in _candidates(problem, deadline):
             if deadline.passed:
                 break
-            found = _joined(found, x, by_intervals(network, propagate(network, Box(x, x)), NEVER))
-    if found is not None and bool(((found.upper > entries.upper) | (found.lower < entries.lower)).any()):
+            best = _joined(best, x, by_intervals(network, propagate(network, Box(x, x)), NEVER))
+    if best is not None and bool(((best.upper > entries.upper) | (best.lower < entries.lower)).any()):
         raise BracketViolation("a derivative at a point is outside its certified enclosure: a defect of Lipserve")
-    return found
+    return best
 
 
 def _joined(known: Attained | None, x: Tensor, here: Entries) -> Attained:
@@ -106,8 +106,8 @@ def _candidates(problem: Problem, deadline: Deadline) -> Tensor:
 def _steepest(network: Network, points: Tensor) -> Tensor:
     """The points at which some derivative is least or largest, those of most entries first."""
     with torch.enable_grad():
-        found = torch.cat([jacobians(network, part) for part in points.split(batch_size(network))])
-    places = torch.cat([found.argmin(0).flatten(), found.argmax(0).flatten()])
+        entries = torch.cat([jacobians(network, part) for part in points.split(batch_size(network))])
+    places = torch.cat([entries.argmin(0).flatten(), entries.argmax(0).flatten()])
     which, counts = places.unique(return_counts=True)
     return points[which[counts.argsort(descending=True)][:MOST_POINTS]]
 

@@ -58,9 +58,9 @@ def moved_back(backwards: Network, domain: Box) -> dict[Node, Interval]:
     intervals = {start: of_domain(domain, start.size)}
     known = {start: Signs.of(intervals[start])}
     for node in backwards.nodes[1:]:
-        found = enclose(node, *(intervals[source] for source in node.sources))
-        known[node] = signs(node, found, *(known[source] for source in node.sources))
-        intervals[node] = known[node].cut(found)
+        again = enclose(node, *(intervals[source] for source in node.sources))
+        known[node] = signs(node, again, *(known[source] for source in node.sources))
+        intervals[node] = known[node].cut(again)
     return intervals
 
 
@@ -87,14 +87,14 @@ class _Rows(Narrowing):
         own = self._ranges[node]
         if node is self._network.output:
             return own.varying
-        found = torch.zeros_like(own.varying)
+        positions = torch.zeros_like(own.varying)
         for reader in self._readers[node]:
             if isinstance(reader, Activation):
                 assert isinstance(reader.scalar, Factor)
-                found |= reader.scalar.is_open(own.lower, own.upper)
+                positions |= reader.scalar.is_open(own.lower, own.upper)
             elif not isinstance(reader, Affine):
-                found |= own.varying
-        return found
+                positions |= own.varying
+        return positions
 
     def _around(self, node: Activation, source: Interval) -> Lines:
         assert isinstance(node.scalar, Factor)

@@ -81,6 +81,6 @@ def _offset(a: Tensor, b: Tensor, slope: Tensor, low: Tensor, high: Tensor) -> T
     for g in (low, high):
         x = Interval.point(g)
         ends += [((Interval.point(a) - k) * x).lower, ((Interval.point(b) - k) * x).lower]
-    found = torch.stack(ends).amin(0).clamp(max=0.0)
+    offset = torch.stack(ends).amin(0).clamp(max=0.0)
     exact = ((low >= 0.0) & (slope == a)) | ((high <= 0.0) & (slope == b)) | ((a == b) & (slope == a))
-    return torch.where(exact, 0.0, found.nan_to_num(nan=-math.inf, neginf=-math.inf))
+    return torch.where(exact, 0.0, offset.nan_to_num(nan=-math.inf, neginf=-math.inf))

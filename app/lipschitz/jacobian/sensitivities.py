@@ -61,17 +61,17 @@ class Sensitivities:
         self, name: str, place: int, limit: float, *, falls: bool, rises: bool
     ) -> tuple[Verdict, ViolationView | None]:
         """The derivative furthest beyond the limit that a point attains, among those of the signs that count."""
-        found = self.attained
-        if found is None:
+        attained = self.attained
+        if attained is None:
             return "inconclusive", None
-        down = -found.lower[:, place] if falls else torch.full_like(found.lower[:, place], -math.inf)
-        up = found.upper[:, place] if rises else torch.full_like(found.upper[:, place], -math.inf)
+        down = -attained.lower[:, place] if falls else torch.full_like(attained.lower[:, place], -math.inf)
+        up = attained.upper[:, place] if rises else torch.full_like(attained.upper[:, place], -math.inf)
         both = torch.stack([down, up])
         if not float(both.max()) > limit:
             return "inconclusive", None
         side, row = divmod(int(both.argmax()), both.shape[1])
-        at = (found.upper_at if side else found.lower_at)[row, place]
-        point = found.points[int(at)]
+        at = (attained.upper_at if side else attained.lower_at)[row, place]
+        point = attained.points[int(at)]
         return "fail", ViolationView(
             limit=name,
             input=self.names.inputs[place],
@@ -84,15 +84,15 @@ class Sensitivities:
         """The contract's form."""
         m, n = self.entries.lower.shape
         is_inline, signs = m * n <= MOST_INLINE, _signs(self.entries)
-        found = self.attained if is_inline else None
+        attained = self.attained if is_inline else None
         many = f"{m} x {n} derivatives are too many for a result, which holds {MOST_INLINE} at most"
         return SensitivitiesView(
             input_names=list(self.names.inputs) if is_inline else [],
             output_names=list(self.names.outputs),
             lower=_plain(self.entries.lower) if is_inline else None,
             upper=_plain(self.entries.upper) if is_inline else None,
-            attained_lower=None if found is None else _plain(found.lower),
-            attained_upper=None if found is None else _plain(found.upper),
+            attained_lower=None if attained is None else _plain(attained.lower),
+            attained_upper=None if attained is None else _plain(attained.upper),
             sign=[[SIGNS[code] for code in row] for row in signs.tolist()] if is_inline else None,
             counts={sign: int((signs == code).sum()) for code, sign in enumerate(SIGNS)},
             ranking=self._ranking(),

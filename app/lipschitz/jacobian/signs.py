@@ -64,11 +64,11 @@ def signs(node: Node, interval: Interval, *sources: Signs) -> Signs:
             parts[0] = parts[0].joined(part)
         own = Signs(own.above & parts[0].above, own.below & parts[0].below)
     elif isinstance(node, Activation) and isinstance(node.scalar, Factor):
-        found = Signs(~(node.scalar.most <= 0.0), ~(node.scalar.least >= 0.0)).times(sources[0])
-        own = Signs(own.above & found.above, own.below & found.below)
+        signs_ = Signs(~(node.scalar.most <= 0.0), ~(node.scalar.least >= 0.0)).times(sources[0])
+        own = Signs(own.above & signs_.above, own.below & signs_.below)
     elif isinstance(node, MatrixProduct):
-        found = _multiplied(node, *sources)
-        own = Signs(own.above & found.above, own.below & found.below)
+        signs_ = _multiplied(node, *sources)
+        own = Signs(own.above & signs_.above, own.below & signs_.below)
     return own
 
 

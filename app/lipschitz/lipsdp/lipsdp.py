@@ -54,7 +54,7 @@ class Factor:
     piece: Piece
     value: float
     autolip: float
-    found: Bound | FourierBound | None = None
+    bound: Bound | FourierBound | None = None
 
 
 def lipsdp(problem: Problem, options: LipsdpOptions) -> Estimate:
@@ -186,15 +186,15 @@ def _by_rows(problem: Problem, piece: Piece, deadline: Deadline) -> Factor:
     """In the inf- and 1-norm; AutoLip's constant where that is no less."""
     constants = constants_within(problem, piece)
     autolip = constants[piece.end]
-    found = rows_bound(problem, piece, constants, deadline) if _is_worthwhile(piece) and autolip > 0.0 else None
-    return Factor(piece, autolip if found is None else min(autolip, found.value), autolip, found)
+    bound = rows_bound(problem, piece, constants, deadline) if _is_worthwhile(piece) and autolip > 0.0 else None
+    return Factor(piece, autolip if bound is None else min(autolip, bound.value), autolip, bound)
 
 
 def _primal(problem: Problem, piece: Piece, deadline: Deadline) -> Factor | None:
     constants = constants_within(problem, piece)
-    found = primal_bound(problem, piece, constants, deadline)
+    bound = primal_bound(problem, piece, constants, deadline)
     autolip = constants[piece.end]
-    return None if found is None or found.value >= autolip else Factor(piece, found.value, autolip, found)
+    return None if bound is None or bound.value >= autolip else Factor(piece, bound.value, autolip, bound)
 
 
 def _factor(problem: Problem, piece: Piece, options: LipsdpOptions, deadline: Deadline) -> Factor:
@@ -205,13 +205,13 @@ def _factor(problem: Problem, piece: Piece, options: LipsdpOptions, deadline: De
     if not piece.is_elementwise:
         return _primal(problem, piece, deadline) or Factor(piece, autolip, autolip)
     by_layer, gap = options.form == "layer", options.gap
-    found: Bound | FourierBound | None = None
+    solution: Bound | FourierBound | None = None
     with suppress(NotPositive):
         large = is_large(piece, problem.local)
-        found = fourier_bound(problem, piece, by_layer, gap, deadline) if large else None
+        solution = fourier_bound(problem, piece, by_layer, gap, deadline) if large else None
         if not large:
-            found = bound(problem, piece, constants, by_layer=by_layer, gap=gap, deadline=deadline)
-    return Factor(piece, autolip if found is None else min(autolip, found.value), autolip, found)
+            solution = bound(problem, piece, constants, by_layer=by_layer, gap=gap, deadline=deadline)
+    return Factor(piece, autolip if solution is None else min(autolip, solution.value), autolip, solution)
 
 
 def _is_moderate(constant: float) -> bool:
@@ -221,27 +221,27 @@ def _is_moderate(constant: float) -> bool:
 
 def _claim(problem: Problem, factor: Factor) -> Claim:
     """The multipliers where they gave the factor, AutoLip's norms elsewhere."""
-    if isinstance(factor.found, Bound) and factor.found.value < factor.autolip:
-        return factor.found.claim
+    if isinstance(factor.bound, Bound) and factor.bound.value < factor.autolip:
+        return factor.bound.claim
     return walk_claim(problem, factor.piece.start, factor.piece.nodes)
 
 
 def _details(factors: Sequence[Factor], options: LipsdpOptions) -> Details:
-    solved = [factor.found for factor in factors if factor.found is not None]
+    solved = [factor.bound for factor in factors if factor.bound is not None]
     return {
         "form": options.form,
-        "whole": all(factor.found is not None or not _is_worthwhile(factor.piece) for factor in factors),
+        "whole": all(factor.bound is not None or not _is_worthwhile(factor.piece) for factor in factors),
         "pieces": len(solved),
-        "neurons": sum(found.neurons for found in solved),
-        "iterations": sum(found.iterations for found in solved),
-        "gap": max((found.gap for found in solved), default=None),
+        "neurons": sum(bound.neurons for bound in solved),
+        "iterations": sum(bound.iterations for bound in solved),
+        "gap": max((bound.gap for bound in solved), default=None),
         "relaxation_optimum": _optimum(factors),
     }
 
 
 def _optimum(factors: Sequence[Factor]) -> float:
     """What no multipliers can go below, to the solver's accuracy: an estimate, never above what is proved."""
-    values = [factor.value if factor.found is None else min(factor.found.optimum, factor.value) for factor in factors]
+    values = [factor.value if factor.bound is None else min(factor.bound.optimum, factor.value) for factor in factors]
     return math.prod(values)
 
 
@@ -252,7 +252,7 @@ def _layers(factors: Sequence[Factor]) -> list[Details]:
             "factor": factor.value,
             "autolip": factor.autolip,
             "gain": factor.autolip / factor.value if factor.value > 0.0 else None,
-            "activations": [] if factor.found is None else factor.found.activations,
+            "activations": [] if factor.bound is None else factor.bound.activations,
         }
         for factor in factors
     ]

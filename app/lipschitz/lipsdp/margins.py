@@ -58,21 +58,23 @@ def lipsdp_margins(problem: Problem, options: LipsdpOptions) -> Estimate:
     is_small = side(last, problem.local) <= SMALL_SIDE
     of_whole = uniform(last.end.size, math.inf) if is_small else _of_whole(problem, options, deadline)
     constants = constants_within(problem, last)
-    found = after_last(problem, last.end, constants)
+    values = after_last(problem, last.end, constants)
     if is_semidefinite(last, problem.local):
-        found = torch.minimum(found, _solved(problem, last, constants, known=found, options=options, deadline=deadline))
+        values = torch.minimum(
+            values, _solved(problem, last, constants, known=values, options=options, deadline=deadline)
+        )
     elif last.start is problem.network.input and not last.activations:
         raise MethodSkipped("no elementwise activation stands between two affine layers: autolip says all there is")
     factor = _before(problem, last.start, options, deadline)
     details = {"form": options.form, "whole": last.start is problem.network.input}
-    found = torch.minimum(times(found, factor), of_whole)
-    return estimate("lipsdp", found, details)
+    values = torch.minimum(times(values, factor), of_whole)
+    return estimate("lipsdp", values, details)
 
 
 def _of_whole(problem: Problem, options: LipsdpOptions, deadline: Deadline) -> Tensor:
     """sqrt(2) times the constant of all outputs together: one problem in place of many, `(m, m)`."""
-    found = lipsdp(problem, options.model_copy(update={"seconds": deadline.left / 2.0})).value
-    return uniform(problem.network.output.size, math.inf if found is None else up_mul(PAIR_LENGTH["2"], found))
+    value = lipsdp(problem, options.model_copy(update={"seconds": deadline.left / 2.0})).value
+    return uniform(problem.network.output.size, math.inf if value is None else up_mul(PAIR_LENGTH["2"], value))
 
 
 def last_piece(problem: Problem, split_size: int) -> Piece:
@@ -96,10 +98,10 @@ def _before(problem: Problem, start: Node, options: LipsdpOptions, deadline: Dea
     if start is head.network.input:
         return 1.0
     try:
-        found = lipsdp(head, options.model_copy(update={"seconds": deadline.left}))
+        estimate = lipsdp(head, options.model_copy(update={"seconds": deadline.left}))
     except MethodSkipped:
-        found = autolip(head)
-    return math.inf if found.value is None else found.value
+        estimate = autolip(head)
+    return math.inf if estimate.value is None else estimate.value
 
 
 def _solved(
@@ -119,13 +121,13 @@ def _solved(
         return row_differences(problem, region)
     first, second = torch.triu_indices(len(known), len(known), 1)
     worst = known[first, second].argsort(descending=True)
-    found = torch.full_like(known, math.inf).fill_diagonal_(0.0)
+    values = torch.full_like(known, math.inf).fill_diagonal_(0.0)
     for part in worst.split(batch_of(region.system)):
         if not deadline.fits(FIRST_ITERATION * len(part) * region.system.size**3):
             break
         i, j = first[part], second[part]
-        found[i, j] = found[j, i] = _of_pairs(problem, region, i, j, gap=options.gap, deadline=deadline)
-    return found
+        values[i, j] = values[j, i] = _of_pairs(problem, region, i, j, gap=options.gap, deadline=deadline)
+    return values
 
 
 def batch_of(system: System) -> int:
@@ -158,8 +160,8 @@ def least_constants(system: System, region: Region, gap: float, watch: Watch = l
     """Certified constants of a batch of systems that differ from the region's in slopes and outputs, `(P,)`."""
     try:
         start = closed_form(system, region.layers)
-        found = minimise(system, *start, gap=gap, watch=watch)
+        iterate = minimise(system, *start, gap=gap, watch=watch)
     except NotPositive:
         return torch.full_like(system.output[:, 0, 0], torch.inf)
-    rho, _ = proved(system, found.rho, found.t, start)
+    rho, _ = proved(system, iterate.rho, iterate.t, start)
     return raised(rho.sqrt() * OUTWARD, region.exponent)

@@ -74,7 +74,7 @@ def region_of(
     activations = [node for node in nodes if isinstance(node, Activation)]
     wide = any(bool(varying(*slopes[node], LINEAR_WIDTH).any()) for node in activations)
     free = {node: _widened(*slopes[node], FIXED_WIDTH if wide else LINEAR_WIDTH) for node in activations}
-    forms = LinearForms(start, {node: (found.free, *slopes[node]) for node, found in free.items()})
+    forms = LinearForms(start, {node: (bounds.free, *slopes[node]) for node, bounds in free.items()})
     kept = [node for node in free if len(free[node].free)]
     if not kept:
         return forms.of(end)[start]
@@ -103,8 +103,8 @@ def varying(lower: Tensor, upper: Tensor, width: float = FIXED_WIDTH) -> Tensor:
 
 def slopes_of_free(lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The slopes `(n,)`, a little wider where they all but agree, and the positions of those that vary."""
-    found = _widened(lower, upper, FIXED_WIDTH)
-    return lower.index_copy(0, found.free, found.lower), upper.index_copy(0, found.free, found.upper), found.free
+    bounds = _widened(lower, upper, FIXED_WIDTH)
+    return lower.index_copy(0, bounds.free, bounds.lower), upper.index_copy(0, bounds.free, bounds.upper), bounds.free
 
 
 def _widened(lower: Tensor, upper: Tensor, width: float) -> Slopes:
@@ -133,21 +133,21 @@ Matrix = tuple[Tensor, float]
 
 
 def _matrices(form: Mapping[Node, LinearOperator]) -> dict[Node, Matrix]:
-    found = {}
+    forms_ = {}
     for base, operator in form.items():
         if not moderate(operator):
             raise MethodSkipped("the entries of an affine map span too many decades for a semidefinite bound")
         matrix, lost = matrix_with_error(operator)
-        found[base] = (matrix, up_add(lost, operator.error))
-    return found
+        forms_[base] = (matrix, up_add(lost, operator.error))
+    return forms_
 
 
 def _narrowed(forms: Sequence[dict[Node, Matrix]], start: Node, *, narrow: bool) -> int:
     """The width of the input, which is turned into fewer coordinates in place where it is to be `narrow`."""
     reading = [form for form in forms if start in form]
     inputs = [form[start] for form in reading]
-    for form, found in zip(reading, _reduced(inputs) if narrow else inputs, strict=True):
-        form[start] = found
+    for form, matrix in zip(reading, _reduced(inputs) if narrow else inputs, strict=True):
+        form[start] = matrix
     return reading[0][start][0].shape[1] if reading else 1
 
 
@@ -191,15 +191,15 @@ class _Variables:
     def blocks(self, node: Node, form: Mapping[Node, Matrix]) -> list[Block]:
         """What the neurons of an activation read."""
         row = self.places[node].start
-        return [Block(row, self._column(base), *self._scaled(found, base, node)) for base, found in form.items()]
+        return [Block(row, self._column(base), *self._scaled(matrix, base, node)) for base, matrix in form.items()]
 
     def output(self, form: Mapping[Node, Matrix], end: Node) -> Matrix:
         """C over all variables, and its error."""
         total = self.width + sum(place.stop - place.start for place in self.places.values())
         rows = next(iter(form.values()))[0]
         output, error = rows.new_zeros(len(rows), total), 0.0
-        for base, found in form.items():
-            matrix, lost = self._scaled(found, base, end)
+        for base, entry in form.items():
+            matrix, lost = self._scaled(entry, base, end)
             first = self._column(base)
             output[:, first : first + matrix.shape[1]] = matrix
             error = up_add(error, lost)
@@ -208,11 +208,11 @@ class _Variables:
     def _column(self, base: Node) -> int:
         return 0 if base is self.start else self.width + self.places[base].start
 
-    def _scaled(self, found: Matrix, base: Node, node: Node) -> Matrix:
+    def _scaled(self, entry: Matrix, base: Node, node: Node) -> Matrix:
         shift = self.exponents[base] - self.exponents[node]
         if abs(shift) > MODERATE_SHIFT:
             raise MethodSkipped("the layers' scales lie too many decades apart for a semidefinite bound")
-        matrix, error = found
+        matrix, error = entry
         return matrix * 2.0**shift, error * 2.0**shift
 
 

@@ -86,7 +86,7 @@ def _bound(
         iterate.iterations,
         system.neurons,
         _activations(region, iterate),
-        _claim(problem, piece, region, slopes, found=point, inner=start),
+        _claim(problem, piece, region, slopes, solution=point, inner=start),
     )
 
 
@@ -120,14 +120,14 @@ Slopes = Mapping[Activation, tuple[Tensor, Tensor]]
 def _known_claim(problem: Problem, piece: Piece, slopes: Slopes, constant: float) -> SemidefiniteClaim:
     """No multipliers where every slope is known: the constraint says that rho I is at least C^T C."""
     none = {node: torch.zeros_like(lower) for node, (lower, _) in slopes.items()}
-    found, inner = (Multipliers(up_mul(constant, constant) * room, none) for room in (1.0, 2.0))
+    solution, inner = (Multipliers(up_mul(constant, constant) * room, none) for room in (1.0, 2.0))
     return SemidefiniteClaim(
-        piece.start, piece.end, slopes, found, inner, walk_claim(problem, piece.start, piece.nodes)
+        piece.start, piece.end, slopes, solution, inner, walk_claim(problem, piece.start, piece.nodes)
     )
 
 
 def _claim(
-    problem: Problem, piece: Piece, region: Region, slopes: Slopes, *, found: Point, inner: Point
+    problem: Problem, piece: Piece, region: Region, slopes: Slopes, *, solution: Point, inner: Point
 ) -> SemidefiniteClaim:
     """The multipliers as a certificate needs them, with the slopes that the system was made of."""
     system, widened = region.system, dict(slopes)
@@ -139,7 +139,7 @@ def _claim(
         piece.start,
         piece.end,
         widened,
-        _multipliers(region, slopes, found),
+        _multipliers(region, slopes, solution),
         _multipliers(region, slopes, inner),
         walk_claim(problem, piece.start, piece.nodes),
     )

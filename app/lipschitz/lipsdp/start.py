@@ -36,8 +36,8 @@ def closed_form(system: System, layers: Sequence[slice]) -> tuple[Tensor, Tensor
 
 def _whitened(factor: Tensor, rows: Tensor) -> Tensor:
     """L^-1 R^T for K = L L^T, `(P, N, r)`."""
-    found: Tensor = torch.linalg.solve_triangular(factor, rows.mT.expand(len(factor), -1, -1), upper=False)
-    return found
+    whitened: Tensor = torch.linalg.solve_triangular(factor, rows.mT.expand(len(factor), -1, -1), upper=False)
+    return whitened
 
 
 def _extended(system: System, factor: Tensor, whitened: Tensor, t: Tensor, layer: slice) -> Tensor:
@@ -52,8 +52,8 @@ def _recomputed(system: System, t: Tensor, layer: slice) -> Tensor:
     """The factor of K up to this layer."""
     seen = system.inputs + layer.stop
     plain = System(system.inputs, system.blocks, system.output, system.lower, system.upper)
-    found: Tensor = torch.linalg.cholesky(plain.step(t.new_ones(len(t)), t)[:, :seen, :seen])
-    return found
+    root: Tensor = torch.linalg.cholesky(plain.step(t.new_ones(len(t)), t)[:, :seen, :seen])
+    return root
 
 
 def _rows(system: System, layer: slice) -> Tensor:
@@ -69,8 +69,8 @@ def _rows(system: System, layer: slice) -> Tensor:
 def _largest(whitened: Tensor) -> Tensor:
     """The largest squared singular value, `(P,)`."""
     small = whitened.mT @ whitened if whitened.shape[2] <= whitened.shape[1] else whitened @ whitened.mT
-    found: Tensor = torch.linalg.eigvalsh(small)[:, -1]
-    return found
+    largest: Tensor = torch.linalg.eigvalsh(small)[:, -1]
+    return largest
 
 
 def _greatest(system: System, x: Tensor) -> Tensor:

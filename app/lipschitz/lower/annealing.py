@@ -41,9 +41,9 @@ def annealing(problem: Problem, options: AnnealingOptions) -> Estimate:
     scale, random = options.scale, generator(problem)
     points = spread_points(problem, options.chains, scale, random)
     state, chains = scouted(problem, points, deadline.share(START_SHARE), len(points))
-    found, done = _annealed(problem, state, options.steps, deadline=deadline, scale=scale, random=random)
+    steepest, done = _annealed(problem, state, options.steps, deadline=deadline, scale=scale, random=random)
     best = Best(problem, "annealing")
-    offer_best(problem, best, found, scale=scale, deadline=deadline)
+    offer_best(problem, best, steepest, scale=scale, deadline=deadline)
     witness = best.witness()
     return Estimate("annealing", witness.value, details={"chains": chains, "steps": done}, witness=witness)
 

@@ -154,9 +154,9 @@ def exact_vector(x: Tensor) -> Vector:
     pairs = [number.as_integer_ratio() for number in x.reshape(-1).tolist()]
     shift = max((denominator.bit_length() - 1 for _, denominator in pairs), default=0)
     whole = [numerator << (shift - denominator.bit_length() + 1) for numerator, denominator in pairs]
-    found = np.empty(len(whole), dtype=object)
-    found[:] = whole
-    return found, -shift
+    vector = np.empty(len(whole), dtype=object)
+    vector[:] = whole
+    return vector, -shift
 
 
 def distance(x: Tensor, y: Tensor, p: Norm) -> Fraction:
@@ -194,15 +194,15 @@ def _length(vector: Vector, p: Norm, *, up: bool) -> Fraction:
 def _down(value: Fraction) -> float:
     """The largest float64 number that is not greater, of those that are finite."""
     try:
-        found = float(value)
+        rounded = float(value)
     except OverflowError:
         return math.nextafter(math.inf, 0.0)
-    return math.nextafter(found, -math.inf) if Fraction(found) > value else found
+    return math.nextafter(rounded, -math.inf) if Fraction(rounded) > value else rounded
 
 
 def _up(value: Fraction) -> float:
     try:
-        found = float(value)
+        rounded = float(value)
     except OverflowError:
         return math.inf
-    return math.nextafter(found, math.inf) if Fraction(found) < value else found
+    return math.nextafter(rounded, math.inf) if Fraction(rounded) < value else rounded

@@ -28,8 +28,8 @@ def dataset(problem: Problem, options: DatasetOptions) -> Estimate:
     points, outside = _inside(problem)
     deadline = problem.deadline_within(options.seconds, SEARCHING)
     best = Best(problem, "dataset")
-    found, done = scouted(problem, points, deadline, KEPT)
-    offer_best(problem, best, found, scale=1.0, deadline=deadline, count=KEPT)
+    scouts, done = scouted(problem, points, deadline, KEPT)
+    offer_best(problem, best, scouts, scale=1.0, deadline=deadline, count=KEPT)
     paired = _offer_pairs(problem, best, points[:PAIRED], deadline)
     witness = best.witness()
     details = {"points": done, "outside": outside, "paired": paired}

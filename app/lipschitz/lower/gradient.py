@@ -97,32 +97,32 @@ def gradient(problem: Problem, options: GradientOptions) -> Estimate:
     middle, done = _ascended(problem, best, middle, direction=direction, steps=steps, deadline=deadline, scale=scale)
     details: Details = {"restarts": restarts, "steps": done}
     if scouts is not None:
-        found = scouts.joined(_known(problem, middle, None, deadline)).top(len(scouts))
-        found = climbed(problem, found, CLIMBING_SHARE * EFFORT, deadline=deadline, scale=scale, random=random)
-        offer_best(problem, best, found, scale=scale, deadline=deadline)
+        pairs = scouts.joined(_known(problem, middle, None, deadline)).top(len(scouts))
+        pairs = climbed(problem, pairs, CLIMBING_SHARE * EFFORT, deadline=deadline, scale=scale, random=random)
+        offer_best(problem, best, pairs, scale=scale, deadline=deadline)
     if options.rounds:
-        found = _known(problem, middle, direction, deadline) if scouts is None else found
-        found, details["rounds"] = deepened(
-            problem, found, options.rounds, scale=scale, deadline=deadline.share(DEEP_SHARE), random=random
+        pairs = _known(problem, middle, direction, deadline) if scouts is None else pairs
+        pairs, details["rounds"] = deepened(
+            problem, pairs, options.rounds, scale=scale, deadline=deadline.share(DEEP_SHARE), random=random
         )
-        offer_best(problem, best, found, scale=scale, deadline=deadline)
+        offer_best(problem, best, pairs, scale=scale, deadline=deadline)
     witness = best.witness()
     return Estimate("gradient", witness.value, details=details, witness=witness)
 
 
-def deepen(problem: Problem, options: GradientOptions, found: Estimate) -> Estimate:
+def deepen(problem: Problem, options: GradientOptions, before: Estimate) -> Estimate:
     """The deep search alone, from what the method has found before; whichever is better."""
-    assert found.witness is not None
+    assert before.witness is not None
     deadline = problem.deadline_within(options.seconds, SEARCHING)
     best, scale, random = Best(problem, "gradient"), options.scale, generator(problem)
-    start = torch.lerp(found.witness.x, found.witness.y, 0.5)[None]
+    start = torch.lerp(before.witness.x, before.witness.y, 0.5)[None]
     elite = _known(problem, problem.domain.project(start), None, deadline)
     elite, rounds = deepened(
         problem, elite, options.rounds, scale=scale, deadline=deadline.share(DEEP_SHARE), random=random
     )
     offer_best(problem, best, elite, scale=scale, deadline=deadline)
-    witness = max(found.witness, best.witness(), key=lambda one: one.value)
-    return replace(found, value=witness.value, witness=witness, details=found.details | {"rounds": rounds})
+    witness = max(before.witness, best.witness(), key=lambda one: one.value)
+    return replace(before, value=witness.value, witness=witness, details=before.details | {"rounds": rounds})
 
 
 def _known(problem: Problem, points: Tensor, directions: Tensor | None, deadline: Deadline) -> Population:

@@ -32,9 +32,9 @@ def grid(problem: Problem, options: GridOptions) -> Estimate:
         raise MethodSkipped(f"a grid serves 1 to {DIMENSIONS} input dimensions that vary, not {len(varying)}")
     side = max(1, int(options.points ** (1.0 / len(varying)) + 1e-9))
     deadline = problem.deadline_within(options.seconds, SEARCHING)
-    found, done = _searched(problem, lower, upper, varying=varying, side=side, deadline=deadline)
+    steepest, done = _searched(problem, lower, upper, varying=varying, side=side, deadline=deadline)
     best = Best(problem, "grid")
-    offer_best(problem, best, found, scale=scale, deadline=deadline, count=KEPT)
+    offer_best(problem, best, steepest, scale=scale, deadline=deadline, count=KEPT)
     witness = best.witness()
     return Estimate("grid", witness.value, details={"side": side, "points": done}, witness=witness)
 
@@ -62,10 +62,10 @@ def _searched(
         numbers = torch.arange(part.start, part.stop, device=lower.device) * stride % total
         points = problem.domain.project(_points(numbers, lower, upper, varying, side))
         try:
-            found = evaluated(problem, points, deadline=NEVER if best is None else deadline)
+            pairs = evaluated(problem, points, deadline=NEVER if best is None else deadline)
         except OutOfTime:
             break
-        best = (found if best is None else best.joined(found)).top(KEPT)
+        best = (pairs if best is None else best.joined(pairs)).top(KEPT)
         done += len(numbers)
     assert best is not None
     return best, done

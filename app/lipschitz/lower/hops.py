@@ -85,12 +85,12 @@ def deepened(
         y, v = ascended(problem, way, start, steps, deadline)
         done += 1
         try:
-            found = [evaluated(problem, problem.domain.project(way.points(y)), v, deadline)]
-            found.append(scanned(problem, elite, scale, random, deadline))
-            found += [island(problem, elite, scale, random, deadline) for _ in range(islands)]
+            pairs = [evaluated(problem, problem.domain.project(way.points(y)), v, deadline)]
+            pairs.append(scanned(problem, elite, scale, random, deadline))
+            pairs += [island(problem, elite, scale, random, deadline) for _ in range(islands)]
         except OutOfTime:
             break
-        elite = functools.reduce(Population.joined, found, elite).top(count)
+        elite = functools.reduce(Population.joined, pairs, elite).top(count)
         idle = 0 if float(elite.norms.max()) > before * (1.0 + PROGRESS) else idle + 1
     return elite, done
 

@@ -38,11 +38,11 @@ def island(
     problem: Problem, elite: Population, scale: float, random: Generator, deadline: Deadline = NEVER
 ) -> Population:
     """A population that has climbed along lines; OutOfTime where the deadline passes before it has."""
-    found = evaluated(problem, _points(problem, elite, scale, random), deadline=deadline).top(SETTLERS)
+    settlers = evaluated(problem, _points(problem, elite, scale, random), deadline=deadline).top(SETTLERS)
     for _ in range(SCANS):
-        candidates = scanned(problem, found, scale, random, deadline)
-        found = found.where(candidates.norms > found.norms, candidates)
-    return found
+        candidates = scanned(problem, settlers, scale, random, deadline)
+        settlers = settlers.where(candidates.norms > settlers.norms, candidates)
+    return settlers
 
 
 def _points(problem: Problem, elite: Population, scale: float, random: Generator) -> Tensor:

@@ -81,14 +81,14 @@ def steepest_at(
 def steepest(pull: Tensor, p: Norm, fallback: Tensor | None = None) -> Tensor:
     """argmax <pull, v> over ||v||_p <= 1, row by row; `fallback` where the pull vanishes."""
     if p == "2":
-        found = unit(pull)
+        direction = unit(pull)
     elif p == "inf":
-        found = torch.sign(pull)
+        direction = torch.sign(pull)
     else:
         largest = pull.abs().argmax(1, keepdim=True)
-        found = torch.zeros_like(pull).scatter_(1, largest, torch.sign(pull.gather(1, largest)))
+        direction = torch.zeros_like(pull).scatter_(1, largest, torch.sign(pull.gather(1, largest)))
     still = (pull == 0).all(1, keepdim=True)
-    return found if fallback is None else torch.where(still, fallback, found)
+    return direction if fallback is None else torch.where(still, fallback, direction)
 
 
 def unit(rows: Tensor) -> Tensor:

@@ -37,11 +37,11 @@ def scanned(
     directions = _directions(population, random)
     size = max(1, batch_size(problem.network) // POINTS)
     parts = [slice(start, start + size) for start in range(0, count, size)]
-    found = []
+    steps = []
     for p in parts:
         deadline.check()
-        found.append(_steepest(problem, population.points[p], directions[p], places[p]))
-    return evaluated(problem, torch.cat(found), population.directions, deadline)
+        steps.append(_steepest(problem, population.points[p], directions[p], places[p]))
+    return evaluated(problem, torch.cat(steps), population.directions, deadline)
 
 
 def _places(count: int, random: Generator) -> Tensor:

@@ -141,27 +141,27 @@ class Best:
         """
         assert self._pairs
         limit = max(EVALUATING * (time.monotonic() - self._begun), EVALUATING_S)
-        found = list(self._evaluated.values()) if self._problem.deadline.passed else []
+        candidates = list(self._evaluated.values()) if self._problem.deadline.passed else []
         self._problem = replace(self._problem, deadline=self._problem.deadline.within(limit))
         ranked = sorted(self._pairs.values(), key=lambda one: one.slope, reverse=True)
         for pair in [*ranked[: EVALUATED - 1], self._pairs.get("first", ranked[-1])]:
-            best = max((one.value for one in found), default=0.0)
-            if found and (self._problem.deadline.passed or 0.0 < pair.slope <= best):
+            best = max((one.value for one in candidates), default=0.0)
+            if candidates and (self._problem.deadline.passed or 0.0 < pair.slope <= best):
                 break
-            found.append(self._evaluate(pair))
-        return max(found, key=lambda one: one.value)
+            candidates.append(self._evaluate(pair))
+        return max(candidates, key=lambda one: one.value)
 
     def _evaluate(self, pair: Pair, deadline: Deadline | None = None) -> Witness:
         if pair in self._evaluated:
             return self._evaluated[pair]
         begun, before = time.monotonic(), max((one.value for one in self._evaluated.values()), default=-1.0)
         try:
-            found = attained(self._problem, pair.x, pair.y, deadline)
+            value = attained(self._problem, pair.x, pair.y, deadline)
         finally:
             self._spent += time.monotonic() - begun
-        witness = self._evaluated[pair] = Witness(pair.x, pair.y, found.value, found.error)
-        if found.value > before:
-            self._problem.progress({"method": self._method, "lower": found.value})
+        witness = self._evaluated[pair] = Witness(pair.x, pair.y, value.value, value.error)
+        if value.value > before:
+            self._problem.progress({"method": self._method, "lower": value.value})
         return witness
 
 

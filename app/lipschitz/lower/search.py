@@ -72,11 +72,11 @@ def evaluated(
     size = batch_size(problem.network)
     starts = range(0, len(points), size)
     parts = [slice(start, start + size) for start in starts]
-    found = [
+    pairs = [
         steepest_at(problem.network, points[p], problem.p, None if directions is None else directions[p], deadline)
         for p in parts
     ]
-    return Population(points, *(torch.cat(column) for column in zip(*found, strict=True)))
+    return Population(points, *(torch.cat(column) for column in zip(*pairs, strict=True)))
 
 
 def unexplored(problem: Problem, points: Tensor) -> Population:
@@ -95,10 +95,10 @@ def scouted(problem: Problem, points: Tensor, deadline: Deadline, keep: int) -> 
         if deadline.passed:
             break
         try:
-            found = evaluated(problem, points[1:][part], deadline=deadline)
+            pairs = evaluated(problem, points[1:][part], deadline=deadline)
         except OutOfTime:
             break
-        best, done = best.joined(found).top(keep), done + len(found)
+        best, done = best.joined(pairs).top(keep), done + len(pairs)
     return best, done
 
 

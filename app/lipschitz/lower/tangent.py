@@ -43,10 +43,10 @@ def tangent(network: Network, x: Tensor, v: Tensor, beta: Tensor) -> Tensor:
 def _last_reads(network: Network) -> dict[int, list[Node]]:
     """By position: the nodes that are read there for the last time."""
     last = {source: position for position, node in enumerate(network.nodes) for source in node.sources}
-    found: dict[int, list[Node]] = {}
+    reads: dict[int, list[Node]] = {}
     for source, position in last.items():
-        found.setdefault(position, []).append(source)
-    return found
+        reads.setdefault(position, []).append(source)
+    return reads
 
 
 def _pushed(node: Node, values: list[Tensor], tangents: list[Tensor], beta: Tensor) -> Tensor:

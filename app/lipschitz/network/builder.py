@@ -131,8 +131,8 @@ class Builder:
 
         Near almost every point that is a permutation, so its constant is 1 in every norm, for both together.
         """
-        found = [known for a, b, known in self._pairs if {_key(a), _key(b)} == {_key(left), _key(right)}]
-        pair = found[0] if found else self._in_order(left, right, origin)
+        orders = [known for a, b, known in self._pairs if {_key(a), _key(b)} == {_key(left), _key(right)}]
+        pair = orders[0] if orders else self._in_order(left, right, origin)
         halves = torch.arange(pair.operator.out_size).reshape(2, *left.shape)
         larger, smaller = (_picked(pair, half) for half in halves)
         return larger, smaller

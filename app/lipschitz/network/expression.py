@@ -318,13 +318,13 @@ def root(line: Line, level: Fraction) -> Fraction | None:
 
 def kinks(step: Step) -> set[Fraction]:
     """All points where some step changes its branch for a reason that is exactly known."""
-    found = {point for operand in step.operands for point in kinks(operand)}
+    points = {point for operand in step.operands for point in kinks(operand)}
     if isinstance(step, Apply) and step.argument.line is not None:
-        found |= {point for knot in step.knots() if (point := root(step.argument.line, knot)) is not None}
+        points |= {point for knot in step.knots() if (point := root(step.argument.line, knot)) is not None}
     if isinstance(step, Extremum | Choice) and step.gap.line is not None:
         crossing = root(step.gap.line, Fraction(0))
-        found |= set() if crossing is None else {crossing}
-    return found
+        points |= set() if crossing is None else {crossing}
+    return points
 
 
 def continuous(step: Step) -> bool:

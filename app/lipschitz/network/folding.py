@@ -182,9 +182,9 @@ def _log_softmax(call: Call) -> Constant:
 def _log_sum(call: Call) -> Constant:
     operand = _operand(call, "input")
     _, summed, m = _shifted_exponentials(operand, list(call.arguments["dim"]))
-    found = constants.add(m, _apply(aten.log.default, summed))
+    logarithm = constants.add(m, _apply(aten.log.default, summed))
     shape = torch.as_tensor(call.run()).shape
-    return found.moved(lambda part: part.reshape(shape))
+    return logarithm.moved(lambda part: part.reshape(shape))
 
 
 def _norm(call: Call) -> Constant:

@@ -65,8 +65,8 @@ class Fused(Scalar):
             low, high = lower.clamp(*ends), upper.clamp(*ends)
             meets = (lower <= ends[1]) & (upper >= ends[0])
             for cell in _parts(low, high):
-                found = part(self.expression.jet(_variable(cell), inside(piece)))
-                total = choose(meets, total.hull(found), total)
+                enclosure = part(self.expression.jet(_variable(cell), inside(piece)))
+                total = choose(meets, total.hull(enclosure), total)
         return total
 
 
@@ -93,18 +93,18 @@ def slope_of(expression: Step) -> Slope | None:
     tails = [(reach, _tails(expression, reach)) for reach in REACHES if reach > 2 * farthest]
     if not math.isfinite(tails[-1][1].magnitude):
         return None
-    found: Interval | None = None
+    slope: Interval | None = None
     for reach, outer in tails:
-        found = _central(expression, reach)
-        if not math.isfinite(found.magnitude) or _covers(found, outer):
+        slope = _central(expression, reach)
+        if not math.isfinite(slope.magnitude) or _covers(slope, outer):
             break
-    total = outer if found is None else found.hull(outer)
+    total = outer if slope is None else slope.hull(outer)
     return Slope(float(total.lower), float(total.upper)) if math.isfinite(total.magnitude) else None
 
 
-def _covers(found: Interval, outer: Interval) -> bool:
-    allowance = TOLERANCE * found.magnitude
-    return bool(outer.lower >= found.lower - allowance) and bool(outer.upper <= found.upper + allowance)
+def _covers(inner: Interval, outer: Interval) -> bool:
+    allowance = TOLERANCE * inner.magnitude
+    return bool(outer.lower >= inner.lower - allowance) and bool(outer.upper <= inner.upper + allowance)
 
 
 def _tails(expression: Step, reach: float) -> Interval:
@@ -119,8 +119,8 @@ def _central(expression: Step, reach: float) -> Interval:
     grids = [(_grid(piece, reach), inside(piece)) for piece in pieces(expression)]
     samples = [_slope(expression, _middles(cells), at).magnitude for cells, at in grids]
     scale = max((size for size in samples if math.isfinite(size)), default=math.inf)
-    found = [_search(expression, cells, at, TOLERANCE * scale) for cells, at in grids]
-    return Interval.of(min(float(part.lower) for part in found), max(float(part.upper) for part in found))
+    ranges = [_search(expression, cells, at, TOLERANCE * scale) for cells, at in grids]
+    return Interval.of(min(float(part.lower) for part in ranges), max(float(part.upper) for part in ranges))
 
 
 def _grid(piece: Piece, reach: float) -> Interval:
@@ -136,8 +136,8 @@ def _middles(cells: Interval) -> Interval:
 
 
 def _slope(expression: Step, cells: Interval, at: Fraction) -> Interval:
-    found = expression.jet(_variable(cells), at).slope
-    return Interval(found.lower.expand_as(cells.lower), found.upper.expand_as(cells.upper))
+    slope = expression.jet(_variable(cells), at).slope
+    return Interval(slope.lower.expand_as(cells.lower), slope.upper.expand_as(cells.upper))
 
 
 def _search(expression: Step, cells: Interval, at: Fraction, allowance: float) -> Interval:

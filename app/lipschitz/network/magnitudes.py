@@ -82,15 +82,15 @@ def root_of_squares(builder: Builder, node: fx.Node, values: Values) -> Linear |
     """The value of a node that is the root of such a sum of two or more."""
     if operator_of(node) != "sqrt" and power_of(node) != 0.5:
         return None
-    found = _squares(node.args[0], values)
-    if found is None or sum(index.shape[-1] for _, index in found.terms) < 2:
+    squares = _squares(node.args[0], values)
+    if squares is None or sum(index.shape[-1] for _, index in squares.terms) < 2:
         return None
     parts, before = [], 0
-    for value, index in found.terms:
+    for value, index in squares.terms:
         parts.append(index + before)
         before += value.operator.out_size
-    layer = Magnitude(torch.cat(parts, -1), found.weight, found.floor)
-    values_of_terms = [value for value, _ in found.terms]
+    layer = Magnitude(torch.cat(parts, -1), squares.weight, squares.floor)
+    values_of_terms = [value for value, _ in squares.terms]
     value = (
         values_of_terms[0]
         if before == values_of_terms[0].operator.out_size

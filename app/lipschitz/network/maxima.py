@@ -32,16 +32,16 @@ def is_maximum(node: Node) -> bool:
 def written_out(nodes: Sequence[Node]) -> WrittenOut:
     """The nodes, in topological order, with every maximum as affine maps and rectifiers; unchanged without any."""
     new: dict[Node, Node] = {}
-    found: list[Node] = []
+    stages: list[Node] = []
     for node in nodes:
         if is_maximum(node):
             assert isinstance(node, Nonlinear)
-            found += _maximum(node, new.get(node.source, node.source))
+            stages += _maximum(node, new.get(node.source, node.source))
         else:
-            found.append(_reading(node, new))
-        new[node] = found[-1]
+            stages.append(_reading(node, new))
+        new[node] = stages[-1]
     origin = {new[node]: node for node in nodes if isinstance(node, Activation)}
-    return WrittenOut(tuple(found), {one: old for one, old in origin.items() if isinstance(one, Activation)})
+    return WrittenOut(tuple(stages), {one: old for one, old in origin.items() if isinstance(one, Activation)})
 
 
 def _reading(node: Node, new: Mapping[Node, Node]) -> Node:
@@ -61,7 +61,7 @@ def _reading(node: Node, new: Mapping[Node, Node]) -> Node:
 def _maximum(node: Nonlinear, source: Node) -> list[Node]:
     """Three nodes a stage: differences of pairs, their rectifiers, and the pairs' maxima."""
     assert node.windows is not None
-    windows, found = node.windows, list[Node]()
+    windows, nodes = node.windows, list[Node]()
     while len(windows) > 1:
         pairs, odd = len(windows) // 2, windows[2 * (len(windows) // 2) :]
         first, second = windows[0 : 2 * pairs : 2].flatten(), windows[1 : 2 * pairs : 2].flatten()
@@ -74,8 +74,8 @@ def _maximum(node: Nonlinear, source: Node) -> list[Node]:
         terms = Term(source, _gather(source.size, kept)), Term(rectified, _gather(len(first), placed))
         windows = torch.arange(len(kept)).reshape(-1, node.size)
         source = _affine(node, node.shape if len(windows) == 1 else (len(kept),), terms)
-        found += [difference, rectified, source]
-    return found or [_affine(node, node.shape, (Term(source, _gather(source.size, windows.flatten())),))]
+        nodes += [difference, rectified, source]
+    return nodes or [_affine(node, node.shape, (Term(source, _gather(source.size, windows.flatten())),))]
 
 
 def _affine(node: Node, shape: tuple[int, ...], terms: tuple[Term, ...]) -> Affine:

@@ -153,40 +153,40 @@ class PiecewiseMonotone(Scalar):
     def slopes(self, lower: Tensor, upper: Tensor, window: Window = LINE) -> Ends:
         """The hull of the derivatives at both ends and of the knots between."""
         lower, upper = nan_unbounded(lower, upper)
-        found = self._slope_at(lower, window).hull(self._slope_at(upper, window))
+        hull = self._slope_at(lower, window).hull(self._slope_at(upper, window))
         for knot in self.peaks:
             if knot not in window:
-                found = choose(knot.place.meets(lower, upper), found.hull(knot.hull), found)
+                hull = choose(knot.place.meets(lower, upper), hull.hull(knot.hull), hull)
         whole = self.slope()
-        found = found if self.start is None else choose(lower <= self.start, EVERYTHING, found)
-        return found.within(whole.lower, whole.upper).ends
+        hull = hull if self.start is None else choose(lower <= self.start, EVERYTHING, hull)
+        return hull.within(whole.lower, whole.upper).ends
 
     def range(self, lower: Tensor, upper: Tensor) -> Ends:
         """The hull of the values at both ends and of the turns between."""
         lower, upper = nan_unbounded(lower, upper)
-        found = self._value_at(lower).hull(self._value_at(upper))
+        hull = self._value_at(lower).hull(self._value_at(upper))
         for turn in self.turns:
-            found = choose(turn.place.meets(lower, upper), found.hull(turn.value), found)
-        return found.ends if self.start is None else choose(lower < self.start, EVERYTHING, found).ends
+            hull = choose(turn.place.meets(lower, upper), hull.hull(turn.value), hull)
+        return hull.ends if self.start is None else choose(lower < self.start, EVERYTHING, hull).ends
 
     def _slope_at(self, x: Tensor, window: Window) -> Interval:
         """The derivative at x; at a knot of the window, its limit from inside."""
-        found = self.derivative(x.clamp(*self.reach))
-        found = choose(x < self.reach[0], found.hull(self.limits[0]), found)
-        found = choose(x > self.reach[1], found.hull(self.limits[1]), found)
+        slope = self.derivative(x.clamp(*self.reach))
+        slope = choose(x < self.reach[0], slope.hull(self.limits[0]), slope)
+        slope = choose(x > self.reach[1], slope.hull(self.limits[1]), slope)
         below, above = window
         if below is not None:
-            found = choose(x <= below.place.at, below.right or below.left, found)
+            slope = choose(x <= below.place.at, below.right or below.left, slope)
         if above is not None:
-            found = choose(x >= above.place.at, above.left, found)
-        return Interval(*nan_unbounded(*found.ends))
+            slope = choose(x >= above.place.at, above.left, slope)
+        return Interval(*nan_unbounded(*slope.ends))
 
     def _value_at(self, x: Tensor) -> Interval:
         low = -math.inf if self.levels[0] is None else self.reach[0]
         high = math.inf if self.levels[1] is None else self.reach[1]
-        found = self.value(x.clamp(low, high))
+        value = self.value(x.clamp(low, high))
         if self.levels[0] is not None:
-            found = choose(x < low, found.hull(self.levels[0]), found)
+            value = choose(x < low, value.hull(self.levels[0]), value)
         if self.levels[1] is not None:
-            found = choose(x > high, found.hull(self.levels[1]), found)
-        return Interval(*nan_unbounded(*found.ends))
+            value = choose(x > high, value.hull(self.levels[1]), value)
+        return Interval(*nan_unbounded(*value.ends))

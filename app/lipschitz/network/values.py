@@ -104,8 +104,8 @@ class Linear:
         """What the operator makes of the bias in real arithmetic; None for nothing."""
         if self.bias is None and self.bias_radius is None:
             return None
-        found = image(operator, Interval(*around(self.offset().reshape(-1), self.bias_radius)))
-        return found.lower, found.upper
+        moved = image(operator, Interval(*around(self.offset().reshape(-1), self.bias_radius)))
+        return moved.lower, moved.upper
 
 
 def _distance(offset: Tensor, moved: Ends | None, added: Constant | None) -> Tensor | None:

@@ -106,8 +106,8 @@ def top_pair(gram: Tensor, deadline: Deadline = NEVER) -> tuple[float, Tensor]:
     if gram.shape[-1] <= _DIRECT:
         values, vectors = torch.linalg.eigh(gram)
         return float(values[-1]), vectors[:, -1]
-    found, rows = lanczos_pairs(gram.unsqueeze(0), deadline=deadline)
-    return float(found[0]), rows[0]
+    largest, rows = lanczos_pairs(gram.unsqueeze(0), deadline=deadline)
+    return float(largest[0]), rows[0]
 
 
 def ranking(gram: Tensor) -> Tensor:

@@ -35,8 +35,8 @@ class Norms:
         if operator not in self._open or deadline.passed:
             return known
         self._open.discard(operator)
-        found = norm(operator, p, deadline)
-        self._bounds[operator] = NormBound(min(found.upper, known.upper), found.lower, found.method)
+        value = norm(operator, p, deadline)
+        self._bounds[operator] = NormBound(min(value.upper, known.upper), value.lower, value.method)
         return self._bounds[operator]
 
     def is_open(self, operator: LinearOperator) -> bool:

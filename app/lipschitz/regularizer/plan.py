@@ -111,13 +111,13 @@ class _Walk:
 
     def _between(self, root: fx.Node, targets: Sequence[fx.Node]) -> tuple[fx.Node, ...]:
         """The operators that lead from the root to the targets, in order."""
-        found: dict[fx.Node, None] = {}
+        nodes: dict[fx.Node, None] = {}
         pending = [target for target in targets if self._leads(root, target)]
         while pending:
             node = pending.pop()
-            found |= dict.fromkeys(_parts(node))
-            pending += [s for s in _operands(node) if s not in found and self._leads(root, s)]
-        return tuple(node for node in root.graph.nodes if node in found)
+            nodes |= dict.fromkeys(_parts(node))
+            pending += [s for s in _operands(node) if s not in nodes and self._leads(root, s)]
+        return tuple(node for node in root.graph.nodes if node in nodes)
 
     def _leads(self, root: fx.Node, node: fx.Node) -> bool:
         return node is not root and self._roots.get(node) is root

@@ -70,17 +70,17 @@ def certificates(problem: Problem, estimates: Sequence[Estimate]) -> Certificate
     return Certificates(rows, _records(problem.dataset, samples, radii), warnings)
 
 
-def share_verdict(found: Certificates, share: float, radius: float) -> Verdict:
+def share_verdict(certificates: Certificates, share: float, radius: float) -> Verdict:
     """Whether that share of the rows is rightly predicted and certified up to `radius`.
 
     Fail where too many predictions are wrong; rows without labels count as rightly predicted.
     """
-    right = [one for one in found.records if one.label in (None, one.prediction)]
-    wrong = len(found.records) - len(right)
+    right = [one for one in certificates.records if one.label in (None, one.prediction)]
+    wrong = len(certificates.records) - len(right)
     certified = sum(one.radius is None or one.radius >= radius for one in right)
-    if found.rows and certified / found.rows >= share:
+    if certificates.rows and certified / certificates.rows >= share:
         return "pass"
-    return "fail" if found.rows and (found.rows - wrong) / found.rows < share else "inconclusive"
+    return "fail" if certificates.rows and (certificates.rows - wrong) / certificates.rows < share else "inconclusive"
 
 
 def _check_classifier(problem: Problem) -> None:
@@ -135,10 +135,10 @@ def _by_lipsdp(problem: Problem) -> list[Tensor]:
 
 
 def _as_matrix(estimate: Estimate, size: int) -> Tensor:
-    found = torch.zeros(size, size, dtype=torch.float64)
+    constants = torch.zeros(size, size, dtype=torch.float64)
     for i, j, constant in estimate.details["pairs"]:
-        found[i, j] = found[j, i] = math.inf if constant is None else constant
-    return found
+        constants[i, j] = constants[j, i] = math.inf if constant is None else constant
+    return constants
 
 
 def evaluated(problem: Problem, inputs: Tensor) -> tuple[Samples, list[str]]:
@@ -146,16 +146,16 @@ def evaluated(problem: Problem, inputs: Tensor) -> tuple[Samples, list[str]]:
     rows = inputs[:MOST_ROWS]
     inside = (problem.domain.project(rows) == rows).all(1).nonzero()[:, 0].tolist()
     index: list[int] = []
-    found: list[tuple[int, Tensor]] = []
+    outputs: list[tuple[int, Tensor]] = []
     deadline = max(problem.deadline, Deadline.after(GRACE_S), key=lambda one: one.end)
     for row in inside:
         if deadline.passed:
             break
         index.append(row)
-        found.append(_margins(problem.network, rows[row]))
-    predicted = torch.tensor([one for one, _ in found], dtype=torch.int64)
+        outputs.append(_margins(problem.network, rows[row]))
+    predicted = torch.tensor([one for one, _ in outputs], dtype=torch.int64)
     none = rows.new_zeros(0, problem.network.output.size)
-    margins = torch.stack([lead for _, lead in found]) if found else none
+    margins = torch.stack([lead for _, lead in outputs]) if outputs else none
     samples = Samples(index, rows[index], predicted, margins)
     return samples, _left_out(len(inputs), len(rows), len(inside), len(index))
 

@@ -59,12 +59,12 @@ class ByWalk(LocalMargins):
 
     def on_balls(self, points: Tensor, radii: Tensor, predicted: Tensor, asked: Tensor) -> Tensor:
         """As the base class says."""
-        found = torch.full(asked.shape, math.inf, dtype=torch.float64)
+        constants = torch.full(asked.shape, math.inf, dtype=torch.float64)
         for row, (point, radius) in enumerate(zip(points, radii.tolist(), strict=True)):
             if self.problem.deadline.passed:
                 break
-            found[row] = self._on(point, radius)[predicted[row]]
-        return torch.where(asked, found, math.inf)
+            constants[row] = self._on(point, radius)[predicted[row]]
+        return torch.where(asked, constants, math.inf)
 
     def _on(self, point: Tensor, radius: float) -> Tensor:
         """All pairs on one ball; norms with the ball's slopes folded in are of no use to others."""
@@ -82,15 +82,15 @@ class BySemidefinite(LocalMargins):
         """As the base class says."""
         ends = [self._slopes(x, r) for x, r in zip(points, radii.tolist(), strict=True)]
         lower, upper = (torch.stack(end) for end in zip(*ends, strict=True))
-        found = torch.full(asked.shape, math.inf, dtype=torch.float64)
+        constants = torch.full(asked.shape, math.inf, dtype=torch.float64)
         for part in asked.nonzero().split(batch_of(self.region.system)):
             if self.problem.deadline.passed:
                 break
             sample, other = part.unbind(1)
             pairs = between(self.region.system, predicted[sample], other)
             system = replace(pairs, lower=lower[sample], upper=upper[sample])
-            found[sample, other] = least_constants(system, self.region, GAP, self._is_late)
-        return found
+            constants[sample, other] = least_constants(system, self.region, GAP, self._is_late)
+        return constants
 
     def _is_late(self, now: Iterate) -> bool:  # noqa: ARG002 - whatever the iterate
         return self.problem.deadline.passed

@@ -72,8 +72,8 @@ def grown(problem: Problem, samples: Samples, constants: Tensor, radii: Radii) -
             break
         problem.progress({"phase": "certifying", "done": done * BATCH, "total": len(rows)})
         some = Samples([], samples.points[part], samples.predicted[part], samples.margins[part])
-        found = _grown(local, some, constants[some.predicted], _part(radii, part), problem.deadline)
-        radii = _put(radii, part, found)
+        grown_ = _grown(local, some, constants[some.predicted], _part(radii, part), problem.deadline)
+        radii = _put(radii, part, grown_)
     return radii
 
 
@@ -88,18 +88,18 @@ def _grown(local: LocalMargins, samples: Samples, constants: Tensor, start: Radi
         trial = torch.minimum(GROWTH * best.radius, 0.5 * (best.radius + out_of_reach))[active]
         asked = everywhere[active] < trial[:, None]
         on_balls = local.on_balls(samples.points[active], trial, samples.predicted[active], asked)
-        found = radii_of(samples.margins[active], torch.minimum(on_balls, constants[active]), is_local=True)
-        reached = replace(found, radius=torch.minimum(found.radius, trial))
+        radii = radii_of(samples.margins[active], torch.minimum(on_balls, constants[active]), is_local=True)
+        reached = replace(radii, radius=torch.minimum(radii.radius, trial))
         limit = radii_of(torch.where(asked, samples.margins[active], math.inf), on_balls).radius
         beyond = torch.minimum(out_of_reach[active], torch.maximum(limit, trial))
         best, out_of_reach = _better(best, active, reached), out_of_reach.index_copy(0, active, beyond)
     return best
 
 
-def _better(best: Radii, rows: Tensor, found: Radii) -> Radii:
+def _better(best: Radii, rows: Tensor, radii: Radii) -> Radii:
     """The larger radius of each of some rows."""
-    larger = found.radius > best.radius[rows]
-    return _put(best, rows[larger], _part(found, larger))
+    larger = radii.radius > best.radius[rows]
+    return _put(best, rows[larger], _part(radii, larger))
 
 
 def _all(radii: Radii) -> tuple[Tensor, Tensor, Tensor]:

@@ -33,6 +33,6 @@ def greedy_seqlip(problem: Problem, options: GreedySeqlipOptions) -> Estimate:
         value = float(pair.values(slopes[None])[0])
         return Enclosure(value, value, search)
 
-    found = pair_contractions(problem, solve, options.seconds)
-    rows = [{**row, "certified": None} for contraction in found for row in contraction.rows]
-    return Estimate("greedy_seqlip", contracted_walk(problem, found), details={"search": search}, layers=rows)
+    contractions = pair_contractions(problem, solve, options.seconds)
+    rows = [{**row, "certified": None} for contraction in contractions for row in contraction.rows]
+    return Estimate("greedy_seqlip", contracted_walk(problem, contractions), details={"search": search}, layers=rows)

@@ -39,21 +39,21 @@ def seqlip(problem: Problem, options: SeqlipOptions) -> Estimate:
         problem.progress({"method": "seqlip", "phase": f"pair of width {pair.width}"})
         return enclose_maximum(pair, gap, deadline, problem.seed)
 
-    found = pair_contractions(problem, solve, options.seconds)
-    rows = [row for contraction in found for row in contraction.rows]
+    contractions_ = pair_contractions(problem, solve, options.seconds)
+    rows = [row for contraction in contractions_ for row in contraction.rows]
     open_pairs = sum(row["certified"] > row["attained"] * (1.0 + gap) for row in rows)
     return Estimate(
         "seqlip",
-        contracted_walk(problem, found),
-        details={"chains": len(found), "pairs": len(rows), "pairs_not_closed": open_pairs},
+        contracted_walk(problem, contractions_),
+        details={"chains": len(contractions_), "pairs": len(rows), "pairs_not_closed": open_pairs},
         layers=rows,
-        claims=_claims(problem, found),
+        claims=_claims(problem, contractions_),
     )
 
 
-def _claims(problem: Problem, found: Sequence[Contraction]) -> list[Claim]:
+def _claims(problem: Problem, contractions_: Sequence[Contraction]) -> list[Claim]:
     """Piece by piece: nodes that AutoLip's rule covers go together, and any others between two cuts apart."""
-    chains = [claim for contraction in found for claim in chain_claims(contraction)]
+    chains = [claim for contraction in contractions_ for claim in chain_claims(contraction)]
     groups = groupby(cuts(problem.network), lambda piece: all(isinstance(node, RULED) for node in piece.nodes))
     pieces = [piece for is_ruled, group in groups for piece in ([joined(list(group))] if is_ruled else group)]
     return [walk_claim(problem, piece.start, piece.nodes, chains) for piece in pieces]
@@ -64,23 +64,23 @@ def pair_contractions(problem: Problem, solve: Solve, seconds: float) -> list[Co
     if problem.p != "2":
         raise MethodSkipped(f"SeqLip bounds the 2-norm, not the {problem.p}-norm: ask for autolip")
     deadline = problem.deadline_within(seconds, _SHARE)
-    found = contractions(problem, solve, deadline)
-    if not any(contraction.rows for contraction in found):
-        raise MethodSkipped(_no_pairs(found))
-    return found
+    contractions_ = contractions(problem, solve, deadline)
+    if not any(contraction.rows for contraction in contractions_):
+        raise MethodSkipped(_no_pairs(contractions_))
+    return contractions_
 
 
-def _no_pairs(found: Sequence[Contraction]) -> str:
-    if found:
+def _no_pairs(contractions_: Sequence[Contraction]) -> str:
+    if contractions_:
         return "the layers around every activation are too large for explicit matrices in this time: ask for autolip"
     return "no two affine layers have just one elementwise activation between them: ask for autolip"
 
 
-def contracted_walk(problem: Problem, found: Sequence[Contraction]) -> float:
+def contracted_walk(problem: Problem, contractions_: Sequence[Contraction]) -> float:
     """AutoLip's walk with every chain as one step."""
     shortcuts: dict[Node, Way] = {
         contraction.chain.activations[-1]: Way(contraction.chain.source, None, contraction.factor)
-        for contraction in found
+        for contraction in contractions_
     }
     steps = walk(problem.network, problem.p, lambda operator: problem.norm_of(operator).upper, problem.local, shortcuts)
     return steps[-1].cumulative

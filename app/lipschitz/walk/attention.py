@@ -35,10 +35,10 @@ def attention_ways(
     node: MatrixProduct, ways: Sequence[Way], local: Local, constants: Mapping[Node, float]
 ) -> Sequence[Way]:
     """The ways into an attention's output from its queries, keys and values, where that is less than `ways`."""
-    found = _logits(node) if local.bounded else None
-    if found is None:
+    inputs = _logits(node) if local.bounded else None
+    if inputs is None:
         return ways
-    logits, factor = found
+    logits, factor = inputs
     batch, _, _, width = node.sizes
     values = _radius(_ends(node.right, local, (batch, -1, width)), constants[node.right], local.radius)
     keys = _radius(

@@ -116,16 +116,16 @@ def of_steepest_pairs(method: Method) -> Method:
         constants = walked(problem).triu()
         chosen = constants.flatten().topk(min(ATTACKED, len(constants) * (len(constants) - 1) // 2)).indices.tolist()
         shared = options.model_copy(update={"seconds": options.seconds / len(chosen)})
-        found = [_on_pair(problem, method, shared, *divmod(position, len(constants))) for position in chosen]
-        return max(found, key=lambda one: one.value or 0.0)
+        estimates = [_on_pair(problem, method, shared, *divmod(position, len(constants))) for position in chosen]
+        return max(estimates, key=lambda one: one.value or 0.0)
 
     return run
 
 
 def _on_pair(problem: Problem, method: Method, options: Options, i: int, j: int) -> Estimate:
     target = Margin(kind="margin", i=i, j=j)
-    found = method(replace(problem, network=with_target(problem.network, target), target=target), options)
-    return replace(found, details=found.details | {"pair": [i, j]})
+    estimate = method(replace(problem, network=with_target(problem.network, target), target=target), options)
+    return replace(estimate, details=estimate.details | {"pair": [i, j]})
 
 
 def no_margins(name: str) -> Method:

@@ -64,10 +64,10 @@ def ticks(low: float, high: float, most: int) -> list[float]:
     every = max(1, math.ceil(decades / most))
     powers = range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)
     steps = (1, 2, 5) if 3 * decades <= most else (1,)
-    found = [step * 10.0**power for power in range(powers.start - 1, powers.stop) for step in steps]
+    candidates = [step * 10.0**power for power in range(powers.start - 1, powers.stop) for step in steps]
     if len(steps) == 1:
-        found = [10.0**power for power in powers if power % every == 0]
-    return [value for value in found if low <= value <= high]
+        candidates = [10.0**power for power in powers if power % every == 0]
+    return [value for value in candidates if low <= value <= high]
 
 
 def counts(last: int, most: int) -> list[int]:

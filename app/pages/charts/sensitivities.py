@@ -91,22 +91,22 @@ def _places(count: int) -> Spec:
     return {"domain": list(range(count)), "padding": 0.04}
 
 
-def image_of(found: SensitivitiesView, shape: Sequence[int]) -> Grid | None:
+def image_of(sensitivities: SensitivitiesView, shape: Sequence[int]) -> Grid | None:
     """The largest bound of every pixel over outputs and channels; None where the input is no image, or entries are
     left out.
     """
     sizes = [size for size in shape if size > 1]
-    if found.lower is None or found.upper is None or not 2 <= len(sizes) <= 3 or min(shape[-2:]) < 4:
+    if sensitivities.lower is None or sensitivities.upper is None or not 2 <= len(sizes) <= 3 or min(shape[-2:]) < 4:
         return None
     height, width = shape[-2:]
-    if math.prod(shape) != len(found.input_names):
+    if math.prod(shape) != len(sensitivities.input_names):
         return None
     columns = [
         max(
             max(abs(low), abs(high)) if low is not None and high is not None else math.inf
             for low, high in zip(a, b, strict=True)
         )
-        for a, b in zip(zip(*found.lower, strict=True), zip(*found.upper, strict=True), strict=True)
+        for a, b in zip(zip(*sensitivities.lower, strict=True), zip(*sensitivities.upper, strict=True), strict=True)
     ]
     step = -(-max(height, width) // MOST_CELLS)
     grid = [[0.0] * (-(-width // step)) for _ in range(-(-height // step))]

@@ -79,12 +79,12 @@ def functionals(problem: Problem, open_: Mapping[Activation, Tensor]) -> Functio
     ends = list(accumulate((len(positions) for positions in open_.values()), initial=0))
     layers = tuple(slice(a, b) for a, b in pairwise(ends))
     places = dict(zip(open_, layers, strict=True))
-    found = [
+    pairs = [
         [_moved(problem, around, open_, places, node, sign * _rows(node, positions)) for sign in (1.0, -1.0)]
         for node, positions in open_.items()
     ]
     below, above = (
-        Functional(*(sign * torch.cat([pair[which][part] for pair in found]) for part in range(3)))
+        Functional(*(sign * torch.cat([pair[which][part] for pair in pairs]) for part in range(3)))
         for which, sign in ((0, 1.0), (1, -1.0))
     )
     sources = [(known[node.source], positions) for node, positions in open_.items()]

@@ -77,8 +77,8 @@ class Kinks:
         left, right = self.splits & (upper <= self.at), self.splits & (lower >= self.at)
 
         def chosen(open_: Tensor, of_left: Tensor, of_right: Tensor, line: Tensor) -> Tensor:
-            found = torch.where(left, of_left, torch.where(right, of_right, open_))
-            return torch.where(self.splits, found, line)
+            slopes = torch.where(left, of_left, torch.where(right, of_right, open_))
+            return torch.where(self.splits, slopes, line)
 
         below, under, above, over = self.lines
         return Relaxed(
@@ -101,7 +101,7 @@ def _of_activation(problem: Problem, node: Activation, positions: Tensor) -> lis
         return [*chosen, torch.ones_like(positions, dtype=torch.bool), chosen[0].new_zeros(4, len(positions))]
     source = problem.local.intervals[node.source]
     low, high = problem.local.slopes(node)
-    found = lines(node.scalar, source.lower, source.upper)
-    around = torch.stack([*found.lower, *found.upper])[:, positions]
+    chords = lines(node.scalar, source.lower, source.upper)
+    around = torch.stack([*chords.lower, *chords.upper])[:, positions]
     none = torch.zeros(len(positions), dtype=torch.float64)
     return [none, low[positions], high[positions], none, none, torch.zeros_like(positions, dtype=torch.bool), around]

@@ -52,15 +52,15 @@ class Narrowing:
     def _contradictory(self, parts: Parts) -> Tensor:
         """Whether the conditions are proved to contradict each other: a sum of them is positive on the whole part."""
         asked = torch.isfinite(parts.least) | torch.isfinite(parts.most)
-        found = torch.zeros(len(parts), dtype=torch.bool)
+        none = torch.zeros(len(parts), dtype=torch.bool)
         if not self.steps or not bool(asked.any()):
-            return found
+            return none
         shape = (len(parts), 1, self.known.count)
         alpha = self.kinks.adaptive(parts.lower, parts.upper)[:, None].expand(shape).clone()
         signs = torch.isfinite(parts.least).double() - torch.isfinite(parts.most).double()
         last, nothing = self._last(parts, torch.arange(0)), torch.zeros(1, self.known.count, dtype=torch.float64)
         start = (0.1 * signs)[:, None]
-        least = found.double()[:, None] - torch.inf
+        least = none.double()[:, None] - torch.inf
         return self._optimised(parts, nothing, alpha, start, last, least, CONTRADICTING)[:, 0] > 0.0
 
     def _narrowed(self, parts: Parts, layer: slice) -> Parts:
@@ -70,10 +70,10 @@ class Narrowing:
         chosen = chosen[((low < high) & (parts.lower <= parts.upper)).any(0)[layer]]
         if not len(chosen):
             return parts
-        found = self._bounded(parts, chosen)
+        least = self._bounded(parts, chosen)
         lower, upper = parts.lower.clone(), parts.upper.clone()
-        lower[:, chosen] = torch.maximum(lower[:, chosen], found[:, : len(chosen)])
-        upper[:, chosen] = torch.minimum(upper[:, chosen], -found[:, len(chosen) :])
+        lower[:, chosen] = torch.maximum(lower[:, chosen], least[:, : len(chosen)])
+        upper[:, chosen] = torch.minimum(upper[:, chosen], -least[:, len(chosen) :])
         return replace(parts, lower=lower, upper=upper)
 
     def _bounded(self, parts: Parts, chosen: Tensor) -> Tensor:
@@ -104,8 +104,8 @@ class Narrowing:
         adam = torch.optim.Adam([steep, relative], lr=RATE, betas=MOMENTUM)
         for _ in range(steps):
             with torch.enable_grad():
-                found = self._least(parts, targets, steep, relative * unit, last)
-                loss = -torch.where(torch.isfinite(found), found / own, 0.0).sum()
+                least = self._least(parts, targets, steep, relative * unit, last)
+                loss = -torch.where(torch.isfinite(least), least / own, 0.0).sum()
             adam.zero_grad()
             loss.backward()
             for one in (steep, relative):
@@ -116,7 +116,7 @@ class Narrowing:
                 steep.clamp_(0.0, 1.0)
                 relative.copy_(torch.where(signs[1][:, None], relative, relative.clamp(max=0.0)))
                 relative.copy_(torch.where(signs[0][:, None], relative, relative.clamp(min=0.0)))
-            best = torch.maximum(best, found.detach())
+            best = torch.maximum(best, least.detach())
         with torch.no_grad():
             return torch.maximum(best, self._least(parts, targets, steep, relative * unit, last))
 
@@ -172,8 +172,8 @@ class Narrowing:
             return x @ centre - away, x.detach().abs() @ centre.abs() + away.detach()
         middle = parts.from_ / 2 + parts.to / 2
         half = torch.maximum(parts.to - middle, middle - parts.from_) * (1 + 4 * UNIT)
-        found = _times(x, middle) - _times(x.abs(), half)
-        return found, _times(x.detach().abs(), middle.abs() + half)
+        value = _times(x, middle) - _times(x.abs(), half)
+        return value, _times(x.detach().abs(), middle.abs() + half)
 
 
 @dataclass
@@ -197,10 +197,10 @@ class Total:
 
     def least(self, of_input: Tensor, size: Tensor, terms: int) -> Tensor:
         """What is certain of the sum with the input's part, of so many terms."""
-        found = self.constant + of_input
-        lost = self.lost + gamma(self.terms + 64) * self.size + 2 * UNIT * found.detach().abs()
+        value = self.constant + of_input
+        lost = self.lost + gamma(self.terms + 64) * self.size + 2 * UNIT * value.detach().abs()
         lost = lost + gamma(terms + 16) * size
-        return (found - SLACK * OUTWARD * lost).nan_to_num(nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf)
+        return (value - SLACK * OUTWARD * lost).nan_to_num(nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf)
 
 
 def _signs(rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -60,14 +60,14 @@ class Points:
 
     def look(self, parts: Parts, deadline: Deadline) -> float:
         """The attained slope after a look at the parts' points."""
-        found = steepest_at(self.problem.network, parts.point, self.problem.p)
-        best = int(found.norms.argmax())
-        promised = float(found.norms[best])
+        pair = steepest_at(self.problem.network, parts.point, self.problem.p)
+        best = int(pair.norms.argmax())
+        promised = float(pair.norms[best])
         if promised > max(self.witness.value, self.tried) * (1.0 + NEWS) and not deadline.passed:
             self.tried = promised
             offers = Best(self.problem, "exact")
             reach = parts.point.new_full((1, 1), max(1.0, float(parts.point[best].abs().max())))
-            offers.offer_around(parts.point[best : best + 1], found.directions[best : best + 1], reach, deadline)
+            offers.offer_around(parts.point[best : best + 1], pair.directions[best : best + 1], reach, deadline)
             self.witness = max(self.witness, offers.witness(), key=lambda one: one.value)
         return self.witness.value
 

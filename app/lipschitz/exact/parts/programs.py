@@ -89,9 +89,9 @@ class Programs:
         maps = self._maps(*self.kinks.slopes(parts.lower, parts.upper))
         fixed = ~maps.free.any(1)
         t, weights = self._descended(maps, parts.t, parts.weights, steps)
-        found, score = self._proved(maps, t, weights)
-        found = torch.where(fixed, torch.minimum(found, self._of_fixed(maps)), found)
-        scaled = torch.ldexp(found * (1.0 + 2.0**-50), torch.tensor(self.folded.exponent))
+        level, score = self._proved(maps, t, weights)
+        level = torch.where(fixed, torch.minimum(level, self._of_fixed(maps)), level)
+        scaled = torch.ldexp(level * (1.0 + 2.0**-50), torch.tensor(self.folded.exponent))
         bound = torch.fmin(parts.bound, scaled + LEAST)
         return replace(parts, bound=bound, t=t, weights=weights, score=score)
 
@@ -121,10 +121,10 @@ class Programs:
         unit = torch.eye(count, dtype=torch.float64).expand(len(m), -1, -1)
         between = folded.v[:, n:]
         right = torch.cat([folded.v[:, :n].expand(len(m), -1, -1), between * h[:, None]], 2)
-        found = torch.cat([right, unit], 2)
+        rows = torch.cat([right, unit], 2)
         for layer in folded.layers:
-            found[:, layer] += between[layer] @ (m[:, :, None] * found)
-        u, inverse = found[:, :, : n + count], found[:, :, n + count :]
+            rows[:, layer] += between[layer] @ (m[:, :, None] * rows)
+        u, inverse = rows[:, :, : n + count], rows[:, :, n + count :]
         steep = OUTWARD * m.abs().amax(1)
         wide = OUTWARD * h.amax(1).clamp(min=1.0)
         share, size_v = 2.0 * gamma(count + 8), size_of(folded.v)
@@ -179,8 +179,8 @@ class Programs:
 
     def _proved(self, maps: Maps, t: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Certified bounds of ||J||, `(P,)`, in the system's own scale, and how much each neuron takes part."""
-        found = self._level(maps, t, weights)
-        n, c, b, s, y = found.n, found.c, found.b, found.s, found.y
+        level = self._level(maps, t, weights)
+        n, c, b, s, y = level.n, level.c, level.b, level.s, level.y
         count, width = n.shape[1], n.shape[2]
         norm_n, norm_c, norm_b, norm_y = (OUTWARD * torch.linalg.matrix_norm(one) + LEAST for one in (n, c, b, y))
         share = 2.0 * gamma(width + count + 16)
@@ -205,7 +205,7 @@ class Programs:
         value = value / (1.0 - away).clamp(min=LEAST).sqrt()
         if self.p != "2":
             value = value * (weights.sum(1) * (1.0 + 2.0 * gamma(width))).sqrt()
-        good = found.positive & (least > 0.0) & (away < 0.5) & torch.isfinite(value)
+        good = level.positive & (least > 0.0) & (away < 0.5) & torch.isfinite(value)
         energy = y.square().sum(2) if self.p == "2" else y.square().amax(2)
         return torch.where(good, UP * value, torch.inf), torch.where(maps.free, energy, -1.0)
 

@@ -111,12 +111,12 @@ class Search:
         low, high = self.programs.kinks.slopes(parts.lower, parts.upper)
         open_ = low < high
         by_input = (open_.sum(1) > FEW_OPEN) & self.is_box & (parts.from_.shape[1] <= FEW_INPUTS)
-        found = []
+        halves = []
         if bool(by_input.any()):
-            found.append(self._halved(parts.take(by_input), open_[by_input]))
+            halves.append(self._halved(parts.take(by_input), open_[by_input]))
         if not bool(by_input.all()):
-            found.append(self._at_kinks(parts.take(~by_input), open_[~by_input]))
-        return Parts.joined(found)
+            halves.append(self._at_kinks(parts.take(~by_input), open_[~by_input]))
+        return Parts.joined(halves)
 
     def _halved(self, parts: Parts, open_: Tensor) -> Parts:
         """Boxes in the middle of the input that moves open neurons most, over their own ranges."""

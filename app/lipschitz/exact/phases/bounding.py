@@ -48,27 +48,27 @@ class Bounding:
         """Upper bounds in the nodes' order; sharp only for those above `target`, and while there is time."""
         lowest, highest = piece_ranges(nodes)
         enclosure = enclose(self._model, lowest, highest)
-        found = jacobian_bounds(enclosure, self._p, self._rounding)
+        bounds = jacobian_bounds(enclosure, self._p, self._rounding)
         if self._chain is None:
-            return found.tolist()
+            return bounds.tolist()
         depths = torch.tensor([first_free(node, self._ends)[0] if node.free.any() else DONE for node in nodes])
         for depth in range(len(self._model.layers)):
-            chosen = (depths == depth) & (found > target)
+            chosen = (depths == depth) & (bounds > target)
             count = int(chosen.sum())
             if count and 1.5 * count * self._predicted(depth, deadline) < deadline.left:
                 inner = enclosure.pre[depth][chosen, :, :-1]
                 sharp = self._semidefinite(depth, inner, lowest[chosen], highest[chosen])
-                found[chosen] = torch.minimum(found[chosen], sharp)
-        return found.tolist()
+                bounds[chosen] = torch.minimum(bounds[chosen], sharp)
+        return bounds.tolist()
 
     def multipliers(self, lowest: Tensor, highest: Tensor, value: float) -> list[np.ndarray | None]:
         """LipSDP's multipliers, `(N,)`, of patterns with pieces `(P, N)`; None where intervals give `value` as well."""
         enclosure = enclose(self._model, lowest, highest)
         loose = jacobian_bounds(enclosure, self._p, self._rounding) > value
-        found: list[np.ndarray | None] = [None] * len(lowest)
+        multipliers: list[np.ndarray | None] = [None] * len(lowest)
         free = lowest < highest
         if self._chain is None:
-            return found
+            return multipliers
         firsts = torch.where(free.any(1), free.to(torch.int8).argmax(1), DONE)
         for depth, (start, end) in enumerate(pairwise(self._ends[:-1])):
             chosen = torch.nonzero(loose & (firsts >= start) & (firsts < end)).flatten()
@@ -76,8 +76,10 @@ class Bounding:
             if not (len(chosen) and inequality[1]):
                 continue
             for index, row in zip(chosen.tolist(), _sharp(*inequality, value), strict=True):
-                found[index] = np.concatenate([np.zeros(start), row, np.zeros(lowest.shape[1] - start - len(row))])
-        return found
+                multipliers[index] = np.concatenate(
+                    [np.zeros(start), row, np.zeros(lowest.shape[1] - start - len(row))]
+                )
+        return multipliers
 
     def _predicted(self, depth: int, deadline: Deadline) -> float:
         """Seconds of one semidefinite bound: as the last one took, or by the pace of the machine."""
@@ -91,9 +93,9 @@ class Bounding:
         """
         begun = time.monotonic()
         weights, lower, upper = self._inequality(depth, inner, lowest, highest)
-        found = slope_bounds(weights, lower, upper) if lower else norms(inner, "2")
+        bounds = slope_bounds(weights, lower, upper) if lower else norms(inner, "2")
         self._seconds[depth] = (time.monotonic() - begun) / len(lowest)
-        return (found + self._rounding) * (1.0 + 2.0**-50)
+        return (bounds + self._rounding) * (1.0 + 2.0**-50)
 
     def _inequality(
         self, depth: int, inner: Tensor, lowest: Tensor, highest: Tensor

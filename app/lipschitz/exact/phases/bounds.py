@@ -102,10 +102,10 @@ def norms(matrices: Tensor, p: Norm) -> Tensor:
     """Certified upper bounds of the p-norms of `(P, o, n)`: `(P,)`; infinite where an entry is not finite."""
     finite = torch.isfinite(matrices).all(2).all(1)
     if not bool(finite.all()):
-        found = torch.full_like(matrices[:, 0, 0], torch.inf)
+        norms_ = torch.full_like(matrices[:, 0, 0], torch.inf)
         if bool(finite.any()):
-            found[finite] = norms(matrices[finite], p)
-        return found
+            norms_[finite] = norms(matrices[finite], p)
+        return norms_
     if p != "2":
         return simple_norms(matrices, p) * (1.0 + 2.0 * gamma(max(matrices.shape[1:]) + 2))
     return _spectral(matrices)

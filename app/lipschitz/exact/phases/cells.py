@@ -46,12 +46,12 @@ class Cells:
 def preactivations(cells: Cells, layer: Layer, slack: Tensor) -> tuple[Tensor, Tensor]:
     """Maps `(P, n, 3)` of a layer `(n, w)` and their errors; `slack`, `(n,)`, is what inexact biases may add."""
     weight, magnitudes = layer.weight, layer.weight.abs()
-    found, size = weight @ cells.values, magnitudes @ cells.values.abs()
-    found[:, :, -1] += layer.bias
+    values, size = weight @ cells.values, magnitudes @ cells.values.abs()
+    values[:, :, -1] += layer.bias
     size[:, :, -1] += layer.bias.abs()
     errors = (magnitudes @ cells.errors + 2.0 * gamma(weight.shape[1] + 2) * size) * UP + UNDERFLOW
     errors[:, :, -1] += slack
-    return found, errors
+    return values, errors
 
 
 def activated(layer: Layer, pieces: Tensor, maps: Tensor, errors: Tensor) -> tuple[Tensor, Tensor]:

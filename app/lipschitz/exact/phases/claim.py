@@ -41,12 +41,12 @@ def phase_claim(
 
 def _numbers(network: Network, model: Model) -> np.ndarray:
     """The certificate's number of every neuron of the model, which counts those of activations only; -1 for others."""
-    found, count = np.full(model.ends[-1], -1), 0
+    numbers, count = np.full(model.ends[-1], -1), 0
     for node, (start, end) in zip(layer_nodes(network), pairwise(model.ends), strict=True):
         if isinstance(node, Activation):
-            found[start:end] = np.arange(count, count + node.size)
+            numbers[start:end] = np.arange(count, count + node.size)
             count += node.size
-    return found
+    return numbers
 
 
 def _record(branch: Branch, multipliers: np.ndarray | None, model: Model, numbers: np.ndarray) -> PhaseRecord:

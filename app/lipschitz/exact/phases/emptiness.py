@@ -54,8 +54,8 @@ class Proofs:
         return next((chosen for chosen in sets if self._conflict(phases, chosen)), None)
 
     def _conflict(self, phases: list[np.ndarray], faces: Sequence[Face | int]) -> bool:
-        found = [self._row(phases, face) for face in faces]
-        return conflict(np.stack([row for row, _ in found]), [extra for _, extra in found])
+        rows = [self._row(phases, face) for face in faces]
+        return conflict(np.stack([row for row, _ in rows]), [extra for _, extra in rows])
 
     def _row(self, phases: list[np.ndarray], face: Face | int) -> tuple[Integers, Fraction]:
         """One row as integers, and what inexact biases may add to its constant."""
@@ -79,11 +79,11 @@ def box_rows(domain: Domain, size: int) -> np.ndarray:
 
 def slack(model: Model) -> list[Tensor]:
     """How far computed biases may move each pre-activation, layer by layer; zero where all biases are stored ones."""
-    moved, found = torch.zeros(model.size, dtype=torch.float64), []
+    moved, slacks = torch.zeros(model.size, dtype=torch.float64), []
     for layer in model.layers:
         underflow = TINY * layer.weight.shape[1] if bool(moved.any()) else 0.0
-        found.append((layer.weight.abs() @ moved + layer.bias_radius + underflow) * (1.0 + 2.0**-30))
-        moved = torch.cat([moved, layer.pieces.slopes.abs().amax(1) * found[-1]])
-    if not all(bool(torch.isfinite(one).all()) for one in found):
+        slacks.append((layer.weight.abs() @ moved + layer.bias_radius + underflow) * (1.0 + 2.0**-30))
+        moved = torch.cat([moved, layer.pieces.slopes.abs().amax(1) * slacks[-1]])
+    if not all(bool(torch.isfinite(one).all()) for one in slacks):
         raise MethodSkipped("biases computed in floating point are off by more than float64 holds")
-    return found
+    return slacks

@@ -89,13 +89,13 @@ class Enumeration(Anytime):
         cells = self._kept(self._open[depth].pop())
         if not len(cells):
             return
-        found = self._layers.split(cells, depth)
+        cells_ = self._layers.split(cells, depth)
         self.counts.exact = self._layers.proved
-        if found is None:
+        if cells_ is None:
             self._open[depth].append(cells)
             return
         self.counts.split += len(cells)
-        self._push(found, depth + 1)
+        self._push(cells_, depth + 1)
 
     def _push(self, cells: Cells, depth: int) -> None:
         """Bound new cells, and keep those that may raise the upper end, the most promising ones on top."""

@@ -64,9 +64,9 @@ class Incumbent:
         best = int(norms.argmax())
         if self.witness and float(norms[best]) <= self.value * (1.0 + NEWS):
             return
-        found = best_pair(self._problem, self._model, points[best].to(self._home), float(radii[best]))
-        if self.witness is None or found.value > self.value:
-            self.witness = found
+        pair = best_pair(self._problem, self._model, points[best].to(self._home), float(radii[best]))
+        if self.witness is None or pair.value > self.value:
+            self.witness = pair
 
 
 class Reached(Incumbent):

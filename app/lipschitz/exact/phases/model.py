@@ -60,12 +60,12 @@ class Model:
 def read_columns(model: Model) -> list[Tensor]:
     """For every number of layers the values so far that later layers read, as numbers; the whole input for none."""
     last = model.layers[-1]
-    reads, found = torch.arange(last.weight.shape[1] + last.size) >= last.weight.shape[1], []
+    reads, columns = torch.arange(last.weight.shape[1] + last.size) >= last.weight.shape[1], []
     for layer in reversed(model.layers):
-        found.append(torch.nonzero(reads).flatten())
+        columns.append(torch.nonzero(reads).flatten())
         start = layer.weight.shape[1]
         reads = reads[:start] | layer.weight.any(0)
-    return [*found, torch.arange(model.size)][::-1]
+    return [*columns, torch.arange(model.size)][::-1]
 
 
 def in_blocks(model: Model, most: int) -> Model:

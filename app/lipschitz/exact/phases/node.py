@@ -45,8 +45,8 @@ class Node:
     @property
     def free(self) -> np.ndarray:
         """Which neurons have more than one piece left, `(N,)`."""
-        found: np.ndarray = self.lowest < self.highest
-        return found
+        free: np.ndarray = self.lowest < self.highest
+        return free
 
 
 def first_free(node: Node, ends: Sequence[int]) -> tuple[int, np.ndarray]:

@@ -52,8 +52,8 @@ class Polygons:
     @cached_property
     def corners(self) -> Tensor:
         """`(P, V, 3)`: where each row meets the one before; 0 at places that are not taken."""
-        found = torch.linalg.cross(_at(self.rows, self.ring.before), self.rows)
-        return torch.where(self.ring.taken[:, :, None], found, 0.0)
+        corners = torch.linalg.cross(_at(self.rows, self.ring.before), self.rows)
+        return torch.where(self.ring.taken[:, :, None], corners, 0.0)
 
     def take(self, index: Tensor) -> Polygons:
         """Some of the polygons, by numbers or flags."""

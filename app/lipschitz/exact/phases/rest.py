@@ -25,20 +25,20 @@ class Rest:
         maps, errors = cells.values[:, :, : self._size], cells.errors[:, :, : self._size]
         if depth == len(self._magnitudes):
             own = slice(-self._outputs, None)
-            found = (norms(maps[:, own], self._p) + simple_norms(errors[:, own], self._p) * UP) * UP
+            bounds = (norms(maps[:, own], self._p) + simple_norms(errors[:, own], self._p) * UP) * UP
         else:
-            found = norms((self._magnitudes[depth] @ (maps.abs() + errors)) * UP, self._p)
-        return torch.minimum(torch.nan_to_num(found, nan=torch.inf, posinf=torch.inf), cells.bound)
+            bounds = norms((self._magnitudes[depth] @ (maps.abs() + errors)) * UP, self._p)
+        return torch.minimum(torch.nan_to_num(bounds, nan=torch.inf, posinf=torch.inf), cells.bound)
 
 
 def _magnitudes(model: Model) -> list[Tensor]:
     """For every number of fixed layers, the largest |derivative| of the output by all values so far, `(o, w)`."""
     last = model.layers[-1]
-    found, weights = [], torch.eye(last.size, dtype=torch.float64)
+    magnitudes, weights = [], torch.eye(last.size, dtype=torch.float64)
     weights = torch.cat([torch.zeros(last.size, last.weight.shape[1], dtype=torch.float64), weights], 1)
     for layer in reversed(model.layers):
         start = layer.weight.shape[1]
         steep = weights[:, start:] * layer.pieces.slopes.abs().amax(1)
         weights = (weights[:, :start] + steep @ layer.weight.abs()) * (1.0 + 2.0 * gamma(layer.size + 4))
-        found.append(weights)
-    return found[::-1]
+        magnitudes.append(weights)
+    return magnitudes[::-1]

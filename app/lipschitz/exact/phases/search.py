@@ -136,10 +136,10 @@ class Search(Anytime):
         if not nodes:
             return
         bounds = self.bounding(nodes, self.target, self.deadline)
-        found = [replace(node, bound=min(node.bound, b)) for node, b in zip(nodes, bounds, strict=True)]
-        kept = [node for node in found if node.bound > self.target]
-        self.counts.outbounded += len(found) - len(kept)
-        self.settled = max([self.settled, *(node.bound for node in found if node.bound <= self.target)])
+        children = [replace(node, bound=min(node.bound, b)) for node, b in zip(nodes, bounds, strict=True)]
+        kept = [node for node in children if node.bound > self.target]
+        self.counts.outbounded += len(children) - len(kept)
+        self.settled = max([self.settled, *(node.bound for node in children if node.bound <= self.target)])
         housed = [node if node.inside is not None or self.deadline.passed else self._housed(node) for node in kept]
         present = [node for node in housed if node is not None]
         self.incumbent.offer([node for node in present if node.inside is not None])
@@ -149,19 +149,19 @@ class Search(Anytime):
     def _housed(self, node: Node) -> Node | None:
         """The node with a point inside; None where it is proved empty, itself where neither can be told."""
         self.counts.programs += 1
-        found = room(node.rows)
-        if found is None:
+        inner = room(node.rows)
+        if inner is None:
             return node
-        if found.radius > THIN:
-            return replace(node, inside=found.centre, radius=found.radius)
+        if inner.radius > THIN:
+            return replace(node, inside=inner.centre, radius=inner.radius)
         faces = [*range(len(self.proofs.borders)), *node.faces]
-        conflict = self.proofs.conflict(node.lowest, faces, found.supports())
+        conflict = self.proofs.conflict(node.lowest, faces, inner.supports())
         if conflict is not None:
             self.counts.empty += 1
             if node.branch is not None:
                 node.branch.conflict = conflict
             return None
-        return replace(node, inside=found.centre, radius=found.radius) if found.radius > 0 else node
+        return replace(node, inside=inner.centre, radius=inner.radius) if inner.radius > 0 else node
 
 
 def _planted(node: Node) -> Node:
@@ -174,11 +174,11 @@ def influences(model: Model) -> list[np.ndarray]:
     width = model.layers[-1].weight.shape[1]
     weights = torch.zeros(width + model.layers[-1].size, dtype=torch.float64)
     weights[width:] = 1.0
-    found = []
+    influences = []
     for layer in reversed(model.layers):
         start = layer.weight.shape[1]
         own = weights[start : start + layer.size]
         slopes = layer.pieces.slopes
-        found.append((own * (slopes.amax(1) - slopes.amin(1))).numpy())
+        influences.append((own * (slopes.amax(1) - slopes.amin(1))).numpy())
         weights[:start] += (own * slopes.abs().amax(1)) @ layer.weight.abs()
-    return found[::-1]
+    return influences[::-1]

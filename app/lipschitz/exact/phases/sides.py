@@ -44,8 +44,8 @@ def sides(polygons: Polygons, rows: Tensor, error: Tensor) -> Sides:
     values = polygons.corners @ rows.mT
     shares = torch.linalg.cross(second, total) @ rows.mT, torch.linalg.cross(total, first) @ rows.mT
     above, below = thick[:, :, None].expand_as(values), thick[:, :, None].expand_as(values)
-    for found in (values, *shares):
-        above, below = above & (found > room), below & (found < -room)
+    for share in (values, *shares):
+        above, below = above & (share > room), below & (share < -room)
     beyond = ring.taken[:, :, None] & (values > room), ring.taken[:, :, None] & (values < -room)
     return Sides(above.any(1).to(torch.int8) - below.any(1).to(torch.int8), beyond[0].any(1), beyond[1].any(1))
 

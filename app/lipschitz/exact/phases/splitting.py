@@ -76,9 +76,9 @@ class Layers:
         if not len(open_):
             return
         polygons, rows, error = parts.at(open_, line)
-        found = sides(polygons, rows[:, None], error[:, None])
-        signs = found.signs.squeeze(1)
-        ties = (signs == 0) & ~(found.reaches_above & found.reaches_below).squeeze(1)
+        sides_ = sides(polygons, rows[:, None], error[:, None])
+        signs = sides_.signs.squeeze(1)
+        ties = (signs == 0) & ~(sides_.reaches_above & sides_.reaches_below).squeeze(1)
         for tie in torch.nonzero(ties).flatten().tolist():
             self.proved += 1
             pieces = parts.cells.pieces[parts.origin[open_[tie]]].numpy()

@@ -26,18 +26,18 @@ SMALLEST = torch.finfo(torch.float64).tiny
 
 def pattern(model: Model, points: Tensor) -> Tensor:
     """The pieces that points `(B, n)` lie on, integers `(B, N)`."""
-    values, found = points, []
+    values, signs = points, []
     for layer in model.layers:
         pre = values @ layer.weight.T + layer.bias
         piece = (pre[:, :, None] > layer.pieces.kinks).sum(2)
-        found.append(piece)
+        signs.append(piece)
         at = piece[:, :, None]
         slope, intercept = (
             table.expand(len(points), -1, -1).gather(2, at).squeeze(2)
             for table in (layer.pieces.slopes, layer.pieces.intercepts)
         )
         values = torch.cat([values, slope * pre + intercept], 1)
-    return torch.cat(found, 1)
+    return torch.cat(signs, 1)
 
 
 def jacobians(model: Model, points: Tensor) -> Tensor:
@@ -82,9 +82,9 @@ def best_pair(problem: Problem, model: Model, point: Tensor, radius: float) -> W
     order = slopes(problem.network, x, y, problem.p).argsort(descending=True, stable=True).tolist()
     best: Witness | None = None
     for position in order[:EVALUATED]:
-        found = attained(problem, x[position], y[position])
-        if best is None or found.value > best.value:
-            best = Witness(x[position], y[position], found.value, found.error)
+        pair = attained(problem, x[position], y[position])
+        if best is None or pair.value > best.value:
+            best = Witness(x[position], y[position], pair.value, pair.error)
         if best.value >= goal or problem.deadline.passed:
             break
     assert best is not None

@@ -201,5 +201,5 @@ def distances(call: OnnxCall) -> Tensor:
     difference = call.tensor(0).unsqueeze(1) - call.tensor(1)
     if call.attr("metric", "sqeuclidean") == "sqeuclidean":
         return difference.square().sum(-1)
-    found: Tensor = torch.linalg.vector_norm(difference, 2, [-1])
-    return found
+    norms: Tensor = torch.linalg.vector_norm(difference, 2, [-1])
+    return norms

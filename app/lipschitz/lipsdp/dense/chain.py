@@ -92,10 +92,10 @@ def _least_rho(system: System, sizes: Sequence[int], gap: float) -> tuple[Tensor
     layers = [slice(a, b) for a, b in pairwise(ends)]
     try:
         start = closed_form(system, layers)
-        found = minimise(system, *start, gap=gap)
+        iterate = minimise(system, *start, gap=gap)
     except NotPositive:
         return torch.full_like(system.lower[:, 0], torch.inf), torch.zeros_like(system.lower)
-    return proved(system, found.rho, found.t, start)
+    return proved(system, iterate.rho, iterate.t, start)
 
 
 def _root_up(rho: Tensor, exponent: int) -> Tensor:

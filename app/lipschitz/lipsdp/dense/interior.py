@@ -147,8 +147,8 @@ class _Newton:
             right_rho, right_t = right_rho - curve_rho, right_t - curve_t - bend
             z, s = z - curve, s - bend
         right = torch.cat([right_rho[:, None], right_t * system.moving], 1)
-        found = torch.cholesky_solve((self.scale * right)[:, :, None], self.schur)[:, :, 0] * self.scale
-        step = _Direction(found[:, 0], found[:, 1:], z, s)
+        direction = torch.cholesky_solve((self.scale * right)[:, :, None], self.schur)[:, :, 0] * self.scale
+        step = _Direction(direction[:, 0], direction[:, 1:], z, s)
         return replace(step, z=z - self._symmetric(now.z, self.of_z.vd, step), s=s - now.s * step.t / now.t)
 
     def _symmetric(self, d: Tensor, vd: Tensor, step: _Direction) -> Tensor:

@@ -67,19 +67,19 @@ class Parts:
     @property
     def layers(self) -> list[slice]:
         """The free neurons of each activation among all."""
-        ends = np.cumsum([0, *(len(found.free) for found in self.free.values())]).tolist()
+        ends = np.cumsum([0, *(len(bounds.free) for bounds in self.free.values())]).tolist()
         return [slice(*pair) for pair in pairwise(ends)]
 
     def gathered(self, t: Mapping[Activation, Tensor], program: int = 0) -> Array:
         """The free neurons' multipliers of one of the programs, `(M,)`."""
-        return np.concatenate([array(t[node][program])[found.free] for node, found in self.free.items()])
+        return np.concatenate([array(t[node][program])[bounds.free] for node, bounds in self.free.items()])
 
     def scattered(self, point: Point) -> Multipliers:
         """By activation, 0 where a neuron is no variable."""
         t = {}
-        for (node, found), layer in zip(self.free.items(), self.layers, strict=True):
+        for (node, bounds), layer in zip(self.free.items(), self.layers, strict=True):
             each = np.zeros(node.size)
-            each[found.free] = point.t[layer]
+            each[bounds.free] = point.t[layer]
             t[node] = torch.from_numpy(each)
         return Multipliers(float(point.weights.max()), t)
 
@@ -96,7 +96,7 @@ def parts_of_piece(problem: Problem, piece: Piece, deadline: Deadline) -> Parts 
         known = problem.local.slopes(plain.origin[node]) if node in plain.origin else whole
         lower, upper, positions = slopes_of_free(*known)
         free[node] = Slopes(array(lower), array(upper), positions.cpu().numpy())
-    if not any(len(found.free) for found in free.values()):
+    if not any(len(bounds.free) for bounds in free.values()):
         return None
     try:
         system = sparse_system(piece.start, piece.end, free, deadline)
@@ -122,8 +122,8 @@ def primal_bound(problem: Problem, piece: Piece, constants: Mapping[Node, float]
     for gap in GAPS:
         climb(problem, ascent, gap, Laps(deadline.share(CLIMBING), PROOFS * parts.work))
         is_last = gap == GAPS[-1] or not search.go_on(AGAIN)
-        found = _proved(search, parts, ascent.maximum(), SHRINKS if is_last else SHRINKS[:FIRST])
-        best = found if best is None or (found is not None and _rho(found) < _rho(best)) else best
+        points = _proved(search, parts, ascent.maximum(), SHRINKS if is_last else SHRINKS[:FIRST])
+        best = points if best is None or (points is not None and _rho(points) < _rho(best)) else best
         close = best is not None and _rho(best) <= (float(ascent.value) * (1.0 + CLOSE)) ** 2
         if close or is_last:
             break
@@ -134,13 +134,13 @@ def on_device(problem: Problem, piece: Piece, parts: Parts) -> dict[Activation, 
     """The slopes where the network is."""
     like = problem.local.slopes(piece.activations[0])[0]
     return {
-        node: (torch.from_numpy(found.lower).to(like), torch.from_numpy(found.upper).to(like))
-        for node, found in parts.free.items()
+        node: (torch.from_numpy(bounds.lower).to(like), torch.from_numpy(bounds.upper).to(like))
+        for node, bounds in parts.free.items()
     }
 
 
-def _rho(found: tuple[Point, Point]) -> float:
-    return float(found[0].weights[0])
+def _rho(points: tuple[Point, Point]) -> float:
+    return float(points[0].weights[0])
 
 
 def climb(problem: Problem, ascent: Ascent, gap: float, laps: Laps, attained: float = 0.0) -> None:
@@ -160,10 +160,10 @@ def _proved(search: Search, parts: Parts, maximum: Maximum, shrinks: Shrinks) ->
     if not 0.0 < rho < math.inf:
         return None
     for raises in (RAISES[:3:2], RAISES[:3:2], RAISES[:3:2], RAISES):
-        found = search.feasible(np.ones(parts.system.inputs), parts.gathered(maximum.t) / rho, least, shrinks)
-        if found is None:
+        points = search.feasible(np.ones(parts.system.inputs), parts.gathered(maximum.t) / rho, least, shrinks)
+        if points is None:
             return None
-        proof = search.proved(found[0], float(np.linalg.eigvalsh(found[1])[-1]), raises)
+        proof = search.proved(points[0], float(np.linalg.eigvalsh(points[1])[-1]), raises)
         if proof is not None:
             return proof
         least = max(3.0 * least, 2e-3)
@@ -172,14 +172,14 @@ def _proved(search: Search, parts: Parts, maximum: Maximum, shrinks: Shrinks) ->
 
 def _bound(problem: Problem, piece: Piece, parts: Parts, ascent: Ascent, best: tuple[Point, Point]) -> Bound:
     value, optimum = up_sqrt(_rho(best)), min(float(ascent.value), up_sqrt(_rho(best)))
-    slopes = {n: (torch.from_numpy(found.lower), torch.from_numpy(found.upper)) for n, found in parts.free.items()}
-    found, inner = (parts.scattered(point) for point in best)
+    slopes = {n: (torch.from_numpy(bounds.lower), torch.from_numpy(bounds.upper)) for n, bounds in parts.free.items()}
+    bounds, inner = (parts.scattered(point) for point in best)
     walk = walk_claim(problem, piece.start, piece.nodes)
     claim = SemidefiniteClaim(
         piece.start,
         piece.end,
         slopes,
-        found,
+        bounds,
         inner,
         walk,
         work=parts.work,

@@ -102,16 +102,16 @@ class Search:
     def levels(self, point: Point) -> Array | None:
         """C K^-1 C^T, or its diagonal where the outputs stand alone; None where K is not positive definite."""
         begun = self.deadline.clock()
-        found = self._at(point).levels(whole=self.whole)
+        levels = self._at(point).levels(whole=self.whole)
         self.longest = max(self.longest, self.deadline.clock() - begun)
-        return None if found is None or not bool(np.isfinite(found).all()) else found
+        return None if levels is None or not bool(np.isfinite(levels).all()) else levels
 
     def _floored(self, weights: Array, tau: Array) -> Array:
         """Multipliers where there are next to none, so small that they take next to nothing from what they read.
 
         With f the weights and multipliers before, (v_i xi)^2 <= sum_j v_ij^2 / f_j times sum_j f_j xi_j^2.
         """
-        n, found = self.system.inputs, tau.copy()
+        n, floored = self.system.inputs, tau.copy()
         before = np.concatenate([weights, np.full(len(tau), np.inf)])
         squares = self.system.matrix[: len(tau)].power(2)
         steepest = np.maximum(np.abs(self.system.lower), np.abs(self.system.upper)) ** 2
@@ -119,15 +119,15 @@ class Search:
             taken = steepest[layer] * (squares[layer] @ (1.0 / before)) * (layer.stop - layer.start)
             least = KEPT / np.where(taken > 0.0, taken, 1.0)
             # A neuron whose weights have died reads next to nothing: huge multipliers would only magnify rounding.
-            found[layer] = np.maximum(found[layer], np.minimum(least, max(least.min(), tau[layer].max())))
-            before[n + layer.start : n + layer.stop] = found[layer]
-        return found
+            floored[layer] = np.maximum(floored[layer], np.minimum(least, max(least.min(), tau[layer].max())))
+            before[n + layer.start : n + layer.stop] = floored[layer]
+        return floored
 
     def _shrunk(self, tau: Array, shrink: float, by_layer: float) -> Array:
-        found = tau * (1.0 - shrink)
+        shrunk = tau * (1.0 - shrink)
         for depth, layer in enumerate(self.layers):
-            found[layer] *= (1.0 - by_layer) ** depth
-        return found
+            shrunk[layer] *= (1.0 - by_layer) ** depth
+        return shrunk
 
 
 def times(point: Point, factor: float) -> Point:

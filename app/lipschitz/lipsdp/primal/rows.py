@@ -61,8 +61,8 @@ class Rows:
 
     def squares(self, count: int) -> Array:
         """The least level of every row."""
-        found: Array = np.min([np.full(count, np.inf), *self.levels], axis=0)
-        return found
+        least: Array = np.min([np.full(count, np.inf), *self.levels], axis=0)
+        return least
 
     def is_open(self, square: float) -> bool:
         """Whether a row with that bound may be the largest, and by more than need be."""
@@ -147,10 +147,10 @@ def _collect(parts: Parts, search: Search, rows: Rows, ascent: Ascent, chosen: S
 
 
 def _add(search: Search, rows: Rows, guess: Point) -> None:
-    found = search.feasible(guess.weights, guess.t)
-    if found is not None:
-        rows.points.append(found[0])
-        rows.levels.append(found[1] * total(found[0].weights))
+    point = search.feasible(guess.weights, guess.t)
+    if point is not None:
+        rows.points.append(point[0])
+        rows.levels.append(point[1] * total(point[0].weights))
 
 
 def _programs(problem: Problem, piece: Piece, parts: Parts, rows: Sequence[int] | None) -> Programs:
@@ -167,14 +167,14 @@ def _ranks(search: Search) -> Array:
     values = np.concatenate([np.ones(n), np.zeros(m)])
     for layer in search.layers:
         values[n + layer.start : n + layer.stop] = steepest[layer] * (size[layer] @ values)
-    found: Array = size[m:] @ values
-    return found
+    ranks: Array = size[m:] @ values
+    return ranks
 
 
 def _proved(search: Search, rows: Rows, square: float) -> list[tuple[tuple[int, ...], Point]] | None:
     """Programs that prove the square for all rows: the one that covers most of those left comes next."""
     for more in RAISES[1:]:
-        left, found = np.ones(len(rows.levels[0]), dtype=bool), []
+        left, points = np.ones(len(rows.levels[0]), dtype=bool), []
         covers = [level <= square * (1.0 + more / 2.0) for level in rows.levels]
         while left.any():
             best = max(range(len(covers)), key=lambda i: int((covers[i] & left).sum()))
@@ -184,12 +184,12 @@ def _proved(search: Search, rows: Rows, square: float) -> list[tuple[tuple[int, 
             proved = search.proves(point) & left
             covers[best] = np.zeros_like(left)
             if proved.any():
-                found.append((tuple(np.flatnonzero(proved).tolist()), point))
+                points.append((tuple(np.flatnonzero(proved).tolist()), point))
                 left &= ~proved
             elif not any((cover & left).any() for cover in covers):
                 break
         if not left.any():
-            return found
+            return points
     return None
 
 
@@ -198,7 +198,7 @@ def _bound(
 ) -> Bound:
     square = max(total(point.weights) for _, point in proved)
     value = up_sqrt(square) * (1.0 + 2.0**-50)
-    slopes = {n: (torch.from_numpy(found.lower), torch.from_numpy(found.upper)) for n, found in parts.free.items()}
+    slopes = {n: (torch.from_numpy(bounds.lower), torch.from_numpy(bounds.upper)) for n, bounds in parts.free.items()}
     programs = tuple(Program(own, torch.from_numpy(point.weights), parts.scattered(point).t) for own, point in proved)
     walk = walk_claim(problem, piece.start, piece.nodes)
     claim = RowsClaim(piece.start, piece.end, slopes, programs, walk, parts.work, parts.piece.nodes, parts.origin)

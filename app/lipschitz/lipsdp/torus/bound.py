@@ -14,7 +14,7 @@ from app.lipschitz.lipsdp.dense.interior import Iterate
 from app.lipschitz.lipsdp.semidefinite import Bound
 from app.lipschitz.lipsdp.torus.chain import Slopes, chain_of, is_link, matrix_side
 from app.lipschitz.lipsdp.torus.fourier import Chain, steepest
-from app.lipschitz.lipsdp.torus.search import Found, least_rho
+from app.lipschitz.lipsdp.torus.search import Solution, least_rho
 from app.lipschitz.network.nodes import Activation
 from app.lipschitz.operators.rounding import up_add, up_ldexp, up_product, up_sqrt, up_sum
 from app.lipschitz.problem import Details, Problem
@@ -81,12 +81,12 @@ def fourier_bound(
         return laps.is_last()
 
     try:
-        found = least_rho(chain, max(gap, FINEST_GAP), watch, deadline)
+        solution = least_rho(chain, max(gap, FINEST_GAP), watch, deadline)
     except OutOfTime:
         return None
-    value = up_ldexp(up_sqrt(float(found.rho)), chain.exponents[-1])
-    claim = _claim(chain, found, slopes, walk_claim(problem, piece.start, piece.nodes))
-    return _bound(chain, found, up_add(value, _of_errors(chain, norms)), claim)
+    value = up_ldexp(up_sqrt(float(solution.rho)), chain.exponents[-1])
+    claim = _claim(chain, solution, slopes, walk_claim(problem, piece.start, piece.nodes))
+    return _bound(chain, solution, up_add(value, _of_errors(chain, norms)), claim)
 
 
 def _of_errors(chain: Chain, norms: Sequence[float]) -> float:
@@ -97,22 +97,24 @@ def _of_errors(chain: Chain, norms: Sequence[float]) -> float:
     return up_sum(changes)
 
 
-def _bound(chain: Chain, found: Found, value: float, claim: FourierClaim) -> FourierBound:
-    optimum = math.ldexp(math.sqrt(max(float(found.optimum), 0.0)), chain.exponents[-1])
+def _bound(chain: Chain, solution: Solution, value: float, claim: FourierClaim) -> FourierBound:
+    optimum = math.ldexp(math.sqrt(max(float(solution.optimum), 0.0)), chain.exponents[-1])
     return FourierBound(
         value=value,
         optimum=optimum,
         gap=1.0 - (optimum / value) ** 2,
-        iterations=found.iterations,
+        iterations=solution.iterations,
         neurons=sum(layer.activation.size for layer in chain.layers if layer.activation is not None),
-        activations=_activations(chain, found.iterate),
+        activations=_activations(chain, solution.iterate),
         claim=claim,
     )
 
 
-def _claim(chain: Chain, found: Found, slopes: Mapping[Activation, Slopes], fallback: WalkClaim) -> FourierClaim:
+def _claim(chain: Chain, solution: Solution, slopes: Mapping[Activation, Slopes], fallback: WalkClaim) -> FourierClaim:
     """The point that proves the constant, and one inside, in the network's own coordinates."""
-    (rho, maps), (inner, inner_maps) = (_unscaled(chain, *point) for point in ((found.rho, found.t), found.inner))
+    (rho, maps), (inner, inner_maps) = (
+        _unscaled(chain, *point) for point in ((solution.rho, solution.t), solution.inner)
+    )
     ends = Multipliers(rho, {}), Multipliers(inner, {})
     return FourierClaim(fallback.start, fallback.end, slopes, *ends, fallback, chain.sides, maps, inner_maps)
 
@@ -125,10 +127,10 @@ def _unscaled(chain: Chain, rho: Tensor, t: Tensor) -> tuple[float, tuple[Tensor
     return float(rho) * 4.0**growth, maps
 
 
-def _activations(chain: Chain, found: Iterate) -> list[Details]:
+def _activations(chain: Chain, iterate: Iterate) -> list[Details]:
     """How much the worst direction has grown at each activation, relative to the input, and the multipliers."""
-    z = found.z.diagonal(dim1=1, dim2=2).sum(0)[2 * chain.widths[0] :]
-    t = found.t[0][chain.groups]
+    z = iterate.z.diagonal(dim1=1, dim2=2).sum(0)[2 * chain.widths[0] :]
+    t = iterate.t[0][chain.groups]
     return [
         {
             "name": "+".join(origin.name for origin in layer.activation.origins),

@@ -52,10 +52,10 @@ def chain_of(nodes: Sequence[Node]) -> list[Layer] | None:
         if isinstance(node, Activation) and layers and layers[-1].activation is None:
             layers[-1] = Layer(layers[-1].convolution, node)
         elif isinstance(node, Affine) and len(node.terms) == 1:
-            found = _convolutions(node.terms[0].operator)
-            if found is None:
+            convolutions = _convolutions(node.terms[0].operator)
+            if convolutions is None:
                 return None
-            layers += [Layer(convolution) for convolution in found]
+            layers += [Layer(convolution) for convolution in convolutions]
         else:
             return None
     return layers if _is_chain(layers) else None
@@ -72,8 +72,8 @@ def _convolutions(operator: LinearOperator) -> list[Convolution] | None:
     """Innermost first; reshapes between them rename a flat vector and say nothing else."""
     parts = operator.parts if isinstance(operator, Composed) else (operator,)
     kept = [part for part in reversed(parts) if not isinstance(part, Reshape)]
-    found = [part for part in kept if isinstance(part, Convolution)]
-    return found if len(found) == len(kept) else None
+    convolutions = [part for part in kept if isinstance(part, Convolution)]
+    return convolutions if len(convolutions) == len(kept) else None
 
 
 def _is_chain(layers: Sequence[Layer]) -> bool:
@@ -98,10 +98,10 @@ def coarse_sides(layers: Sequence[Layer]) -> Shape:
 
 def periods(layers: Sequence[Layer]) -> list[Shape]:
     """N_k / N_K for every map, k = 0..K: how many points of the map share a coarse one, for each dimension."""
-    found = [(1,) * len(layers[-1].convolution.stride)]
+    periods = [(1,) * len(layers[-1].convolution.stride)]
     for layer in reversed(layers):
-        found.append(tuple(p * s for p, s in zip(found[-1], layer.convolution.stride, strict=True)))
-    return found[::-1]
+        periods.append(tuple(p * s for p, s in zip(periods[-1], layer.convolution.stride, strict=True)))
+    return periods[::-1]
 
 
 def widths(layers: Sequence[Layer]) -> list[int]:

@@ -56,10 +56,10 @@ class Chain:
         by_layer: bool = False,
     ) -> Chain:
         """The chain of `layers` on the smallest torus; `norms` are those of the convolutions, about."""
-        found = tuple(channel_slopes(layer, slopes) for layer in layers[:-1])
-        factors = [norm * slope for norm, slope in zip(norms, [*map(steepest, found), 1.0], strict=True)]
+        slopes_ = tuple(channel_slopes(layer, slopes) for layer in layers[:-1])
+        factors = [norm * slope for norm, slope in zip(norms, [*map(steepest, slopes_), 1.0], strict=True)]
         exponents = accumulate((math.frexp(factor)[1] for factor in factors), initial=0)
-        return cls(tuple(layers), coarse_sides(layers), tuple(periods(layers)), found, tuple(exponents), by_layer)
+        return cls(tuple(layers), coarse_sides(layers), tuple(periods(layers)), slopes_, tuple(exponents), by_layer)
 
     @cached_property
     def widths(self) -> list[int]:
@@ -94,8 +94,8 @@ class Chain:
         """Layer k's real matrices between scaled maps, and their error."""
         convolution = self.layers[k].convolution
         scale = 2.0 ** (self.exponents[k] - self.exponents[k + 1])
-        found = symbols(convolution, frequencies, self.sides, self.periods[k + 1])
-        return real_form(found) * scale, symbol_error(convolution) * scale
+        symbol = symbols(convolution, frequencies, self.sides, self.periods[k + 1])
+        return real_form(symbol) * scale, symbol_error(convolution) * scale
 
     def _spread(self, k: int, end: int) -> Tensor:
         """One end of the channels' slopes for every column of layer k."""

@@ -35,7 +35,7 @@ Point = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class Solution:
     """A proved rho, infinite where there is no proof, and what no multipliers can go below, both `(1,)`.
 
     `iterate` is the last one, on `frequencies` of `total`; `t` are the multipliers that prove rho, and `inner` is a
@@ -52,7 +52,7 @@ class Found:
     inner: Point
 
 
-def least_rho(chain: Chain, gap: float, watch: Watch, deadline: Deadline = NEVER) -> Found:
+def least_rho(chain: Chain, gap: float, watch: Watch, deadline: Deadline = NEVER) -> Solution:
     """The smallest rho that could be proved before `watch` stopped the search, or within the relative `gap`.
 
     OutOfTime where the deadline comes before the first proof.
@@ -80,7 +80,7 @@ def least_rho(chain: Chain, gap: float, watch: Watch, deadline: Deadline = NEVER
         added = objecting[~torch.isin(objecting, chosen)][: most - len(chosen)]
         if float(rho) <= float(now.rho) * (1.0 + gap / 2.0) or not len(added) or watch(now):
             (rho, t), inner = best
-            return Found(rho, optimum, now, iterations, len(chosen), len(everything), t, inner)
+            return Solution(rho, optimum, now, iterations, len(chosen), len(everything), t, inner)
         chosen = torch.cat([chosen, added])
 
 
@@ -112,15 +112,15 @@ def _proved(
 
 def _objecting(chain: Chain, frequencies: Tensor, rho: Tensor, t: Tensor, *, enough: int, deadline: Deadline) -> Tensor:
     """Positions of frequencies whose constraint is not proved, `enough` of them at most; none if all are."""
-    found = torch.empty(0, dtype=torch.int64, device=frequencies.device)
+    objecting = torch.empty(0, dtype=torch.int64, device=frequencies.device)
     for part in _shuffled(len(frequencies), frequencies.device).split(max(PROOF_BATCH // chain.side**2, 1)):
         deadline.check()
         system = replace(chain.system(frequencies[part]), coupled=False)
         holds = is_proved(system, rho.expand(len(part)), t.expand(len(part), -1))
-        found = torch.cat([found, part[~holds]])
-        if len(found) >= enough:
+        objecting = torch.cat([objecting, part[~holds]])
+        if len(objecting) >= enough:
             break
-    return found[:enough]
+    return objecting[:enough]
 
 
 def _shuffled(count: int, device: torch.device) -> Tensor:

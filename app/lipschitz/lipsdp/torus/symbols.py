@@ -32,15 +32,15 @@ def symbols(convolution: Convolution, frequencies: Tensor, sides: Shape, period:
     read = tuple(p * s for p, s in zip(period, c.stride, strict=True))
     waves = [_waves(side, device=frequencies.device) for side in sides]
     shape = (len(frequencies), kernel.shape[0], math.prod(period), kernel.shape[1], math.prod(read))
-    found = torch.zeros(shape, dtype=torch.complex128, device=kernel.device)
+    values = torch.zeros(shape, dtype=torch.complex128, device=kernel.device)
     for row, phase in enumerate(_indices(period)):
         for k, tap in enumerate(_indices(c.taps)):
             settings = zip(phase, tap, c.stride, c.dilation, c.padding, read, strict=True)
             steps = [divmod(s * r + d * t - pad[0], p) for r, t, s, d, pad, p in settings]
             turn = _turn(waves, frequencies, tuple(step for step, _ in steps))
             column = _flat(tuple(rest for _, rest in steps), read)
-            found[:, :, row, :, column] += turn[:, None, None] * kernel[:, :, k]
-    return found.flatten(3).flatten(1, 2)
+            values[:, :, row, :, column] += turn[:, None, None] * kernel[:, :, k]
+    return values.flatten(3).flatten(1, 2)
 
 
 def _indices(shape: Shape) -> list[Shape]:

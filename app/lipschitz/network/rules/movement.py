@@ -86,11 +86,11 @@ def move(builder: Builder, call: Call) -> Any:
         flat = joined.offset().reshape(-1)
         return flat[starts[value] : starts[value] + value.operator.out_size].reshape(value.shape)
 
-    found, moved = call.run(positions, **_without_fill(call)), call.run(offsets)
-    sources = pytree.tree_leaves(found)
+    places, moved = call.run(positions, **_without_fill(call)), call.run(offsets)
+    sources = pytree.tree_leaves(places)
     shifts = pytree.tree_leaves(moved)
     results = [_gathered(call, joined, source, shift) for source, shift in zip(sources, shifts, strict=True)]
-    return results[0] if isinstance(found, Tensor) else tuple(results)
+    return results[0] if isinstance(places, Tensor) else tuple(results)
 
 
 def _starts(values: list[Linear]) -> list[int]:

@@ -112,8 +112,8 @@ class Factors:
         before = torch.cat([ones, mantissas[:, :-1]], 1).cumprod(1)
         after = torch.cat([mantissas[:, 1:], ones], 1).flip(1).cumprod(1).flip(1)
         powers = exponents.sum(1, keepdim=True) - exponents
-        found = torch.ldexp(before * after, powers) * (1.0 + MARGIN + gamma(n)) + LEAST
-        return torch.nan_to_num(found, nan=math.inf, posinf=math.inf)
+        product = torch.ldexp(before * after, powers) * (1.0 + MARGIN + gamma(n)) + LEAST
+        return torch.nan_to_num(product, nan=math.inf, posinf=math.inf)
 
     def range(self, _function: Function, lower: Tensor, upper: Tensor) -> Ends:
         """One factor after the other."""

@@ -37,8 +37,8 @@ def equality(builder: Builder, call: Call) -> Constant:
     number = float(call.arguments["other"])
     if math.isfinite(number):
         jumps(builder, call)
-    found = only_dependent(call).offset() == number
-    return Constant(found if call.name == "aten.eq.Scalar" else ~found)
+    equal = only_dependent(call).offset() == number
+    return Constant(equal if call.name == "aten.eq.Scalar" else ~equal)
 
 
 @rule(*JUMPS)

@@ -43,10 +43,10 @@ def trusted(low: Tensor, high: Tensor) -> Interval:
 def monotone(name: str, x: Interval) -> Interval:
     """The function called `name` over an interval."""
     if name in INCREASING:
-        found = trusted(INCREASING[name](x.lower), INCREASING[name](x.upper))
+        ends = trusted(INCREASING[name](x.lower), INCREASING[name](x.upper))
     else:
-        found = trusted(DECREASING[name](x.upper), DECREASING[name](x.lower))
-    return found.within(*RANGES.get(name, (-math.inf, math.inf)))
+        ends = trusted(DECREASING[name](x.upper), DECREASING[name](x.lower))
+    return ends.within(*RANGES.get(name, (-math.inf, math.inf)))
 
 
 def exp(x: Interval) -> Interval:

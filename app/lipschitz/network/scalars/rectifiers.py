@@ -43,10 +43,10 @@ def clip(low: Place | None, high: Place | None, function: Callable[[Tensor], Ten
     above = math.inf if high is None else high.at
 
     def value(x: Tensor) -> Interval:
-        found = Interval.point(x)
+        clipped = Interval.point(x)
         if low is not None:
-            found = _extreme(torch.maximum, found, _enclosure(low))
-        return found if high is None else _extreme(torch.minimum, found, _enclosure(high))
+            clipped = _extreme(torch.maximum, clipped, _enclosure(low))
+        return clipped if high is None else _extreme(torch.minimum, clipped, _enclosure(high))
 
     def derivative(x: Tensor) -> Interval:
         return choose((x > below) & (x < above), ONE, ZERO)

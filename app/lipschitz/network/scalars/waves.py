@@ -84,5 +84,5 @@ class Tangent(Scalar):
         branch = torch.floor(turns)
         to_pole = torch.minimum(turns - branch, branch + 1 - turns).amin(0)
         clear = (to_pole > MARGIN * (1 + turns.abs().amax(0))) & (branch[0] == branch[1])
-        found = choose(clear, Interval(*monotone("tan", Interval(lower, upper)).ends), EVERYTHING)
-        return found.ends
+        values = choose(clear, Interval(*monotone("tan", Interval(lower, upper)).ends), EVERYTHING)
+        return values.ends

@@ -88,10 +88,10 @@ class BoxBounds:
         system = _system(pair, exponents, lower, upper)
         try:
             start = closed_form(system, [slice(0, system.neurons)])
-            found = minimise(system, *start, gap=self.gap)
+            iterate = minimise(system, *start, gap=self.gap)
         except NotPositive:
             return Boxes(lower, upper, torch.full_like(lower[:, 0], torch.inf), torch.ones_like(lower))
-        rho, t = proved(system, found.rho, found.t, start)
+        rho, t = proved(system, iterate.rho, iterate.t, start)
         bounds = raised(rho.sqrt() * (1.0 + 4.0 * UNIT), sum(exponents))
         width = upper - lower
         m = t / (rho.sqrt()[:, None] * torch.where(width > 0.0, width, 1.0)) * 2.0 ** (exponents[0] - exponents[1])

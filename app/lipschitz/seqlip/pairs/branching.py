@@ -62,10 +62,10 @@ def _children(pair: Pair, boxes: Boxes, bound: BoxBounds) -> Boxes:
     low, high = boxes.lower.gather(1, fixed), boxes.upper.gather(1, fixed)
     lower = torch.cat([boxes.lower, boxes.lower.scatter(1, fixed, high)])
     upper = torch.cat([boxes.upper.scatter(1, fixed, low), boxes.upper])
-    found, parents = bound.boxes(lower, upper), boxes.joined(boxes)
-    better = found.bounds < parents.bounds
-    bounds = torch.where(better, found.bounds, parents.bounds)
-    return Boxes(lower, upper, bounds, torch.where(better[:, None], found.multipliers, parents.multipliers))
+    values, parents = bound.boxes(lower, upper), boxes.joined(boxes)
+    better = values.bounds < parents.bounds
+    bounds = torch.where(better, values.bounds, parents.bounds)
+    return Boxes(lower, upper, bounds, torch.where(better[:, None], values.multipliers, parents.multipliers))
 
 
 def _branching(pair: Pair, boxes: Boxes) -> Tensor:
@@ -77,7 +77,7 @@ def _branching(pair: Pair, boxes: Boxes) -> Tensor:
 
 def _improved(pair: Pair, boxes: Boxes, slopes: Tensor, value: float) -> tuple[Tensor, float]:
     """A better vertex by ascents from the middles of the boxes, or the one that is there."""
-    found = ascend(pair, 0.5 * (boxes.lower + boxes.upper), steps=10)
-    values = pair.values(found)
+    points = ascend(pair, 0.5 * (boxes.lower + boxes.upper), steps=10)
+    values = pair.values(points)
     best = int(values.argmax())
-    return (found[best], float(values[best])) if float(values[best]) > value else (slopes, value)
+    return (points[best], float(values[best])) if float(values[best]) > value else (slopes, value)

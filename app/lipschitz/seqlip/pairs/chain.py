@@ -50,14 +50,14 @@ def _links(network: Network) -> dict[Term, tuple[Activation, Layer]]:
     for node in network.nodes:
         for source in node.sources:
             readers.setdefault(source, []).append(node)
-    found = {}
+    links = {}
     for layer in _layers(network):
         activation = layer.term.source
         if isinstance(activation, Activation) and len(readers[activation]) == 1:
             before = activation.source
             if isinstance(before, Affine) and len(before.terms) == 1 and len(readers[before]) == 1:
-                found[before.terms[0]] = (activation, layer)
-    return found
+                links[before.terms[0]] = (activation, layer)
+    return links
 
 
 def _followed(first: Layer, links: Mapping[Term, tuple[Activation, Layer]]) -> Chain:

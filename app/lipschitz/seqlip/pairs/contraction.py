@@ -64,9 +64,9 @@ class Clock:
 
 def contractions(problem: Problem, solve: Solve, deadline: Deadline) -> list[Contraction]:
     """Every chain of the network with its constant on the domain."""
-    found = chains(problem.network)
-    clock = Clock(deadline, sum(len(chain.activations) for chain in found))
-    return [_contracted(problem, chain, clock, lambda pair: solve(pair, clock.share())) for chain in found]
+    chains_ = chains(problem.network)
+    clock = Clock(deadline, sum(len(chain.activations) for chain in chains_))
+    return [_contracted(problem, chain, clock, lambda pair: solve(pair, clock.share())) for chain in chains_]
 
 
 def _contracted(problem: Problem, chain: Chain, clock: Clock, solve: Callable[[Pair], Enclosure]) -> Contraction:
@@ -101,8 +101,8 @@ def _operators(problem: Problem, chain: Chain) -> list[LinearOperator]:
 
 def _stage(operator: LinearOperator, norm: float, deadline: Deadline) -> Stage | None:
     """The layer with its matrix; None where that is too large, or its numbers too large or small to multiply."""
-    found = _matrix(operator, deadline) if _SIZES[0] < norm < _SIZES[1] else None
-    return None if found is None else Stage(*found, norm)
+    matrix = _matrix(operator, deadline) if _SIZES[0] < norm < _SIZES[1] else None
+    return None if matrix is None else Stage(*matrix, norm)
 
 
 def _matrix(operator: LinearOperator, deadline: Deadline) -> tuple[Tensor, float] | None:

@@ -46,19 +46,19 @@ def _tree(pair: Pair, leaves: Boxes) -> tuple[Face, ...] | None:
     """A slope that is fixed in all leaves of a part of the box splits it; None beyond `MOST_FACES`."""
     free = pair.lower < pair.upper
     waiting = [(torch.arange(len(leaves.bounds), device=free.device), free)]
-    found: list[Face] = []
-    while waiting and len(found) + len(waiting) <= MOST_FACES:
+    faces: list[Face] = []
+    while waiting and len(faces) + len(waiting) <= MOST_FACES:
         inside, open_ = waiting.pop()
         if int(open_.sum()) <= FEW:
-            found.append(Face())
+            faces.append(Face())
         elif len(inside) == 1:
-            found.append(Face(multipliers=leaves.multipliers[inside[0]][open_]))
+            faces.append(Face(multipliers=leaves.multipliers[inside[0]][open_]))
         else:
             fixed = (leaves.lower[inside] == leaves.upper[inside]).all(0) & open_
             split = int(fixed.to(torch.uint8).argmax())
             low = leaves.upper[inside, split] == pair.lower[split]
             rest = open_.clone()
             rest[split] = False
-            found.append(Face(split=split))
+            faces.append(Face(split=split))
             waiting += [(inside[~low], rest), (inside[low], rest)]
-    return None if waiting else tuple(found)
+    return None if waiting else tuple(faces)

@@ -57,8 +57,8 @@ def first_factors(matrix: Tensor, error: float) -> Factors:
     if m >= n:
         return Factors(matrix, torch.eye(n, dtype=matrix.dtype, device=matrix.device), error)
     basis, triangle = torch.linalg.qr(matrix.mT)
-    found = _checked(matrix, triangle.mT, basis.mT, error)
-    return replace(found, isometry=_isometry_norm(found.right))
+    factors = _checked(matrix, triangle.mT, basis.mT, error)
+    return replace(factors, isometry=_isometry_norm(factors.right))
 
 
 def last_factors(matrix: Tensor, error: float) -> Factors:

@@ -51,14 +51,14 @@ class Pair:
         """Which slopes are not always 0, `(n,)`."""
         return self.reach > 0
 
-    def multipliers(self, found: Tensor, width: Tensor) -> Tensor:
+    def multipliers(self, t: Tensor, width: Tensor) -> Tensor:
         """Multipliers m as they are, `(b, n)`, for slopes of ranges `width`; ||a_j|| / ||b_j|| where a range is next
         to nothing and says nothing about m, and far out for neurons that read nothing or that nothing reads.
         """
         columns, rows = torch.linalg.vector_norm(self.outer, dim=0), torch.linalg.vector_norm(self.inner, dim=1)
         balanced = torch.where(rows > 0.0, columns / rows.clamp(min=1.0 / _FARTHEST), _FARTHEST)
         known = (width > _NARROW * self.reach) & (columns > 0.0) & (rows > 0.0)
-        return torch.where(known, found, balanced).clamp(1.0 / _FARTHEST, _FARTHEST)
+        return torch.where(known, t, balanced).clamp(1.0 / _FARTHEST, _FARTHEST)
 
     @cached_property
     def rounding(self) -> float:

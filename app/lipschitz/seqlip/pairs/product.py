@@ -50,13 +50,13 @@ def seqlip_product(
 ) -> tuple[float, list[PairFactor]]:
     """The certified constant of at least two stages with slopes (lower, upper) between, and its factors."""
     factors = _factors(stages)
-    found = [
+    pair_factors = [
         _pair_factor(Pair(outer.right, inner.left, *ends), solve)
         for inner, outer, ends in zip(factors, factors[1:], slopes, strict=False)
     ]
     ends = [factors[0].isometry, factors[-1].isometry]
-    product = up_product([*ends, *(factor.enclosure.certified for factor in found)])
-    return up_add(product, _perturbation(stages, factors, slopes)), found
+    product = up_product([*ends, *(factor.enclosure.certified for factor in pair_factors)])
+    return up_add(product, _perturbation(stages, factors, slopes)), pair_factors
 
 
 def _factors(stages: Sequence[Stage]) -> list[Factors]:
@@ -68,8 +68,8 @@ def _factors(stages: Sequence[Stage]) -> list[Factors]:
 def _pair_factor(pair: Pair, solve: Solve) -> PairFactor:
     norms = [spectral_norm(matrix.unsqueeze(0)).upper for matrix in (pair.outer, pair.inner)]
     autolip = up_product([*norms, float(pair.reach.max())])
-    found = solve(pair)
-    return PairFactor(pair, replace(found, certified=min(found.certified, autolip)), autolip)
+    enclosure = solve(pair)
+    return PairFactor(pair, replace(enclosure, certified=min(enclosure.certified, autolip)), autolip)
 
 
 def _perturbation(

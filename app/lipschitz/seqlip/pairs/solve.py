@@ -47,8 +47,8 @@ def enclose_maximum(pair: Pair, gap: float, deadline: Deadline, seed: int = 0) -
     living = alive(pair)
     if living.width == 0:
         return Enclosure(0.0, 0.0, "no slope")
-    found = _enclosed(living, gap, deadline, seed)
-    return found if found.proof is None else replace(found, proof=of_alive(pair, found.proof))
+    enclosures = _enclosed(living, gap, deadline, seed)
+    return enclosures if enclosures.proof is None else replace(enclosures, proof=of_alive(pair, enclosures.proof))
 
 
 def _enclosed(pair: Pair, gap: float, deadline: Deadline, seed: int) -> Enclosure:
@@ -78,10 +78,10 @@ def _cube(pair: Pair) -> float:
 def _branched(
     pair: Pair, bound: BoxBounds, slopes: Tensor, *, root: float, gap: float, deadline: Deadline
 ) -> Enclosure:
-    found = branch(pair, bound, slopes, root=root, gap=gap, deadline=deadline)
-    method = "branch and bound" if found.boxes else "semidefinite"
-    proof = of_boxes(pair, bound.whole, found.leaves)
-    return Enclosure(pair.bracket(found.slopes[None]).lower, found.upper, method, proof)
+    enclosure = branch(pair, bound, slopes, root=root, gap=gap, deadline=deadline)
+    method = "branch and bound" if enclosure.boxes else "semidefinite"
+    proof = of_boxes(pair, bound.whole, enclosure.leaves)
+    return Enclosure(pair.bracket(enclosure.slopes[None]).lower, enclosure.upper, method, proof)
 
 
 def search(pair: Pair, count: int, deadline: Deadline, seed: int = 0) -> Tensor:
