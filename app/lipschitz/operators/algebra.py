@@ -162,8 +162,9 @@ def _push(parts: list[LinearOperator], part: LinearOperator) -> None:
 
 def _merge(terms: list[LinearOperator], term: LinearOperator) -> None:
     """Adds a term to a sum, into a term of the same kind where there is one."""
+    term = _as_diagonal(term)
     rule = _ADDITION.get(type(term))
-    for i, known in enumerate(terms):
+    for i, known in enumerate(map(_as_diagonal, terms)):
         merged = rule(known, term) if rule is not None and type(known) is type(term) else None
         if merged is not None:
             terms[i] = merged
@@ -171,9 +172,27 @@ def _merge(terms: list[LinearOperator], term: LinearOperator) -> None:
     terms.append(term)
 
 
-def _added_error(a: LinearOperator, b: LinearOperator) -> float:
-    sizes = up_add(max(a.absolute_sums()), max(b.absolute_sums()))
-    return up_sum([a.error, b.error, up_mul(2.0 * UNIT, sizes)])
+def _as_diagonal(term: LinearOperator) -> LinearOperator:
+    """The identity as a diagonal, which others can be added to."""
+    if not isinstance(term, Reshape) or term.in_shape != term.out_shape:
+        return term
+    return Diagonal(term.in_shape, term.out_shape, torch.ones((), dtype=torch.float64))
+
+
+def _added_error(a: LinearOperator, b: LinearOperator, first: Tensor, second: Tensor) -> float:
+    """What the sum of the weights may be off by; nothing of its own where no entry was rounded."""
+    own = [a.error, b.error]
+    if bool(_rounded(first, second).any()):
+        sizes = up_add(max(a.absolute_sums()), max(b.absolute_sums()))
+        own.append(up_mul(2.0 * UNIT, sizes))
+    return up_sum(own)
+
+
+def _rounded(a: Tensor, b: Tensor) -> Tensor:
+    """a + b - fl(a + b), exact where nothing overflows (Knuth's TwoSum), NaN otherwise."""
+    total = a + b
+    share = total - a
+    return (a - (total - share)) + (b - share)
 
 
 def _added(a: Tensor, b: Tensor, *, exact: bool) -> Tensor | None:
@@ -185,7 +204,7 @@ def _add_dense(a: Dense, b: Dense) -> LinearOperator | None:
     if (a.in_shape, a.out_shape, a.matrix.shape) != (b.in_shape, b.out_shape, b.matrix.shape):
         return None
     matrix = _added(a.matrix, b.matrix, exact=not (a.error or b.error))
-    return None if matrix is None else replace(a, matrix=matrix, error=_added_error(a, b))
+    return None if matrix is None else replace(a, matrix=matrix, error=_added_error(a, b, a.matrix, b.matrix))
 
 
 def _add_convolutions(a: Convolution, b: Convolution) -> LinearOperator | None:
@@ -195,10 +214,19 @@ def _add_convolutions(a: Convolution, b: Convolution) -> LinearOperator | None:
     if settings(a) != settings(b):
         return None
     kernel = _added(a.kernel, b.kernel, exact=not (a.error or b.error))
-    return None if kernel is None else replace(a, kernel=kernel, error=_added_error(a, b))
+    return None if kernel is None else replace(a, kernel=kernel, error=_added_error(a, b, a.kernel, b.kernel))
+
+
+def _add_diagonals(a: Diagonal, b: Diagonal) -> LinearOperator | None:
+    if a.in_shape != b.in_shape:
+        return None
+    first, second = torch.broadcast_tensors(a.weight, b.weight.to(a.weight.device))
+    weight = _added(first, second, exact=not (a.error or b.error))
+    return None if weight is None else replace(a, weight=weight, error=_added_error(a, b, first, second))
 
 
 _ADDITION: dict[type, Callable[[Any, Any], LinearOperator | None]] = {
     Dense: _add_dense,
     Convolution: _add_convolutions,
+    Diagonal: _add_diagonals,
 }

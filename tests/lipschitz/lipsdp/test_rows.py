@@ -90,6 +90,19 @@ def test_never_below_a_jacobian(norm: Norm, seed: int, net: int) -> None:
 
 
 @pytest.mark.parametrize("norm", NORMS)
+def test_a_piece_whose_slopes_are_all_known_is_one_linear_map(norm: Norm) -> None:
+    """Without a neuron, AutoLip's product counted."""
+    model = linear(3, 5, 4, 2, act=nn.LeakyReLU)
+    domain = {"kind": "box", "lower": [-1e-3] * 3, "upper": [1e-3] * 3}
+    problem = problem_of(seeded(model, 0), 1, 3, norm=norm, domain=domain)
+    found = solved(problem)
+    slope = float(jacobian_norms(problem.network, norm, torch.zeros(1, 3, dtype=torch.float64))[0])
+    assert slope <= found.value <= slope * (1 + 1e-4) < 0.9 * autolip_of(problem.network, norm)  # type: ignore[operator]
+    assert found.details["neurons"] == 0
+    assert check_piece(problem, record_of(problem, found, {"norm": norm, "domain": domain})) == "independent"
+
+
+@pytest.mark.parametrize("norm", NORMS)
 def test_tampered_records_are_refused(norm: Norm) -> None:
     problem = problem_of(seeded(linear(4, 8, 6, 3), 1), 1, 4, norm=norm)
     record = record_of(problem, solved(problem), {"norm": norm})

@@ -148,6 +148,21 @@ def test_sums() -> None:
         add(dense(3, 4), dense(4, 3))
 
 
+def test_sums_of_diagonals_are_diagonals() -> None:
+    """The identity is one of them; a sum that is not rounded is exact, one that cancels is zero."""
+    identity, scalar = Reshape((2, 3), (2, 3)), torch.tensor(0.5, dtype=torch.float64)
+    none = add(identity, identity, -1.0)
+    assert (type(none), none.error, float(none.as_matrix().abs().max())) == (Diagonal, 0.0, 0.0)
+    row = Diagonal((2, 3), (2, 3), randn(3))
+    total = add(add(identity, row), Diagonal((2, 3), (2, 3), scalar))
+    assert isinstance(total, Diagonal)
+    check(total, 1.5 * torch.eye(6, dtype=torch.float64) + row.as_matrix())
+    assert total.error > 0.0
+    assert add(identity, Diagonal((2, 3), (2, 3), scalar)).error == 0.0
+    small = add(identity, Diagonal((2, 3), (2, 3), torch.tensor(2.0**-60, dtype=torch.float64)))
+    assert small.error >= 2.0**-60
+
+
 def test_stacks() -> None:
     merged = stack([dense(3, 4, 1), dense(2, 4, 1, seed=1)])
     check(merged, torch.cat([randn(3, 4), randn(2, 4, seed=1)]))

@@ -85,7 +85,7 @@ class Parts:
 
 
 def parts_of_piece(problem: Problem, piece: Piece, deadline: Deadline) -> Parts | None:
-    """None where the piece has no neuron with a slope that varies, or fits neither memory nor time."""
+    """None where it fits neither memory nor time. A piece whose slopes are all known has a system without neurons."""
     plain = written_out(piece.nodes)
     piece = Piece(piece.start, plain.nodes)
     free = {}
@@ -96,8 +96,6 @@ def parts_of_piece(problem: Problem, piece: Piece, deadline: Deadline) -> Parts 
         known = problem.local.slopes(plain.origin[node]) if node in plain.origin else whole
         lower, upper, positions = slopes_of_free(*known)
         free[node] = Slopes(array(lower), array(upper), positions.cpu().numpy())
-    if not any(len(bounds.free) for bounds in free.values()):
-        return None
     try:
         system = sparse_system(piece.start, piece.end, free, deadline)
         deadline.check()
