@@ -21,8 +21,9 @@ from app.contract.plain import Json
 from app.contract.problem import ProblemView
 from app.contract.request import AnalysisFields, JobRequest
 from app.drain import Drain
-from app.errors import Forbidden, InvalidRequest, Unauthorized
+from app.errors import Forbidden, Unauthorized
 from app.pages import router as pages
+from app.refusals import InvalidRequest
 from app.services import Services
 from app.settings import Settings
 

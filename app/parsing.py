@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from app.errors import InvalidRequest
+from app.refusals import InvalidRequest
 
 Fields = TypeVar("Fields", bound=BaseModel)
 

@@ -21,9 +21,10 @@ from app.api.metrics import HttpMetrics
 from app.cli import COMMANDS, parser_of
 from app.contract.methods import METHODS
 from app.contract.options import OptionInfo
-from app.errors import Problem, problem_types
+from app.errors import Problem
 from app.jobs.states import Status
 from app.main import create_app
+from app.refusals import problem_types
 from app.settings import ClientSettings, Settings
 from app.store.database import Database
 from app.store.endings import EndingRepository

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.errors import BY_SLUG
 from app.main import create_app
+from app.refusals import BY_SLUG
 from app.settings import ClientSettings, Settings
 from tests.docs_tables import DOCS, TABLES, commands, metric_names
 

@@ -12,7 +12,7 @@ from tests.imports import imports
 APP = ROOT / "app"
 
 ROOMS = (
-    "printable", "contract", "lipschitz", "advice", "errors", "settings", "observability", "parsing",
+    "printable", "contract", "lipschitz", "advice", "errors", "refusals", "settings", "observability", "parsing",
     "store", "worker", "jobs", "registries", "drain", "services",
     "api", "pages", "main",
     "server_connections", "server_protocol", "server",

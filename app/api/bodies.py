@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import Request
 
-from app.errors import TooLarge
+from app.refusals import TooLarge
 
 
 async def small_body(request: Request, max_bytes: int) -> bytes:

@@ -20,8 +20,9 @@ from app.api.uploads import received_pair
 from app.contract.comparison import ComparisonFields, ComparisonRequest
 from app.contract.job import JobView
 from app.contract.plain import Json
-from app.errors import TooLarge, UnknownModel
+from app.errors import UnknownModel
 from app.parsing import parse_fields
+from app.refusals import TooLarge
 from app.services import Services
 
 router = APIRouter(prefix="/v1", tags=["Comparisons"], dependencies=[Depends(allowed)])

@@ -19,14 +19,13 @@ from app.contract.uploads import DatasetPage, DatasetView
 from app.errors import (
     DatasetInUse,
     InvalidDataset,
-    InvalidRequest,
     MalformedRequest,
     NotADataset,
     StorageFull,
     StorageUnavailable,
-    TooLarge,
     UnknownDataset,
 )
+from app.refusals import InvalidRequest, TooLarge
 from app.services import Services
 
 router = APIRouter(prefix="/v1/datasets", tags=["Data sets"], dependencies=[Depends(allowed)])

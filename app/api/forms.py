@@ -11,8 +11,9 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
-from app.errors import MalformedRequest, NotAModel, Problem, TooLarge, as_problems
+from app.errors import MalformedRequest, Problem
 from app.lipschitz.bundle import path_of
+from app.refusals import NotAModel, TooLarge, as_problems
 from app.store.blobs import Staged
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from app.api.bodies import small_body
 from app.api.dependencies import InServices, TakingWork
 from app.api.documents import answers
 from app.api.problems import parse_json
-from app.errors import BadSignature, Draining, HookDisabled, MalformedJson, StaleDelivery, TooLarge
+from app.errors import BadSignature, Draining, HookDisabled, MalformedJson, StaleDelivery
+from app.refusals import TooLarge
 from app.registries import huggingface, mlflow
 from app.registries.signing import check_mlflow, same
 from app.services import Services

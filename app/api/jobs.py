@@ -28,7 +28,6 @@ from app.api.waiting import until_over
 from app.contract.job import EventPage, EventView, JobPage, JobView, time_of
 from app.contract.request import AnalysisFields, JobRequest
 from app.errors import (
-    InvalidRequest,
     JobActive,
     JobExpired,
     MalformedJson,
@@ -36,13 +35,13 @@ from app.errors import (
     NoWitness,
     QueueFull,
     QuotaExceeded,
-    TooLarge,
     UnknownDataset,
     UnknownJob,
     UnknownModel,
 )
 from app.jobs.states import Status
 from app.parsing import parse_fields
+from app.refusals import InvalidRequest, TooLarge
 from app.store.jobs import Filter
 
 MAX_REQUEST_BYTES = 8 * 2**20

@@ -22,44 +22,46 @@ from app.contract.question import SHAPES
 from app.contract.request import GraphRequest
 from app.contract.uploads import GraphView, ModelPage, ModelView
 from app.errors import (
-    AnalysisFailed,
     Busy,
-    ConversionMismatch,
-    DataDependentControlFlow,
     DigestMismatch,
     Draining,
     IdempotencyConflict,
     IdempotencyMismatch,
-    InvalidArtifact,
-    InvalidInputs,
-    InvalidModel,
-    InvalidRequest,
     MalformedJson,
     MalformedRequest,
-    MissingData,
     ModelInUse,
-    NotAModel,
     OutOfMemory,
     QueueDeadline,
     QueueFull,
     QuotaExceeded,
     SourceRefused,
     SourceUnreachable,
-    StatefulModel,
     StorageFull,
     StorageUnavailable,
-    SurplusData,
     TimeLimit,
-    TooLarge,
     TorchscriptRefused,
     UnknownModel,
-    UnsupportedOperator,
     WorkerCrashed,
     WorkerLost,
     WorkerProtocol,
 )
 from app.jobs.admission import ModelRecord, check_format
 from app.parsing import parse_fields
+from app.refusals import (
+    AnalysisFailed,
+    ConversionMismatch,
+    DataDependentControlFlow,
+    InvalidArtifact,
+    InvalidInputs,
+    InvalidModel,
+    InvalidRequest,
+    MissingData,
+    NotAModel,
+    StatefulModel,
+    SurplusData,
+    TooLarge,
+    UnsupportedOperator,
+)
 from app.services import Services
 
 router = APIRouter(prefix="/v1/models", tags=["Models"], dependencies=[Depends(allowed)])

@@ -21,9 +21,9 @@ from app.errors import (
     NotFound,
     Problem,
     RequestRefused,
-    TooLarge,
 )
 from app.parsing import invalid
+from app.refusals import TooLarge
 from app.store.database import OUTAGES
 
 logger = logging.getLogger(__name__)

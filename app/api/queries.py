@@ -7,7 +7,8 @@ from typing import Any
 
 from app.api.problems import parse_json
 from app.contract.plain import Json
-from app.errors import InvalidRequest, MalformedJson
+from app.errors import MalformedJson
+from app.refusals import InvalidRequest
 
 JSON_FIELDS = frozenset({"inputs", "domain", "target", "options", "gate", "metadata"})
 NOT_FIELDS = frozenset({"name"})

@@ -13,8 +13,9 @@ from pydantic import BaseModel, Field, ValidationError
 from app.api.bodies import small_body
 from app.api.dependencies import InServices
 from app.api.documents import answers
-from app.errors import CrossSite, InvalidRequest, TooLarge, Unauthorized
+from app.errors import CrossSite, Unauthorized
 from app.parsing import invalid
+from app.refusals import InvalidRequest, TooLarge
 
 router = APIRouter(tags=["Pages"])
 

@@ -11,10 +11,10 @@ from app.api.views import job_view
 from app.api.waiting import preferred_wait, until_over
 from app.contract.job import JobView
 from app.contract.request import AnalysisFields
-from app.errors import InvalidRequest
 from app.jobs.record import JobRecord
 from app.jobs.submission import Submission
 from app.observability import span
+from app.refusals import InvalidRequest
 from app.registries.guard import Guard, Refused
 from app.services import Services
 

@@ -14,10 +14,11 @@ from fastapi import Request
 from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect
 
-from app.errors import NotAModel, Problem, TooLarge
+from app.errors import Problem
 from app.jobs.folders import joined
 from app.lipschitz import foreign
 from app.lipschitz.bundle import MAX_FILES
+from app.refusals import NotAModel, TooLarge
 from app.store.blobs import Blobs, Staged
 
 if TYPE_CHECKING:

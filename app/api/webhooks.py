@@ -14,7 +14,8 @@ from app.api.dependencies import InServices
 from app.api.documents import answers
 from app.api.paging import InPages
 from app.contract.job import time_of
-from app.errors import InvalidRequest, UnknownDelivery
+from app.errors import UnknownDelivery
+from app.refusals import InvalidRequest
 from app.store.deliveries import PENDING
 from app.store.keys import Scope
 

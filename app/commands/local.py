@@ -21,7 +21,7 @@ from app.contract.plain import Json
 from app.contract.progress import Progress
 from app.contract.question import Document
 from app.contract.request import AnalysisFields
-from app.errors import Problem, TimeLimit, TorchscriptRefused, WorkerCrashed, as_problems, from_slug
+from app.errors import Problem, TimeLimit, TorchscriptRefused, WorkerCrashed
 from app.jobs.answers import Answer, Files
 from app.jobs.child import ChildDied, Message, ProtocolBroken
 from app.jobs.child_factory import ChildFactory, StartFailed
@@ -33,6 +33,7 @@ from app.lipschitz.external_data import files_beside
 from app.lipschitz.folder import model_in
 from app.lipschitz.formats import MAX_UNPACKED
 from app.parsing import parse_fields
+from app.refusals import as_problems, from_slug
 from app.settings import Settings
 from app.store.staging import Staged
 

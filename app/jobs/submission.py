@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from app.contract.question import Document
 from app.contract.request import DEFAULT_PRIORITY, AnalysisFields
-from app.errors import InvalidRequest
+from app.refusals import InvalidRequest
 from app.settings import Settings
 
 

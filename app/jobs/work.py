@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from app.contract.comparison import other_model, second_model
 from app.contract.plain import Json
-from app.errors import Problem, StorageUnavailable, WorkerProtocol, from_slug
+from app.errors import Problem, StorageUnavailable, WorkerProtocol
 from app.jobs.answers import Files
 from app.jobs.artifacts import Artifacts
 from app.jobs.child import Child, Message, ProtocolBroken, size_of
@@ -25,6 +25,7 @@ from app.jobs.record import JobRecord, Kind
 from app.jobs.states import FAIL, SUCCEED, TIME_OUT
 from app.jobs.talk import about_graph, capture, inspection
 from app.lipschitz.formats import is_program
+from app.refusals import from_slug
 from app.store.artifacts import ArtifactKey
 from app.store.blobs import Blobs
 from app.store.staging import Staged

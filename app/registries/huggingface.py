@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from app.contract.plain import Json
-from app.errors import InvalidModel
+from app.refusals import InvalidModel
 from app.registries.fetch import Credentials, Fetcher
 from app.registries.guard import Guard, Refused, Unreachable
 from app.registries.sources import Location

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from app.contract.plain import Json
-from app.errors import InvalidModel
+from app.refusals import InvalidModel
 from app.registries.fetch import Credentials, Fetcher
 from app.registries.guard import Guard, Unreachable
 from app.registries.sources import Location, Shape

@@ -121,11 +121,12 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
 
-def _without_nul(
-    _connection: Connection, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool
-) -> tuple[str, Any]:
-    """PostgreSQL refuses text with NUL. No row holds any, so what asks for one finds nothing, as on SQLite."""
-    return statement, [_cleaned(row) for row in parameters] if many else _cleaned(parameters)
+def _without_nul(_connection: Connection, _cursor: Any, statement: str, parameters: Any, *rest: Any) -> tuple[str, Any]:
+    """PostgreSQL refuses text with NUL. No row holds any, so what asks for one finds nothing, as on SQLite.
+
+    The last of `rest` says whether there are parameters of many rows.
+    """
+    return statement, [_cleaned(row) for row in parameters] if rest[-1] else _cleaned(parameters)
 
 
 def _cleaned(row: Any) -> Any:

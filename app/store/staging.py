@@ -10,8 +10,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from app.errors import StorageFull, TooLarge
+from app.errors import StorageFull
 from app.lipschitz.bundle import Member, identity, trailer
+from app.refusals import TooLarge
 
 STAGING = "staging"
 

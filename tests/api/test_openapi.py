@@ -12,8 +12,8 @@ from app.contract import examples
 from app.contract.job import JobView
 from app.contract.request import AnalysisFields, JobRequest
 from app.contract.uploads import DatasetView, GraphView, ModelView
-from app.errors import problem_types
 from app.main import create_app
+from app.refusals import problem_types
 from app.settings import Settings
 from tests.conftest import ROOT, RunningService, fake_model
 

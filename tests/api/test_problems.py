@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from app import errors
 from app.advice import ADVICE
-from app.errors import BY_SLUG, TYPE_PREFIX, Problem, from_slug, problem_types
+from app.errors import TYPE_PREFIX, Problem
 from app.lipschitz.errors import LipschitzError
+from app.refusals import BY_SLUG, AnalysisFailed, from_slug, problem_types
 
 STATUSES = {
     "internal-error": 500,
@@ -114,4 +114,4 @@ def test_every_refusal_of_the_library_has_a_problem(refusal: type[LipschitzError
 
 
 def test_a_slug_that_a_child_invents_is_an_analysis_failure() -> None:
-    assert isinstance(from_slug("made-up", "d"), errors.AnalysisFailed)
+    assert isinstance(from_slug("made-up", "d"), AnalysisFailed)

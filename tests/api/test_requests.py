@@ -8,8 +8,9 @@ from app.api.problems import parse_json
 from app.api.queries import fields_of
 from app.contract.methods import METHODS
 from app.contract.request import MAX_METADATA_BYTES, AnalysisFields, JobRequest
-from app.errors import InvalidRequest, MalformedJson
+from app.errors import MalformedJson
 from app.parsing import parse_fields
+from app.refusals import InvalidRequest
 
 DIGEST = "0" * 64
 

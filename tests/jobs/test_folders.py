@@ -16,9 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.errors import InvalidModel, MissingData, NotAModel, Problem, SurplusData, TooLarge
+from app.errors import Problem
 from app.jobs.folders import joined
 from app.lipschitz.bundle import split as parts_of
+from app.refusals import InvalidModel, MissingData, NotAModel, SurplusData, TooLarge
 from app.store.blobs import Blobs
 from tests.effort import examples
 from tests.lipschitz.bundles import bundle_of, identity_of, network, split

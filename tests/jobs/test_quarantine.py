@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from app.errors import AnalysisFailed, OutOfMemory, Problem, TimeLimit
+from app.errors import OutOfMemory, Problem, TimeLimit
 from app.jobs.quarantine import Quarantine, is_fault
+from app.refusals import AnalysisFailed
 
 LOST = [
     "AcceleratorError: CUDA error: uncorrectable ECC error encountered",

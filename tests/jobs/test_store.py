@@ -12,7 +12,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import insert, inspect, text
 from sqlalchemy.exc import IntegrityError
 
-from app.errors import StorageFull, TooLarge
+from app.errors import StorageFull
+from app.refusals import TooLarge
 from app.store.blobs import Blobs
 from app.store.database import MIGRATIONS, Database
 from app.store.jobs import Filter, JobRepository

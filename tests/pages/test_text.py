@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from app.advice import ADVICE
 from app.contract.result import LayerView
-from app.errors import BY_SLUG
 from app.lipschitz import errors as of_library
 from app.pages import text
 from app.pages.charts.radii import survival
 from app.pages.charts.scales import log_scale, ticks
 from app.pages.rails import LANE, rails, sources_of
+from app.refusals import BY_SLUG
 from tests.pages.results import layer
 
 POSITIVE = st.floats(min_value=1e-249, max_value=1e249)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from app.errors import StorageFull, StorageUnavailable, TooLarge
+from app.errors import StorageFull, StorageUnavailable
+from app.refusals import TooLarge
 from app.settings import Settings
 from app.store.blobs import Blobs, Staged, open_blobs
 from app.store.bucket import Bucket

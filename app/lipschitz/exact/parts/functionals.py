@@ -80,7 +80,7 @@ def functionals(problem: Problem, open_: Mapping[Activation, Tensor]) -> Functio
     layers = tuple(slice(a, b) for a, b in pairwise(ends))
     places = dict(zip(open_, layers, strict=True))
     pairs = [
-        [_moved(problem, around, open_, places, node, sign * _rows(node, positions)) for sign in (1.0, -1.0)]
+        [_moved(problem, around, open_, places, node=node, rows=sign * _rows(node, positions)) for sign in (1.0, -1.0)]
         for node, positions in open_.items()
     ]
     below, above = (
@@ -110,6 +110,7 @@ def _moved(
     around: Mapping[Activation, object],
     open_: Mapping[Activation, Tensor],
     places: Mapping[Activation, slice],
+    *,
     node: Activation,
     rows: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:

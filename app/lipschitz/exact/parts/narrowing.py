@@ -61,7 +61,7 @@ class Narrowing:
         last, nothing = self._last(parts, torch.arange(0)), torch.zeros(1, self.known.count, dtype=torch.float64)
         start = (0.1 * signs)[:, None]
         least = none.double()[:, None] - torch.inf
-        return self._optimised(parts, nothing, alpha, start, last, least, CONTRADICTING)[:, 0] > 0.0
+        return self._optimised(parts, nothing, alpha, start, last=last, best=least, steps=CONTRADICTING)[:, 0] > 0.0
 
     def _narrowed(self, parts: Parts, layer: slice) -> Parts:
         """Both ends for the neurons of one activation that are open in any of the parts."""
@@ -89,10 +89,10 @@ class Narrowing:
         is_asked = torch.isfinite(parts.least) | torch.isfinite(parts.most)
         if not self.steps or not bool(is_asked.any()):
             return best
-        return self._optimised(parts, targets, alpha, gamma_, last, best, self.steps)
+        return self._optimised(parts, targets, alpha, gamma_, last=last, best=best, steps=self.steps)
 
     def _optimised(
-        self, parts: Parts, targets: Tensor, alpha: Tensor, gamma_: Tensor, last: int, best: Tensor, steps: int
+        self, parts: Parts, targets: Tensor, alpha: Tensor, gamma_: Tensor, *, last: int, best: Tensor, steps: int
     ) -> Tensor:
         """The best of some steps; every one is as proved as the first."""
         lengths = (parts.upper - parts.lower).clamp(min=1e-12)

@@ -12,8 +12,8 @@ from app.lipschitz.claims import PhaseClaim, PhaseRecord
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.exact.phases.bounding import Bounding
 from app.lipschitz.exact.phases.model import Model, layer_nodes
-from app.lipschitz.exact.phases.node import Face
-from app.lipschitz.exact.phases.tree import Branch, Tree
+from app.lipschitz.exact.phases.node import Branch, Face
+from app.lipschitz.exact.phases.tree import Tree
 from app.lipschitz.network.nodes import Activation, Network
 
 BATCH = 128

@@ -1,18 +1,14 @@
-"""One node of the search: a range of pieces for every neuron, and the half-spaces that it stands for."""
+"""One node of the search: a range of pieces for every neuron, the half-spaces that it stands for, and its branch."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from app.lipschitz.exact.phases.tree import Branch
 
 
 @dataclass(frozen=True)
@@ -23,6 +19,29 @@ class Face:
     neuron: int
     kink: int
     sign: int
+
+
+@dataclass(eq=False)
+class Branch:
+    """A node: split into what lies below and above the kink of `split`, (layer, neuron); or a leaf.
+
+    A leaf has the ranges of its neurons' pieces; `conflict` are the faces and borders that prove it empty, None where
+    it is bounded instead.
+    """
+
+    pieces: tuple[np.ndarray, np.ndarray] | None
+    split: tuple[int, int] | None = None
+    below: Branch | None = None
+    above: Branch | None = None
+    conflict: Sequence[Face | int] | None = None
+
+    def divide(self, split: tuple[int, int], below: Node | None, above: Node | None) -> None:
+        """Become a node with two halves; None for a half that the split itself proves empty."""
+        self.pieces, self.split = None, split
+        self.below, self.above = (
+            Branch(None, conflict=[Face(*split, 0, sign)]) if half is None else half.branch
+            for half, sign in ((below, -1), (above, 1))
+        )
 
 
 @dataclass(frozen=True, eq=False)

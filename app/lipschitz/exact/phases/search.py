@@ -20,9 +20,9 @@ from app.lipschitz.exact.phases.bounding import Bounding
 from app.lipschitz.exact.phases.bounds import enclose
 from app.lipschitz.exact.phases.emptiness import Proofs
 from app.lipschitz.exact.phases.model import Model
-from app.lipschitz.exact.phases.node import Face, Node, first_free, fixed, piece_ranges
+from app.lipschitz.exact.phases.node import Branch, Face, Node, first_free, fixed, piece_ranges
 from app.lipschitz.exact.phases.polytope import THIN, room
-from app.lipschitz.exact.phases.tree import Branch, Tree
+from app.lipschitz.exact.phases.tree import Tree
 from app.lipschitz.problem import Details
 
 FLAT = 2.0**-40

@@ -2,39 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-
-import numpy as np
+from collections.abc import Iterator
 
 from app.lipschitz.exact.phases.model import Model
-from app.lipschitz.exact.phases.node import Face, Node
+from app.lipschitz.exact.phases.node import Branch, Node
 
 MOST_LEAVES = 20_000
 """Of a tree that is kept: a few megabytes as JSON."""
-
-
-@dataclass(eq=False)
-class Branch:
-    """A node: split into what lies below and above the kink of `split`, (layer, neuron); or a leaf.
-
-    A leaf has the ranges of its neurons' pieces; `conflict` are the faces and borders that prove it empty, None where
-    it is bounded instead.
-    """
-
-    pieces: tuple[np.ndarray, np.ndarray] | None
-    split: tuple[int, int] | None = None
-    below: Branch | None = None
-    above: Branch | None = None
-    conflict: Sequence[Face | int] | None = None
-
-    def divide(self, split: tuple[int, int], below: Node | None, above: Node | None) -> None:
-        """Become a node with two halves; None for a half that the split itself proves empty."""
-        self.pieces, self.split = None, split
-        self.below, self.above = (
-            Branch(None, conflict=[Face(*split, 0, sign)]) if half is None else half.branch
-            for half, sign in ((below, -1), (above, 1))
-        )
 
 
 class Tree:
