@@ -27,8 +27,8 @@ ADVICE: dict[str, str] = {
     "The page /v1/operators lists what has a rule.",
     "data-dependent-control-flow": "Export the model by tracing, for one path through its branches.",
     "discontinuous-operator": 'Ask with `"output": "auto"`: it analyses what comes before the jump, if anything does.',
-    "stateful-model": "Call `model.eval()` before the export (dropout is random in training), or export a version "
-    "whose state is an input and an output.",
+    "stateful-model": "Call `model.eval()` before the export (dropout is random in training). Of state in a script's "
+    "buffers the detail names the shapes: given in `inputs`, one step is analysed as a function of both.",
     "not-globally-lipschitz": "Ask on a bounded domain: a box or a ball. Products and exponentials have one there.",
     "invalid-artifact": "Send ONNX: the program did not hand over a graph that the rules know.",
     "conversion-mismatch": "Please report the model: what was captured from it does not compute the same.",

@@ -4,9 +4,9 @@
     python -m benchmarks.models CLONES --local ../shared/models --page docs/models.md
 
 Asked for is AutoLip's bound with the slope that a short search attains, in the 2-norm: on the whole space, and where
-there is none, or the service refuses the file for a jump, as its advice says: on the box [0, 1]^n, with
-`output: auto`. Each model has a process of its own, so one that dies is a row as well. `--rows` keeps the rows and goes
-on where a run ended.
+there is none, or the service refuses the file for a jump or for its state, as its advice says: on the box [0, 1]^n,
+with `output: auto`, as one step. Each model has a process of its own, so one that dies is a row as well. `--rows` keeps
+the rows and goes on where a run ended.
 """
 
 from __future__ import annotations
@@ -42,6 +42,10 @@ MEMORY = 6 << 30
 
 MATHEMATICS = {"discontinuous-operator", "not-globally-lipschitz"}
 """Refusals because there is no finite constant, or none is known to exist."""
+
+
+BOUNDED_ONLY = ("not-globally-lipschitz", "method-skipped", "conversion-mismatch")
+"""Refusals of the whole space after which the box is asked about; the last of models without values far away."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,12 @@ def shapes_of(model: Model) -> Any:
     return [entry for entry in json.loads(model.inputs) if isinstance(entry, list)] if model.inputs else None
 
 
+def shapes_told(error: LipschitzError) -> Any:
+    """Those of one step, which the refusal of a script with state tells; None for other refusals."""
+    _, given, shapes = error.detail.partition("give inputs=")
+    return json.loads(shapes.rstrip(".")) if given and error.slug == "stateful-model" else None
+
+
 def ask(model: Model, data: bytes) -> Row:
     """The whole space, then the box; a file that jumps with `output: auto`."""
     begun, operators = time.monotonic(), None
@@ -132,7 +142,11 @@ def ask(model: Model, data: bytes) -> Row:
                     fields["output"] = "auto"
                     where.append("before the jump")
                     continue
-                if "domain" in fields or error.slug not in ("not-globally-lipschitz", "method-skipped"):
+                if (step := shapes_told(error)) is not None and "one step" not in where:
+                    fields["inputs"] = step
+                    where.append("one step")
+                    continue
+                if "domain" in fields or error.slug not in BOUNDED_ONLY:
                     raise
             else:
                 upper = (result["upper"] or {}).get("value")

@@ -61,6 +61,7 @@ class Narrowing:
         self._lines: dict[Activation, Lines] = {}
         self._selections: dict[Nonlinear, Selection] = {}
         self._left = MOST_WORK
+        self._work = {node: _work(node) for node in network.nodes}
         self._readers: dict[Node, list[Node]] = {node: [] for node in network.nodes}
         for node in network.nodes:
             for source in node.sources:
@@ -109,10 +110,10 @@ class Narrowing:
     def _narrow(self, node: Node) -> None:
         """Both ends of the open entries, a chunk at a time as long as there is time."""
         (positions,) = self._open(node).nonzero(as_tuple=True)
-        if not len(positions):
+        if not len(positions) or self._left < 0.0:
             return
         order = self._ancestors(node)
-        each = 2.0 * sum(_work(one) for one in order)
+        each = 2.0 * sum(self._work[one] for one in order)
         count = max(1, int(min(CHUNK_ENTRIES / max(one.size for one in order), CHUNK_WORK / each) / 2))
         if not self._may_spend(each * min(count, len(positions)) + self._relax(order, only_cost=True)):
             return

@@ -1,7 +1,8 @@
 """Runs an ONNX graph on torch tensors, node by node: under tracing this is the capture.
 
 Values that do not depend on the model's inputs are told apart, because only they may steer the computation:
-shapes, axes, the condition of an `If`. Shapes count as known, since the inputs' shapes are fixed.
+shapes, axes, the condition of an `If`, the steps of a `Loop`. Shapes count as known, since the inputs' shapes are
+fixed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 
+import torch
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
 from torch import Tensor
 
@@ -24,7 +26,7 @@ from app.lipschitz.errors import (
 from app.lipschitz.ingest.messages import first_line
 from app.lipschitz.ingest.onnx_declared import declared_inputs, opset
 from app.lipschitz.ingest.onnx_ops import implementation, supports
-from app.lipschitz.ingest.onnx_ops.table import OnnxCall, Value
+from app.lipschitz.ingest.onnx_ops.table import OnnxCall, Value, const
 from app.lipschitz.ingest.onnx_tensors import to_torch
 
 EXACT = frozenset({
@@ -42,6 +44,12 @@ SHAPED_BY_VALUES = frozenset({"NonZero", "NonMaxSuppression", "Unique", "Compres
 QUANTIZERS = frozenset({"QuantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"})
 """Of what depends on the input; stored integers are read by DequantizeLinear."""
 
+MOST_STEPS = 4096
+"""Of a loop, each of which becomes operators of its own."""
+
+SCAN_WITHOUT_BATCH = 9
+"""The operator set from which Scan has no axis for a batch of sequences."""
+
 Scope = Callable[[Origin], AbstractContextManager[None]]
 """Marks everything that is traced inside with an origin."""
 
@@ -54,6 +62,7 @@ class OnnxGraph:
         self._graph = GraphProto(node=model.graph.node, output=model.graph.output)
         self._opset = opset(model)
         self._scope = scope
+        self._flow = {"If": self._branch, "Loop": self._repeat, "Scan": self._scan}
         _name_nodes(self._graph)
         for node in _all_nodes(self._graph):
             _require_support(node, self._opset)
@@ -80,8 +89,8 @@ class OnnxGraph:
     def _evaluate(self, node: NodeProto, values: Mapping[str, Value]) -> Sequence[Value]:
         inputs = [_value(values, name, f"node '{node.name}'") if name else None for name in node.input]
         call = OnnxCall.of(node, self._opset, inputs)
-        if node.op_type == "If":
-            return self._branch(call, values)
+        if node.op_type in self._flow:
+            return self._flow[node.op_type](call, values)
         if node.op_type in SHAPED_BY_VALUES and not _all_known(inputs):
             raise DataDependentControlFlow(f"The result of {call.place} has a size that depends on the input.")
         return _as_values(call, _guarded(call))
@@ -90,6 +99,74 @@ class OnnxGraph:
         """A constant condition folds; any other makes the model more than one graph."""
         chosen = "then_branch" if call.number(0) else "else_branch"
         return self._run(call.attr(chosen), {**values, **_initializers(call.attr(chosen))})
+
+    def _repeat(self, call: OnnxCall, values: Mapping[str, Value]) -> Sequence[Value]:
+        """As many steps as the constant count and conditions tell, one after the other."""
+        most = call.number(0) if call.has(0) else None
+        goes_on = call.inputs[1] if call.has(1) else None
+        condition = goes_on or Value(const(True, torch.bool), known=True, exact=True)
+        carried, collected = _present(call.inputs[2:]), list[list[Value]]()
+        while call.entries(condition, "The condition")[0] and (most is None or len(collected) < most):
+            _require_few(call, len(collected))
+            step = Value(const(len(collected)), known=True, exact=True)
+            condition, *results = self._call(call.attr("body"), [step, condition, *carried], values)
+            carried, gathered = results[: len(carried)], results[len(carried) :]
+            collected.append(gathered)
+        if not collected and len(call.node.output) > len(carried):
+            raise call.refuse("a loop without steps has nothing to collect")
+        return [*carried, *(_stacked(column, 0) for column in zip(*collected, strict=True))]
+
+    def _scan(self, call: OnnxCall, values: Mapping[str, Value]) -> Sequence[Value]:
+        """One step for each slice of the scanned inputs."""
+        if call.opset < SCAN_WITHOUT_BATCH:
+            raise call.refuse("Scan of operator set 8")
+        count = call.attr("num_scan_inputs")
+        carried, scanned = _present(call.inputs[:-count]), _present(call.inputs[-count:])
+        slices = list(zip(*_slices(call, scanned), strict=True))
+        _require_few(call, len(slices) - 1)
+        collected = list[list[Value]]()
+        for now in slices:
+            results = self._call(call.attr("body"), [*carried, *now], values)
+            carried, gathered = results[: len(carried)], results[len(carried) :]
+            collected.append(gathered)
+        columns = list(zip(*collected, strict=True))
+        axes = call.attr("scan_output_axes", [0] * len(columns))
+        backward = call.attr("scan_output_directions", [0] * len(columns))
+        ordered = [column[::-1] if flag else column for column, flag in zip(columns, backward, strict=True)]
+        return [*carried, *map(_stacked, ordered, axes)]
+
+    def _call(self, body: GraphProto, given: Sequence[Value], values: Mapping[str, Value]) -> list[Value]:
+        """A subgraph's outputs for its inputs; it sees the values around it."""
+        named = dict(zip((value.name for value in body.input), given, strict=True))
+        return self._run(body, {**values, **_initializers(body), **named})
+
+
+def _require_few(call: OnnxCall, steps: int) -> None:
+    if steps >= MOST_STEPS:
+        raise call.refuse(f"more than {MOST_STEPS} steps")
+
+
+def _present(values: Sequence[Value | None]) -> list[Value]:
+    return [value for value in values if value is not None]
+
+
+def _stacked(column: Sequence[Value], axis: int) -> Value:
+    return Value(torch.stack([value.tensor for value in column], axis), *_flags(column))
+
+
+def _flags(values: Sequence[Value]) -> tuple[bool, bool]:
+    return all(value.known for value in values), all(value.exact for value in values)
+
+
+def _slices(call: OnnxCall, scanned: Sequence[Value]) -> list[list[Value]]:
+    """Each scanned input's slices in the order of its direction."""
+    axes = call.attr("scan_input_axes", [0] * len(scanned))
+    backward = call.attr("scan_input_directions", [0] * len(scanned))
+    cut = [
+        [Value(part, value.known, value.exact) for part in value.tensor.unbind(axis)]
+        for value, axis in zip(scanned, axes, strict=True)
+    ]
+    return [parts[::-1] if flag else parts for parts, flag in zip(cut, backward, strict=True)]
 
 
 def _guarded(call: OnnxCall) -> Sequence[Tensor]:
@@ -129,8 +206,6 @@ def _initializers(graph: GraphProto) -> dict[str, Value]:
 
 def _require_support(node: NodeProto, version: int) -> None:
     domain = node.domain or "ai.onnx"
-    if node.op_type in ("Loop", "Scan"):
-        raise DataDependentControlFlow(f"ONNX operator {node.op_type} at '{node.name}' is a loop.")
     if node.op_type in QUANTIZERS or node.op_type.startswith("QLinear"):
         raise Discontinuous(
             f"ONNX operator {node.op_type} at '{node.name}' rounds to a grid, a step function without a finite "

@@ -99,6 +99,15 @@ def nodes(block: Any) -> Iterator[Any]:
             yield from nodes(inner)
 
 
+def without_prints(module: torch.jit.ScriptModule) -> None:
+    """Strike out what only prints, in place: to print a tensor reads its values."""
+    for part in module.modules():
+        script: Any = part._c
+        for name in script._method_names():
+            for node in script._get_method(name).graph.findAllNodes("prim::Print"):
+                node.destroy()
+
+
 def _reached(module: torch.jit.ScriptModule, block: Any) -> Iterator[Any]:
     """The nodes that can run: of a branch on an attribute or a constant, only the way that is taken."""
     for node in block.nodes():

@@ -21,7 +21,7 @@ from torch import Tensor
 from app.lipschitz.artifact import dtypes
 from app.lipschitz.artifact.captured import InputShapes, Inspection, TensorSpec
 from app.lipschitz.errors import Discontinuous, InvalidModel, UnsupportedOperator
-from app.lipschitz.ingest import inputs, script_graph, torch_module
+from app.lipschitz.ingest import inputs, script_graph, state, torch_module
 from app.lipschitz.ingest.messages import first_line
 from app.lipschitz.ingest.program import Program
 from app.lipschitz.ingest.proposal import found_shapes
@@ -42,6 +42,7 @@ def _load(data: bytes) -> torch.jit.ScriptModule:
             f"The TorchScript archive cannot be loaded: {first_line(error)}"
         ) from error
     module.eval()
+    script_graph.without_prints(module)
     return module
 
 
@@ -78,14 +79,21 @@ def load(data: bytes, shapes: InputShapes | None) -> Program:
     script_graph.check(module)
     inputs.require_floating(inspection.inputs)
     remarks: tuple[str, ...] = ()
-    callee = _nested(module)
+    callee, held = _nested(module), state.asked_for(module, shapes)
+    if isinstance(shapes, dict):
+        shapes = {name: shape for name, shape in shapes.items() if name not in held}
     if shapes is None:
         shapes, remark = found_shapes(module, callee, inspection.inputs)
         remarks = (remark,)
     concrete = inputs.concrete(inspection.inputs, [None] * len(inspection.inputs), shapes)
+    state.require_asked(module, callee, concrete, held)
+    if held:
+        concrete, callee = (*concrete, *state.specs(module, held)), state.one_step(module, callee, held)
     parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
     program = torch_module.program(parameters, buffers, callee, inspection, concrete)
-    return replace(program, warnings=(*program.warnings, *remarks))
+    given = program.output_names[: len(program.output_names) - len(held)] if held else program.output_names
+    names = (*(given if len(given) > 1 or not held else ("output",)), *(f"next_{name}" for name in held))
+    return replace(program, warnings=(*program.warnings, *remarks), output_names=names)
 
 
 def _describe(module: torch.jit.ScriptModule) -> Inspection:

@@ -27,6 +27,7 @@ from app.lipschitz.digits.number import Number, Unable, add, integers
 from app.lipschitz.domain import Box
 from app.lipschitz.lower.effort import forward_work
 from app.lipschitz.network.intervals import propagate
+from app.lipschitz.network.nodes import Network
 from app.lipschitz.operators.norm import Norm
 from app.lipschitz.problem import Problem
 
@@ -60,6 +61,9 @@ class Attained:
     error: float
 
 
+LARGE, ENTRY_WORK = 2**22, 100.0
+"""Entries of all values from which digits are counted for them, too, and what each is worth, a digit by a digit."""
+
 Vector = tuple[Any, int]
 """Python integers and the power of two that they are multiples of."""
 
@@ -87,8 +91,10 @@ def _rises(problem: Problem, x: Tensor, y: Tensor, deadline: Deadline | None) ->
     is_known = False
     try:
         for places in PLACES:
-            if problem.deadline.passed:
-                until.begin(DIGIT_WORK * places * forward_work(problem.network))
+            if problem.deadline.passed or _is_large(problem.network):
+                until.begin(
+                    places * (DIGIT_WORK * forward_work(problem.network) + places * _entry_work(problem.network))
+                )
             yield _lengths(_difference_of_values(problem, x, y, places, until), problem.p)
             is_known = True
     except (Unable, OutOfTime) as cause:
@@ -96,6 +102,14 @@ def _rises(problem: Problem, x: Tensor, y: Tensor, deadline: Deadline | None) ->
             raise
         if not is_known and (not problem.deadline.passed or until.fits(INTERVAL_WORK * forward_work(problem.network))):
             yield _by_intervals(problem, x, y)
+
+
+def _is_large(network: Network) -> bool:
+    return sum(node.size for node in network.nodes) > LARGE
+
+
+def _entry_work(network: Network) -> float:
+    return ENTRY_WORK * sum(node.size for node in network.nodes) if _is_large(network) else 0.0
 
 
 def _difference_of_values(problem: Problem, x: Tensor, y: Tensor, places: int, deadline: Deadline) -> Number:

@@ -25,9 +25,6 @@ from app.lipschitz.network.regions import normalized
 from app.lipschitz.network.rules import RULES
 from app.lipschitz.network.values import Constant, Linear
 
-PRODUCTS = frozenset(("mm.default", "bmm.default", "mv.default", "addmm.default", "baddbmm.default", "linear.default"))
-
-
 Sharpen = Callable[[fx.Node, Constant], Constant]
 """Gives a narrower enclosure of a node that no input reaches."""
 
@@ -90,22 +87,17 @@ def _called(builder: Builder, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
     if refusals:
         return refusals[0]
     try:
-        return _with_entries(_by_rule(builder, node, values), node)
+        return _without_empty(_by_rule(builder, node, values))
     except LipschitzError as refusal:
         return refusal
     except Exception as error:
         return UnsupportedOperator(f"{node.target} at '{origin_of(node).name}' cannot be bounded: {failure(error)}")
 
 
-def _with_entries(value: Any, node: fx.Node) -> Any:
-    """The value itself; UnsupportedOperator for a product with a matrix that leaves no entries."""
-    name = operator_name(node).removeprefix("aten.")
-    if isinstance(value, Linear) and 0 in value.shape and name in PRODUCTS:
-        origin = origin_of(node)
-        raise UnsupportedOperator(
-            f"{name} at '{origin.name}' ({origin.op}) computes a tensor without "
-            f"entries, {list(value.shape)}: there is nothing to bound"
-        )
+def _without_empty(value: Any) -> Any:
+    """The value itself; a tensor without entries depends on nothing."""
+    if isinstance(value, Linear) and 0 in value.shape:
+        return Constant(torch.zeros(value.shape, dtype=torch.float64), None, value.parameters)
     return value
 
 

@@ -228,7 +228,7 @@ class Switches(nn.Module):
 PROGRAMS = (
     NumberList, Growing, Looped, Counted, TensorList, OverwrittenEntry, OverwrittenView, TrainedStatistics, Forked,
     Listed, Spelled, Formatted, FormattedAny, SplitByData, Contained, AsksForGradients, AsksOfGradients, AsksForLeaf,
-    AsksForAutocast, Cuts, Prints, Seeds, Switches,
+    AsksForAutocast, Cuts, Seeds, Switches,
 )  # fmt: skip
 
 
@@ -236,6 +236,11 @@ PROGRAMS = (
 def test_hidden_behaviour_is_refused(program: type[nn.Module]) -> None:
     with pytest.raises((StatefulModel, UnsupportedOperator)):
         capture(script(program()), [[1, 3]])
+
+
+def test_what_is_printed_is_left_out() -> None:
+    captured = capture(script(Prints()), [[1, 3]])
+    assert all(node.op != "call_function" for node in captured.graph.graph.nodes)
 
 
 def hook(self: Any, given: tuple[Tensor], result: Tensor) -> Tensor:

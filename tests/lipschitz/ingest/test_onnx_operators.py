@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 from torch.fx import Interpreter
 
+from app.lipschitz.errors import UnsupportedOperator
 from app.lipschitz.ingest import capture
 from tests.lipschitz.ingest.onnx_models import f32, i64, node, onnx_bytes, run_original, weights
 
@@ -360,6 +362,7 @@ RESIZES = [
     {"mode": "linear", "coordinate_transformation_mode": "align_corners"},
     {"mode": "linear", "coordinate_transformation_mode": "asymmetric"},
     {"mode": "cubic", "coordinate_transformation_mode": "half_pixel"},
+    {"coordinate_transformation_mode": "tf_half_pixel_for_nn", "nearest_mode": "floor"},
 ]  # fmt: skip
 
 
@@ -371,6 +374,12 @@ def test_resize_by_scales_and_to_sizes(attributes: dict[str, Any]) -> None:
         agrees([scales], IMAGE, {"s": f32(1, 1, 1.5, 2.5)})
     sizes = node("Resize", ["x", "", "", "s"], ["y"], **attributes)
     agrees([sizes], IMAGE, {"s": i64(1, 4, 9, 7)})
+
+
+def test_resize_of_named_axes() -> None:
+    attributes = {"mode": "linear", "coordinate_transformation_mode": "half_pixel", "axes": [3, 2]}
+    agrees([node("Resize", ["x", "", "s"], ["y"], **attributes)], IMAGE, {"s": f32(2, 3)}, opset=18)
+    agrees([node("Resize", ["x", "", "", "s"], ["y"], **attributes)], IMAGE, {"s": i64(9, 7)}, opset=18)
 
 
 @pytest.mark.parametrize("mode", ["nearest", "linear"])
@@ -439,6 +448,82 @@ def test_conditions_on_shapes_fold() -> None:
     nodes = [node("Shape", ["x"], ["s"]), node("Gather", ["s", "zero"], ["n"]), node("Equal", ["n", "three"], ["c"]),
              node("If", ["c"], ["y"], then_branch=branch(2.0), else_branch=branch(3.0))]  # fmt: skip
     agrees(nodes, MATRIX, {"zero": np.int64(0), "three": np.int64(3)})
+
+
+def subgraph(nodes: list[NodeProto], inputs: dict[str, int], outputs: dict[str, int]) -> onnx.GraphProto:
+    """The body of a loop, its values by element type."""
+    described = [
+        [
+            helper.make_tensor_value_info(name, kind, None if kind == TensorProto.FLOAT else [])
+            for name, kind in group.items()
+        ]
+        for group in (inputs, outputs)
+    ]
+    return helper.make_graph(nodes, "body", *described)
+
+
+STEP = {"i": TensorProto.INT64, "go": TensorProto.BOOL, "v": TensorProto.FLOAT}
+
+
+@pytest.mark.parametrize(("trips", "first"), [(3, True), (3, False), (9, True)])
+def test_loops_are_unrolled(trips: int, first: bool) -> None:
+    nodes = [
+        node("Less", ["i", "last"], ["more"]),
+        node("Mul", ["v", "c"], ["w"]),
+        node("Tanh", ["w"], ["n"]),
+        node("ReduceSum", ["n"], ["s"], keepdims=0),
+    ]
+    outputs = {"more": TensorProto.BOOL, "n": TensorProto.FLOAT} | ({"s": TensorProto.FLOAT} if first else {})
+    loop = node("Loop", ["trips", "first", "x"], ["y", "sums"][: len(outputs) - 1], body=subgraph(nodes, STEP, outputs))
+    constants = {"trips": np.int64(trips), "first": np.bool_(first), "last": np.int64(4), "c": f32(1.5)}
+    agrees([loop], MATRIX, constants, outputs=("y", "sums")[: len(outputs) - 1])
+
+
+@pytest.mark.parametrize("backward", [0, 1])
+def test_scans_are_unrolled(backward: int) -> None:
+    kinds = dict.fromkeys(("h", "now"), TensorProto.FLOAT)
+    nodes = [node("Add", ["h", "now"], ["s"]), node("Tanh", ["s"], ["t"]), node("Identity", ["t"], ["out"])]
+    body = subgraph(nodes, kinds, dict.fromkeys(("t", "out"), TensorProto.FLOAT))
+    scan = node("Scan", ["h0", "x"], ["last", "y"], body=body, num_scan_inputs=1, scan_input_axes=[1],
+                scan_output_axes=[1], scan_input_directions=[backward], scan_output_directions=[backward])  # fmt: skip
+    agrees([scan], MATRIX, {"h0": weights(3)}, outputs=("last", "y"))
+
+
+def test_loops_of_very_many_steps_are_refused() -> None:
+    body = subgraph([node("Identity", ["go"], ["more"]), node("Tanh", ["v"], ["n"])], STEP,
+                    {"more": TensorProto.BOOL, "n": TensorProto.FLOAT})  # fmt: skip
+    data = onnx_bytes(
+        [node("Loop", ["trips", "", "x"], ["y"], body=body)], {"x": MATRIX}, ["y"], {"trips": np.int64(10**9)}
+    )
+    with pytest.raises(UnsupportedOperator, match="more than 4096 steps"):
+        capture(data)
+
+
+@pytest.mark.parametrize("onesided", [0, 1])
+@pytest.mark.parametrize("windowed", [False, True])
+def test_short_time_fourier_transforms(onesided: int, windowed: bool) -> None:
+    nodes = [
+        node("HannWindow", ["n"], ["w"]),
+        node("STFT", ["x", "step", "w" if windowed else "", "n"], ["y"], onesided=onesided),
+    ]
+    agrees(nodes, (2, 24, 1), {"n": np.int64(8), "step": np.int64(3)})
+
+
+@pytest.mark.parametrize("inverse", [0, 1])
+@pytest.mark.parametrize(("axis", "length"), [(1, 5), (2, 4), (1, 3)])
+def test_fourier_transforms(inverse: int, axis: int, length: int) -> None:
+    nodes = [node("DFT", ["x", "n"], ["y"], axis=axis, inverse=inverse)]
+    agrees(nodes, (2, 5, 4, 2), {"n": np.int64(length)})
+
+
+def test_fourier_transform_of_a_real_signal() -> None:
+    agrees([node("DFT", ["x", "", "a"], ["y"], onesided=1)], (2, 5, 4, 1), {"a": np.int64(-2)}, opset=20)
+
+
+@pytest.mark.parametrize("periodic", [0, 1])
+@pytest.mark.parametrize("window", ["HannWindow", "HammingWindow", "BlackmanWindow"])
+def test_windows(window: str, periodic: int) -> None:
+    agrees([node(window, ["n"], ["w"], periodic=periodic), node("Mul", ["x", "w"], ["y"])], (2, 7), {"n": np.int64(7)})
 
 
 def test_triangle_and_one_hot_masks() -> None:

@@ -178,9 +178,13 @@ def test_conditions_on_the_input() -> None:
         capture(onnx_bytes(nodes, {"x": SHAPE}, ["y"], {"zero": np.float32(0)}))
 
 
-def test_loops() -> None:
+def test_loops_that_the_input_steers() -> None:
     body = helper.make_graph(
-        [node("Identity", ["c"], ["c2"]), node("Add", ["v", "v"], ["v2"])],
+        [
+            node("Greater", ["v", "zero"], ["m"]),
+            node("ReduceMax", ["m"], ["c2"], keepdims=0),
+            node("Add", ["v", "v"], ["v2"]),
+        ],
         "body",
         [helper.make_tensor_value_info(n, t, s) for n, t, s in
          (("i", TensorProto.INT64, []), ("c", TensorProto.BOOL, []), ("v", TensorProto.FLOAT, None))],
@@ -189,7 +193,7 @@ def test_loops() -> None:
     )  # fmt: skip
     nodes = [node("Loop", ["n", "go", "x"], ["y"], name="again", body=body)]
     with pytest.raises(DataDependentControlFlow, match="Loop at 'again'"):
-        capture(onnx_bytes(nodes, {"x": SHAPE}, ["y"], {"n": np.int64(3), "go": np.bool_(True)}))
+        capture(onnx_bytes(nodes, {"x": SHAPE}, ["y"], {"n": np.int64(3), "go": np.bool_(True), "zero": f32(0)}))
 
 
 def test_sizes_that_depend_on_the_input() -> None:

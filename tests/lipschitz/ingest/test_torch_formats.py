@@ -400,6 +400,28 @@ def test_state_and_randomness(module: nn.Module) -> None:
         capture(script(module), [[1, 3]])
 
 
+def test_one_step_of_a_model_with_state() -> None:
+    data = script(Memory())
+    with pytest.raises(StatefulModel, match=r'inputs={"x": \[1, 3\], "h": \[1, 3\]}'):
+        capture(data, [[1, 3]])
+    captured = capture(data, {"x": [1, 3], "h": [1, 3]})
+    assert [spec.name for spec in captured.inputs] == ["x", "h"]
+    assert [spec.name for spec in captured.outputs] == ["output", "next_h"]
+    x, h = torch.tensor([[1.0, 2.0, 3.0]]).double(), torch.tensor([[4.0, 5.0, 6.0]]).double()
+    for y in captured.graph(x, h):
+        torch.testing.assert_close(y, 0.5 * h + x)
+    upper = files.analyze(data, {"inputs": {"x": [1, 3], "h": [1, 3]}, "output": "next_h", "input": "h"})["result"][
+        "upper"
+    ]
+    assert upper["value"] == pytest.approx(0.5, rel=1e-9)
+
+
+@pytest.mark.parametrize("shape", [[3], [1, 4]])
+def test_state_of_another_shape(shape: list[int]) -> None:
+    with pytest.raises(InvalidInputs, match=r"Buffer 'h' holds \[1, 3\]"):
+        capture(script(Memory()), {"x": [1, 3], "h": shape})
+
+
 def test_dropout_in_training_mode_of_an_export() -> None:
     class Training(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

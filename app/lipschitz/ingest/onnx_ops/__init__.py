@@ -18,16 +18,20 @@ from app.lipschitz.ingest.onnx_ops import (  # noqa: F401  (importing fills the 
     recurrent,
     reduction,
     resize,
+    spectra,
 )
 from app.lipschitz.ingest.onnx_ops.fallback import convert_and_run, has_converter
 from app.lipschitz.ingest.onnx_ops.table import OPS, Op, key
 
+CONTROL_FLOW = frozenset({"If", "Loop", "Scan"})
+"""Operators that run graphs of their own."""
+
 
 def supports(node: NodeProto, opset: int) -> bool:
-    """Whether the node's operator can be captured (an `If` when its condition is constant)."""
+    """Whether the node's operator can be captured (branches and loops when what steers them is constant)."""
     if node.domain not in ("", "ai.onnx"):
         return key(node) in OPS
-    return node.op_type in OPS or node.op_type == "If" or has_converter(node.op_type, opset)
+    return node.op_type in OPS or node.op_type in CONTROL_FLOW or has_converter(node.op_type, opset)
 
 
 def implementation(node: NodeProto) -> Op:

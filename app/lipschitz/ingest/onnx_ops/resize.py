@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ COORDINATES: dict[str, Coordinate] = {
     "half_pixel": lambda i, scale, _old, _new: (i + 0.5) / scale - 0.5,
     "pytorch_half_pixel": lambda i, scale, _old, new: (i + 0.5) / scale - 0.5 if new > 1 else 0.0,
     "align_corners": lambda i, _scale, old, new: i * (old - 1) / (new - 1) if new > 1 else 0.0,
+    "tf_half_pixel_for_nn": lambda i, scale, _old, _new: (i + 0.5) / scale,
     "asymmetric": lambda i, scale, _old, _new: i / scale,
 }
 
@@ -44,15 +46,24 @@ def resize(call: OnnxCall) -> Tensor:
         return _resample(
             call, call.numbers(1), None, mode=call.attr("mode", "nearest"), transform="asymmetric", rounding="floor"
         )
-    if call.attr("antialias", 0) or call.attr("exclude_outside", 0) or "axes" in call.attributes:
-        raise call.refuse("antialias, exclude_outside and axes")
+    if call.attr("antialias", 0) or call.attr("exclude_outside", 0):
+        raise call.refuse("antialias and exclude_outside")
     if call.attr("keep_aspect_ratio_policy", "stretch") != "stretch":
         raise call.refuse("keep_aspect_ratio_policy")
-    scales = call.numbers(2) if call.has(2) else []
-    sizes = call.numbers(3) if call.has(3) else None
+    scales = _on_all_axes(call, call.numbers(2) if call.has(2) else [], [1.0] * call.tensor(0).ndim)
+    sizes = _on_all_axes(call, call.numbers(3), list(call.tensor(0).shape)) if call.has(3) else None
     transform = call.attr("coordinate_transformation_mode", "half_pixel")
     rounding = call.attr("nearest_mode", "round_prefer_floor")
     return _resample(call, scales, sizes, mode=call.attr("mode", "nearest"), transform=transform, rounding=rounding)
+
+
+def _on_all_axes(call: OnnxCall, given: list[Any], others: list[Any]) -> list[Any]:
+    """What is given for the axes that the node names, with `others` for the rest."""
+    if not given or "axes" not in call.attributes:
+        return given
+    for axis, number in zip(call.attributes["axes"], given, strict=True):
+        others[axis] = number
+    return others
 
 
 def _resample(

@@ -91,10 +91,13 @@ class OnnxCall:
 
     def numbers(self, position: int) -> list[Any]:
         """The entries of an input that shapes the computation; it must not depend on the model's inputs."""
-        value = self._value(position)
+        return self.entries(self._value(position), f"Input {position}")
+
+    def entries(self, value: Value, what: str) -> list[Any]:
+        """The entries of a value that shapes the computation."""
         if not value.known:
             raise DataDependentControlFlow(
-                f"Input {position} of {self.place} shapes the computation and depends on the model's inputs."
+                f"{what} of {self.place} shapes the computation and depends on the model's inputs."
             )
         with disable_proxy_modes_tracing():
             entries: list[Any] = value.tensor.reshape(-1).tolist()
