@@ -200,6 +200,20 @@ def test_neurons_whose_weights_have_died(primal: None, monkeypatch: pytest.Monke
     assert found.value <= float(found.details["relaxation_optimum"]) * 1.001  # type: ignore[arg-type]
 
 
+def test_small_neurons_among_large_ones_have_their_own_multipliers(primal: None) -> None:
+    """Rows divided and their readers multiplied by 2^13: the same function, with the same bound."""
+    model = seeded(linear(8, 16, 12, 3), 0)
+    plain = lipsdp.lipsdp(problem_of(model, 1, 8), OPTIONS)
+    with torch.no_grad():
+        for first, second in ((model[0], model[2]), (model[2], model[4])):  # type: ignore[index]
+            first.weight[:5] /= 2.0**13
+            first.bias[:5] /= 2.0**13
+            second.weight[:, :5] *= 2.0**13
+    found = lipsdp.lipsdp(problem_of(model, 1, 8), OPTIONS)
+    assert plain.value is not None
+    assert found.value == pytest.approx(plain.value, rel=3e-4)
+
+
 class MaximaBeside(nn.Module):
     """Maxima beside an activation, so that no cut parts them."""
 

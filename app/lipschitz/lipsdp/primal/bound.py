@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from torch import Tensor
 
@@ -19,7 +21,7 @@ from app.lipschitz.certificate.sparse import planned
 from app.lipschitz.certificate.sparse_system import SparseSystem, sparse_system
 from app.lipschitz.claims import Multipliers, SemidefiniteClaim
 from app.lipschitz.deadline import Deadline, Laps, OutOfTime
-from app.lipschitz.lipsdp.primal.iteration import Ascent, Maximum, Programs, ascend
+from app.lipschitz.lipsdp.primal.iteration import DEAD, LEAST_READ, TINY, Ascent, Maximum, Programs, ascend
 from app.lipschitz.lipsdp.primal.multipliers import RAISES, SHRINKS, Point, Search, Shrinks
 from app.lipschitz.lipsdp.primal.passes import Passes
 from app.lipschitz.lipsdp.region import slopes_of_free
@@ -70,9 +72,23 @@ class Parts:
         ends = np.cumsum([0, *(len(bounds.free) for bounds in self.free.values())]).tolist()
         return [slice(*pair) for pair in pairwise(ends)]
 
-    def gathered(self, t: Mapping[Activation, Tensor], program: int = 0) -> Array:
-        """The free neurons' multipliers of one of the programs, `(M,)`."""
-        return np.concatenate([array(t[node][program])[bounds.free] for node, bounds in self.free.items()])
+    @cached_property
+    def _squares(self) -> sp.csr_array:
+        """The squares of V's entries."""
+        return self.system.matrix[: self.system.neurons].power(2)
+
+    def multipliers(self, maximum: Maximum, program: int = 0) -> Array:
+        """The free neurons' t = |G| / ((b - a) |v|) of one of the programs, `(M,)`."""
+        read, answered, adjoint = (
+            np.concatenate([array(of[node][program])[bounds.free] for node, bounds in self.free.items()])
+            for of in (maximum.read, maximum.answered, maximum.adjoint)
+        )
+        parts = np.concatenate([array(maximum.x[program]), answered])
+        least = np.maximum(LEAST_READ * np.sqrt(self._squares @ np.square(parts)), TINY)
+        for layer in self.layers:
+            least[layer] = np.maximum(least[layer], DEAD * read[layer].max(initial=0.0))
+        t: Array = adjoint / ((self.system.upper - self.system.lower) * np.maximum(read, least))
+        return t
 
     def scattered(self, point: Point) -> Multipliers:
         """By activation, 0 where a neuron is no variable."""
@@ -158,7 +174,7 @@ def _proved(search: Search, parts: Parts, maximum: Maximum, shrinks: Shrinks) ->
     if not 0.0 < rho < math.inf:
         return None
     for raises in (RAISES[:3:2], RAISES[:3:2], RAISES[:3:2], RAISES):
-        points = search.feasible(np.ones(parts.system.inputs), parts.gathered(maximum.t) / rho, least, shrinks)
+        points = search.feasible(np.ones(parts.system.inputs), parts.multipliers(maximum) / rho, least, shrinks)
         if points is None:
             return None
         proof = search.proved(points[0], float(np.linalg.eigvalsh(points[1])[-1]), raises)

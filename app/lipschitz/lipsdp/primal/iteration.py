@@ -27,10 +27,12 @@ from app.lipschitz.operators.norm import Norm
 FEWEST, MOST = 12, 32
 """Trajectories r of a program, and as many more as it has outputs: each of them may have a direction of its own."""
 MOST_ROUNDS, WINDOW = 5000, 10
-LEAST_READ = 1e-3
-"""Of a neuron, over the most that one of its activation reads: at a maximum of pooling's rectifiers many read nothing,
-and any multiplier but a huge one will do."""
-_TINY = 1e-200
+LEAST_READ = 1e-6
+"""Of a neuron, over the root of the squares that it adds up: at a maximum of pooling's rectifiers many read nothing,
+and any multiplier but a huge one will do. A small neuron among large ones reads little and needs all of its own."""
+DEAD = 1e-12
+"""The same over the most that one of its activation reads: weight decay leaves rows of 1e-38."""
+TINY = 1e-200
 Pass = Callable[[Tensor, Answer], Tensor]
 Slopes = Mapping[Activation, tuple[Tensor, Tensor]]
 
@@ -59,14 +61,18 @@ class Programs:
 
 @dataclass(frozen=True, eq=False)
 class Maximum:
-    """`value` `(P,)`, multipliers `t` `(P, n)` an activation and `weights` `(P, n)` of the input's coordinates.
+    """`value` `(P,)`, `weights` `(P, n)` of the input's coordinates, `x` `(P, n)` their lengths.
 
+    By activation what each neuron reads, answers and gives back, `(P, n)`.
     The weights add up to value^2; in the 2-norm they all are value^2.
     """
 
     value: Tensor
-    t: Mapping[Activation, Tensor]
     weights: Tensor
+    x: Tensor
+    read: Mapping[Activation, Tensor]
+    answered: Mapping[Activation, Tensor]
+    adjoint: Mapping[Activation, Tensor]
 
 
 @dataclass(eq=False)
@@ -123,14 +129,10 @@ class Ascent:
 
     def maximum(self) -> Maximum:
         """What the last round says of multipliers, which counts at a maximum."""
-        t = {}
-        for node, (lower, upper) in self.programs.slopes.items():
-            v, g = self.read[node], self.adjoint[node]
-            v = torch.maximum(v, LEAST_READ * v.amax(1, keepdim=True) + _TINY)
-            t[node] = torch.where(upper > lower, g / ((upper - lower).clamp(min=_TINY) * v), 0.0)
         square = self.value.square()[:, None]
         weights = square.expand_as(self.weights) if self.programs.norm == "2" else self.weights
-        return Maximum(self.value, t, weights)
+        x = torch.linalg.vector_norm(self.x, dim=1)
+        return Maximum(self.value, weights, x, self.read, self.answered, self.adjoint)
 
     def _pulled(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """The values, and the output's adjoint."""
@@ -144,13 +146,13 @@ class Ascent:
         v, self.read[node] = self._read(flat)
         answer = self._answer(node, v, self.read[node])
         self.answered[node] = torch.linalg.vector_norm(answer, dim=1)
-        self.directions[node] = v / self.read[node][:, None].clamp(min=_TINY)
+        self.directions[node] = v / self.read[node][:, None].clamp(min=TINY)
         return answer.flatten(0, 1)
 
     def _backwards(self, node: Activation, flat: Tensor) -> Tensor:
         g, self.adjoint[node] = self._read(flat)
         answer = self._answer(node, g, self.adjoint[node])
-        self.directions[node] = _unit(self._drawn_out(node, g / self.adjoint[node][:, None].clamp(min=_TINY)))
+        self.directions[node] = _unit(self._drawn_out(node, g / self.adjoint[node][:, None].clamp(min=TINY)))
         return answer.flatten(0, 1)
 
     def _read(self, flat: Tensor) -> tuple[Tensor, Tensor]:
@@ -170,7 +172,7 @@ def _shaped(programs: Programs, flat: Tensor) -> Tensor:
 def _unit(x: Tensor) -> Tensor:
     """Unit vectors along the trajectories, for every coordinate."""
     size: Tensor = torch.linalg.vector_norm(x, dim=1, keepdim=True)
-    return x / size.clamp(min=_TINY)
+    return x / size.clamp(min=TINY)
 
 
 def _of_norm(x: Tensor, norm: Norm) -> Tensor:
@@ -178,7 +180,7 @@ def _of_norm(x: Tensor, norm: Norm) -> Tensor:
     if norm == "inf":
         return _unit(x)
     size: Tensor = torch.linalg.matrix_norm(x, keepdim=True)
-    return x / size.clamp(min=_TINY)
+    return x / size.clamp(min=TINY)
 
 
 def ascend(ascent: Ascent, gap: float) -> Iterator[int]:

@@ -136,7 +136,7 @@ def _collect(parts: Parts, search: Search, rows: Rows, ascent: Ascent, chosen: S
             continue
         weights = maximum.weights[i].cpu().numpy() / square
         weights = weights + LEAST_WEIGHT * weights.mean()
-        guess = Point(weights / weights.sum(), parts.gathered(maximum.t, i) / square)
+        guess = Point(weights / weights.sum(), parts.multipliers(maximum, i) / square)
         if parts.system.outputs > MANY_ROWS:
             rows.guesses.append(guess)
         elif chosen is None or rows.is_open(rows.squares(parts.system.outputs)[chosen[i]]):
