@@ -22,10 +22,10 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.contract.comparison import AnyResult
+from app.contract.domain import Document
 from app.contract.job import QueueView, Urls
 from app.contract.problem import ProblemView
 from app.contract.progress import Progress
-from app.contract.question import Document
 from app.contract.result import Verdict
 from app.lipschitz.bundle import Member, identity
 from app.lipschitz.external_data import files_beside

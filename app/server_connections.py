@@ -58,6 +58,26 @@ def raise_descriptor_limit() -> int:
     return wanted if soft == resource.RLIM_INFINITY else soft
 
 
+class Pace:
+    """Time that a client may still waste, in seconds: it runs out while nothing moves, and comes back with bytes."""
+
+    def __init__(self, limits: Limits, now: float) -> None:
+        self._limits = limits
+        self._left_s = limits.stall_s
+        self._at = now
+
+    def moved(self, size: int) -> None:
+        """So many bytes went through."""
+        self._left_s = min(self._limits.stall_s, self._left_s + size / self._limits.rate)
+
+    def is_over(self, now: float, *, is_clients_turn: bool) -> bool:
+        """Whether the time has run out; it stands still while it is not the client that is waited for."""
+        passed, self._at = now - self._at, now
+        if is_clients_turn:
+            self._left_s -= passed
+        return self._left_s < 0
+
+
 class Yielding(Protocol):
     """A connection, as far as it matters to the others."""
 

@@ -20,7 +20,7 @@ from uvicorn.server import ServerState
 
 from app.api.problems import MEDIA_TYPE
 from app.errors import HeaderTooLarge, MalformedRequest, Problem, RequestTimeout, TooManyConnections
-from app.server_connections import Connections, Limits, network_of
+from app.server_connections import Connections, Limits, Pace, network_of
 
 MAX_PIPELINED = 16
 FRAMING = 8
@@ -31,26 +31,6 @@ LINGER_S = 30.0
 GRACE_S = 5.0
 """How long a body may take before it yields to other connections."""
 WAITS, SENDS = 0, 1
-
-
-class Pace:
-    """Time that a client may still waste, in seconds: it runs out while nothing moves, and comes back with bytes."""
-
-    def __init__(self, limits: Limits, now: float) -> None:
-        self._limits = limits
-        self._left_s = limits.stall_s
-        self._at = now
-
-    def moved(self, size: int) -> None:
-        """So many bytes went through."""
-        self._left_s = min(self._limits.stall_s, self._left_s + size / self._limits.rate)
-
-    def is_over(self, now: float, *, is_clients_turn: bool) -> bool:
-        """Whether the time has run out; it stands still while it is not the client that is waited for."""
-        passed, self._at = now - self._at, now
-        if is_clients_turn:
-            self._left_s -= passed
-        return self._left_s < 0
 
 
 class LimitedProtocol(HttpToolsProtocol):

@@ -37,13 +37,10 @@ class Settings(BaseSettings):
     disk_reserve_bytes: int = Field(default=512 * MIB, ge=0, description="Free disk space that uploads leave alone.")
     max_wait_s: float = Field(default=60, ge=0, description="Longest wait that one request may ask for, in seconds.")
     devices: str = Field(
-        default="auto",
-        description="Slots, e.g. `cuda:0,cuda:1` or `cpu,cpu`; auto: every GPU, else one CPU slot.",
+        default="auto", description="Slots, e.g. `cuda:0,cuda:1` or `cpu,cpu`; auto: every GPU, else one CPU slot."
     )
     worker_threads: int = Field(
-        default=0,
-        ge=0,
-        description="CPU threads of one slot; 0: cores that affinity and control groups grant, divided by the slots.",
+        default=0, ge=0, description="CPU threads of one slot; 0: the cores that are granted, divided by the slots."
     )
     worker_module: str = Field(default=f"{__package__}.worker", description="Module that is run as the child process.")
     confinement: Literal["full", "none"] = Field(
@@ -66,9 +63,7 @@ class Settings(BaseSettings):
         "in seconds; 0: never.",
     )
     job_memory_bytes: int = Field(
-        default=0,
-        ge=0,
-        description="Memory that a job may take; 0: the machine's, or the control group's, divided by the slots.",
+        default=0, ge=0, description="Memory that a job may take; 0: all that the service may have, divided by slots."
     )
     gpu_memory_fraction: float = Field(
         default=1.0, gt=0, le=1, description="Share of a GPU's memory that the children on it may take together."
@@ -108,9 +103,7 @@ class Settings(BaseSettings):
         "`lip.lan,10.1.0.0/16,lip.example:8443`.",
     )
     max_connections: int = Field(
-        default=1000,
-        ge=1,
-        description="Most connections at a time; those that wait for their client yield to new ones.",
+        default=1000, ge=1, description="Most connections; those that wait for their client yield to new ones."
     )
     max_connections_per_address: int = Field(
         default=800, ge=1, description="Most connections of one address, or of one IPv6 network (/64)."
@@ -122,9 +115,7 @@ class Settings(BaseSettings):
         default=10, gt=0, description="Time that a client has for the head of a request, in seconds."
     )
     stall_timeout_s: float = Field(
-        default=30,
-        gt=0,
-        description="How long a client may send or take less than `LIPSERVE_MIN_CLIENT_RATE`, in seconds.",
+        default=30, gt=0, description="How long a client may be slower than `LIPSERVE_MIN_CLIENT_RATE`, in seconds."
     )
     min_client_rate: float = Field(
         default=1024, gt=0, description="Slowest that a body may come and an answer be taken, in bytes a second."
@@ -214,8 +205,7 @@ class Settings(BaseSettings):
         description="Which file of a pushed repository is analysed: the first that fits, in this order.",
     )
     hook_request: dict[str, Any] = Field(
-        default_factory=dict,
-        description="Request fields of jobs that hooks submit, as JSON.",
+        default_factory=dict, description="Request fields of jobs that hooks submit, as JSON."
     )
     hook_owner: str = Field(default="", description="Owner of the models and jobs that come from hooks.")
     hook_tolerance_s: float = Field(

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.conftest import ROOT
 
 FILES = sorted((ROOT / "app").rglob("*.py"))
-MOST_LINES = 335
+MOST_LINES = 257
 MOST_POSITIONAL = 5
 MOST_PLAIN_DICTIONARIES = 40
 """Places that say `dict[str, Any]`: what comes from outside, and what goes to a library that asks for one."""

@@ -42,7 +42,7 @@ from app.errors import (
 from app.jobs.states import Status
 from app.parsing import parse_fields
 from app.refusals import InvalidRequest, TooLarge
-from app.store.jobs import Filter
+from app.store.job_queries import Filter
 
 MAX_REQUEST_BYTES = 8 * 2**20
 router = APIRouter(prefix="/v1", tags=["Jobs"], dependencies=[Depends(allowed)])

@@ -14,7 +14,7 @@ from app.api.bodies import small_body
 from app.api.callers import Caller
 from app.api.forms import Upload, clean_name
 from app.api.problems import parse_json
-from app.contract.question import Digest, Strict
+from app.contract.domain import Digest, Strict
 from app.errors import DigestMismatch
 from app.parsing import invalid
 from app.registries.sources import Location, Source, Url, refusals_as_problems, whole

@@ -11,11 +11,11 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 
 from app.contract.comparison import stored_question, stored_result
+from app.contract.domain import Document
 from app.contract.job import BracketView, ComputedView, JobSummary, JobView, QueueView, Urls, time_of
 from app.contract.plain import Json
 from app.contract.problem import ProblemView
 from app.contract.progress import Progress
-from app.contract.question import Document
 from app.contract.stored import readable
 from app.contract.uploads import DatasetView, FileView, ModelView
 from app.jobs.admission import ModelRecord

@@ -16,7 +16,7 @@ import httpx
 from app.advice import command_advice
 from app.client import Client, OnProgress, Refused, Unexpected
 from app.commands.show import Display, summary
-from app.contract.question import Document
+from app.contract.domain import Document
 from app.contract.result import ResultView, Verdict
 from app.errors import Problem
 from app.lipschitz.errors import LipschitzError

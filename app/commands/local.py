@@ -17,9 +17,9 @@ from typing import Any, BinaryIO
 
 from app.client import OnProgress
 from app.contract.comparison import ComparisonFields
+from app.contract.domain import Document
 from app.contract.plain import Json
 from app.contract.progress import Progress
-from app.contract.question import Document
 from app.contract.request import AnalysisFields
 from app.errors import Problem, TimeLimit, TorchscriptRefused, WorkerCrashed
 from app.jobs.answers import Answer, Files

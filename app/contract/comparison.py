@@ -7,7 +7,8 @@ from typing import ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from app.contract.question import Digest, Document, Question
+from app.contract.domain import Digest, Document
+from app.contract.question import Question
 from app.contract.request import AnalysisFields
 from app.contract.result import Bound, Part, ResultView
 from app.contract.stored import readable

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
 from app.contract import examples
 from app.contract.comparison import AnyQuestion, AnyResult
+from app.contract.domain import Document
 from app.contract.problem import ProblemView
 from app.contract.progress import Progress
-from app.contract.question import Document
 
 
 def time_of(seconds: float) -> datetime:

@@ -13,9 +13,9 @@ from pydantic import BaseModel, Field, ValidationError
 
 from app.contract import plain
 from app.contract.comparison import ComparisonView
+from app.contract.domain import Document
 from app.contract.graph import GraphFacts, ModelFacts
 from app.contract.progress import Name, Progress
-from app.contract.question import Document
 from app.contract.result import CertificateView, ResultView, VerdictView
 
 KIB, MIB = 2**10, 2**20

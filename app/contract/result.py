@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from app.contract.domain import ALL, Document, Domain, Target
 from app.contract.graph import GraphDigest, TensorView
 from app.contract.methods import Guarantee, Kind
-from app.contract.question import ALL, Document, Domain, Target
 
 Verdict = Literal["pass", "fail", "inconclusive"]
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import uuid
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import RowMapping
 
-from app import __version__
 from app.contract.comparison import other_model
 from app.contract.plain import Json
 from app.errors import (
@@ -26,13 +22,15 @@ from app.errors import (
 from app.jobs.dispatcher import Dispatcher
 from app.jobs.lanes import is_quick_analysis
 from app.jobs.record import JobRecord, Kind
+from app.jobs.rows import cache_key, computed, method_list, new_row
 from app.jobs.states import CANCEL_QUEUED, CANCEL_RUNNING, CLAIM, TERMINAL, Status
 from app.jobs.submission import Submission
 from app.jobs.watch import Watch
 from app.settings import Settings
 from app.store.admission import QueueTerms
 from app.store.blobs import Blobs
-from app.store.jobs import Filter, JobRepository
+from app.store.job_queries import Filter
+from app.store.jobs import JobRepository
 
 COPIED = (
     "kind", "status", "model", "blob", "request", "methods", "cache_key", "device", "has_witness", "has_certificate",
@@ -58,17 +56,17 @@ class JobService:
 
         Raises UnknownModel or UnknownDataset where there is none, QueueFull or QuotaExceeded where too many wait.
         """
-        key = _cache_key(submission)
+        key = cache_key(submission)
         cached = self._answered(submission, key) if submission.use_cache else None
         if cached is not None:
             return cached
-        values = _values(
+        values = new_row(
             Kind.ANALYZE,
             submission.model,
             Blobs.key(submission.model),
             request=submission.request,
             metadata=submission.metadata,
-            methods=_method_list(submission.request),
+            methods=method_list(submission.request),
             cache_key=key,
             priority=submission.priority,
             timeout_s=submission.timeout_s,
@@ -89,7 +87,7 @@ class JobService:
     ) -> JobRecord:
         """Queue the inspection of a file that is not a model yet: whether it should be short, and runs the file."""
         told = {"timeout_s": timeout_s, "tenant": tenant, "quick": quick, "program": program}
-        values = _values(Kind.INSPECT, sha256, blob, **told)
+        values = new_row(Kind.INSPECT, sha256, blob, **told)
         return self._queued(self._repository.insert(values))
 
     def submit_graph(self, tenant: str, sha256: str, request: Json, timeout_s: float) -> JobRecord:
@@ -97,7 +95,7 @@ class JobService:
 
         Raises UnknownModel where there is none, QueueFull or QuotaExceeded where too many wait.
         """
-        values = _values(
+        values = new_row(
             Kind.GRAPH,
             sha256,
             Blobs.key(sha256),
@@ -193,7 +191,7 @@ class JobService:
             "attempt": 0,
             "losses": 0,
         }
-        values |= {name: earlier[name] for name in COPIED} | _computed(earlier)
+        values |= {name: earlier[name] for name in COPIED} | computed(earlier)
         row = self._repository.insert_copy(values, earlier["id"], submission.idempotency_key)
         return JobRecord.of(row) if row is not None else None
 
@@ -219,47 +217,5 @@ class JobService:
         return job
 
 
-def _values(kind: Kind, model: str, blob: str, **others: Any) -> Json:
-    """The row of a new job."""
-    defaults = {
-        "id": str(uuid.uuid4()),
-        "kind": kind,
-        "status": Status.QUEUED,
-        "model": model,
-        "blob": blob,
-        "request": {},
-        "metadata": {},
-        "methods": "",
-        "cache_key": "",
-        "cached": False,
-        "priority": 5,
-        "attempt": 0,
-        "losses": 0,
-        "has_witness": False,
-        "has_certificate": False,
-        "dataset": None,
-        "tenant": "",
-    }
-    return defaults | others
-
-
-def _computed(earlier: RowMapping) -> dict[str, float]:
-    """When the answer of the earlier job was computed, and in what time."""
-    if earlier["computed_at"] is not None:
-        return {"computed_at": earlier["computed_at"], "computed_s": earlier["computed_s"]}
-    return {"computed_at": earlier["finished_at"], "computed_s": earlier["finished_at"] - earlier["started_at"]}
-
-
 def _unknown_model(sha256: str) -> UnknownModel:
     return UnknownModel(f"No model {sha256} has been uploaded.")
-
-
-def _cache_key(asked: Submission) -> str:
-    question = json.dumps([__version__, asked.tenant, asked.model, asked.request], sort_keys=True, allow_nan=False)
-    return hashlib.sha256(question.encode()).hexdigest()
-
-
-def _method_list(request: Json) -> str:
-    """The methods asked for as one string, for the listing's filter: `,autolip,gradient,`."""
-    methods = request["methods"]
-    return f",{','.join([methods] if isinstance(methods, str) else methods)},"

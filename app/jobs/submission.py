@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from app.contract.question import Document
+from app.contract.domain import Document
 from app.contract.request import DEFAULT_PRIORITY, AnalysisFields
 from app.refusals import InvalidRequest
 from app.settings import Settings

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from app.contract import question as asked
+from app.contract import domain as asked
 from app.lipschitz.agreement import check_agreement, evaluate_graph
 from app.lipschitz.artifact.captured import Captured
 from app.lipschitz.dataset import Dataset

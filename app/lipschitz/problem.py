@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from app.contract.question import ALL, Target
+from app.contract.domain import ALL, Target
 from app.contract.result import OutputView
 from app.lipschitz.artifact.captured import Captured
 from app.lipschitz.bounds.entries import Entries

@@ -32,7 +32,8 @@ from app.lipschitz.operators.norm import NormBound
 from app.lipschitz.problem import Estimate, Problem
 from app.lipschitz.request import Request
 from app.lipschitz.robustness.certificates import Certificates
-from app.lipschitz.walk.walk import Step, log_factors, walk
+from app.lipschitz.walk.shares import log_factors
+from app.lipschitz.walk.walk import Step, walk
 
 STRUCTURAL = frozenset(
     {"Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Identity", "Cast", "Concat", "Add", "view"}

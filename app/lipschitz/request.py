@@ -8,9 +8,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from app.contract.domain import ALL, Document, Domain, Target
 from app.contract.methods import AUTO, METHODS, MethodInfo, method_named
 from app.contract.options import Options
-from app.contract.question import ALL, Document, Domain, Gate, Question, Shapes, Target
+from app.contract.question import Gate, Question, Shapes
 from app.lipschitz.errors import InvalidRequest
 
 NORMS = ("1", "2", "inf")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.contract.comparison import ComparisonView
-from app.contract.question import Ball, Box, Domain, Gate, Logit, Margin, Margins, Question, Target
+from app.contract.domain import Ball, Box, Domain, Logit, Margin, Margins, Target
+from app.contract.question import Gate, Question
 from app.contract.result import ResultView, SampleView, SensitivitiesView
 from app.pages import text
 

@@ -7,8 +7,8 @@ import json
 import time
 
 from app.contract.comparison import stored_result
+from app.contract.domain import Document
 from app.contract.plain import Json
-from app.contract.question import Document
 from app.contract.request import AnalysisFields
 from app.contract.result import ResultView
 from app.errors import IdempotencyMismatch

@@ -12,7 +12,8 @@ from sqlalchemy import RowMapping
 from app.jobs.record import READINGS, JobRecord, Kind
 from app.jobs.states import CLAIM, REQUEUE, SUCCEED
 from app.store.database import Database
-from app.store.jobs import Filter, JobRepository
+from app.store.job_queries import Filter
+from app.store.jobs import JobRepository
 from app.store.line import Wanted
 from tests.jobs.rows import ANALYSES, queued
 

@@ -13,7 +13,8 @@ from app.jobs.states import FAIL, SUCCEED, Status
 from app.jobs.watch import Watch
 from app.settings import Settings
 from app.store.database import Database
-from app.store.jobs import Filter, JobRepository
+from app.store.job_queries import Filter
+from app.store.jobs import JobRepository
 from app.store.retention import BATCH, RetentionRepository
 from app.store.tables import events, jobs, results
 from app.store.workers import WorkerRepository

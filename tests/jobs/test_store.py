@@ -16,7 +16,8 @@ from app.errors import StorageFull
 from app.refusals import TooLarge
 from app.store.blobs import Blobs
 from app.store.database import MIGRATIONS, Database
-from app.store.jobs import Filter, JobRepository
+from app.store.job_queries import Filter
+from app.store.jobs import JobRepository
 from app.store.locks import Held, is_abandoned
 from app.store.tables import jobs, metadata
 from app.store.uploads import dataset_repository, model_repository

@@ -18,7 +18,8 @@ from app.jobs.states import ACTIVE, CLAIM, SUCCEED, Status
 from app.jobs.watch import Watch
 from app.settings import Settings
 from app.store.database import Database
-from app.store.jobs import Filter, JobRepository
+from app.store.job_queries import Filter
+from app.store.jobs import JobRepository
 from app.store.uploads import dataset_repository, model_repository
 from tests.jobs.rows import ANALYSES, MODEL, add_model, no_artifacts
 

@@ -18,7 +18,7 @@ from app.lipschitz.digits.number import ends
 from app.lipschitz.domain import Box
 from app.lipschitz.errors import UnsupportedOperator
 from app.lipschitz.network.build import build
-from app.lipschitz.network.intervals import propagate
+from app.lipschitz.network.propagation import propagate
 from tests.lipschitz.attention_blocks import BLOCKS, TOKENS, WIDTH, band, made
 from tests.lipschitz.helpers import captured
 from tests.lipschitz.ingest.exporters import EXPORTERS

@@ -20,7 +20,7 @@ from app.lipschitz.domain import Ball, Box, Domain, WholeSpace
 from app.lipschitz.errors import LipschitzError
 from app.lipschitz.lower.attained import attained
 from app.lipschitz.network.build import build
-from app.lipschitz.network.intervals import propagate
+from app.lipschitz.network.propagation import propagate
 from app.lipschitz.network.rules import RULES
 from app.lipschitz.network.rules.refused import JUMPS, UNBOUNDED
 from app.lipschitz.operators.norm import Norm

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from app.contract.domain import All
 from app.contract.methods import AUTO
-from app.contract.question import All
 from app.lipschitz.errors import InvalidRequest
 from app.lipschitz.request import Request
 

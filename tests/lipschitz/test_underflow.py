@@ -27,7 +27,7 @@ from app.lipschitz.exact.phases.model import stacked
 from app.lipschitz.formulation import make_problem
 from app.lipschitz.network import constants
 from app.lipschitz.network.constants import exact
-from app.lipschitz.network.intervals import propagate
+from app.lipschitz.network.propagation import propagate
 from app.lipschitz.operators import algebra
 from app.lipschitz.operators.base import LinearOperator
 from app.lipschitz.operators.composite import Composed, Sum

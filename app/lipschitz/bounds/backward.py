@@ -25,17 +25,8 @@ from app.lipschitz.bounds.lines import Lines
 from app.lipschitz.bounds.pull import OUTWARD, pulled
 from app.lipschitz.domain import Ball, Box, Domain
 from app.lipschitz.network.intervals import Interval
-from app.lipschitz.network.nodes import (
-    Activation,
-    Affine,
-    Change,
-    Concat,
-    Input,
-    MatrixProduct,
-    Node,
-    Nonlinear,
-    Product,
-)
+from app.lipschitz.network.nodes import Activation, Affine, Change, Concat, Input, Node, Nonlinear
+from app.lipschitz.network.products import MatrixProduct, Product
 from app.lipschitz.operators.rounding import TINY, UNIT, gamma
 from app.lipschitz.operators.scaling import safe_norm
 

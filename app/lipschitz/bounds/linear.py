@@ -18,8 +18,9 @@ from app.lipschitz.bounds.extremes import Selection
 from app.lipschitz.bounds.lines import Lines, lines
 from app.lipschitz.deadline import NEVER, Deadline
 from app.lipschitz.domain import Ball, Domain, WholeSpace
-from app.lipschitz.network.intervals import Interval, enclose, propagate, quotients
+from app.lipschitz.network.intervals import Interval, enclose, quotients
 from app.lipschitz.network.nodes import Activation, Affine, Change, Concat, Network, Node, Nonlinear
+from app.lipschitz.network.propagation import propagate
 from app.lipschitz.operators.composite import work
 from app.lipschitz.operators.convolution import Convolution
 from app.lipschitz.operators.dense import Dense

@@ -18,8 +18,10 @@ from torch import Tensor
 from app.lipschitz.bounds.linear import ranges
 from app.lipschitz.deadline import NEVER, Deadline
 from app.lipschitz.domain import Box, Domain, WholeSpace
-from app.lipschitz.network.intervals import Interval, propagate
-from app.lipschitz.network.nodes import Activation, MatrixProduct, Network, Node, Nonlinear
+from app.lipschitz.network.intervals import Interval
+from app.lipschitz.network.nodes import Activation, Network, Node, Nonlinear
+from app.lipschitz.network.products import MatrixProduct
+from app.lipschitz.network.propagation import propagate
 from app.lipschitz.network.scalar import Slope
 from app.lipschitz.operators import algebra
 from app.lipschitz.operators.base import LinearOperator

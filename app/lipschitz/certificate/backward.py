@@ -21,7 +21,8 @@ from app.lipschitz.certificate.balls import OUTWARD, TINY, UNIT, Array, Ball, sh
 from app.lipschitz.certificate.matrices import array, matrix
 from app.lipschitz.domain import Ball as BallDomain
 from app.lipschitz.domain import Domain
-from app.lipschitz.network.nodes import Activation, Affine, Concat, Input, MatrixProduct, Node, Nonlinear, Product, Term
+from app.lipschitz.network.nodes import Activation, Affine, Concat, Input, Node, Nonlinear, Term
+from app.lipschitz.network.products import MatrixProduct, Product
 
 MOST_MEMBERS = 2**24
 DUAL = {"1": np.inf, "2": 2, "inf": 1}

@@ -25,8 +25,9 @@ from app.lipschitz.certificate.matrices import TooLarge, array
 from app.lipschitz.certificate.record import LineRecord, RangeRecord
 from app.lipschitz.deadline import OutOfTime
 from app.lipschitz.domain import WholeSpace
-from app.lipschitz.network.intervals import Interval, enclose, propagate
+from app.lipschitz.network.intervals import Interval, enclose
 from app.lipschitz.network.nodes import Activation, Affine, Concat, Node, Nonlinear
+from app.lipschitz.network.propagation import propagate
 from app.lipschitz.problem import Problem
 
 CHUNK = 2**22

@@ -18,8 +18,9 @@ from app.lipschitz.comparison.difference import Difference
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.domain import Ball, Box, Domain, WholeSpace
 from app.lipschitz.network.ends import total
-from app.lipschitz.network.intervals import Interval, propagate
+from app.lipschitz.network.intervals import Interval
 from app.lipschitz.network.nodes import Node
+from app.lipschitz.network.propagation import propagate
 from app.lipschitz.operators.norm import Norm
 from app.lipschitz.operators.rounding import up_add, up_mul, widened
 from app.lipschitz.operators.scaling import safe_norm

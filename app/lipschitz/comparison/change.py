@@ -17,17 +17,8 @@ from torch import Tensor, fx
 
 from app.lipschitz.comparison.minus import is_same, minus
 from app.lipschitz.network.builder import Builder
-from app.lipschitz.network.nodes import (
-    Activation,
-    Affine,
-    Change,
-    Concat,
-    MatrixProduct,
-    Node,
-    Nonlinear,
-    Product,
-    Term,
-)
+from app.lipschitz.network.nodes import Activation, Affine, Change, Concat, Node, Nonlinear, Term
+from app.lipschitz.network.products import MatrixProduct, Product
 from app.lipschitz.network.values import Linear, flat_or_none
 from app.lipschitz.operators import algebra
 from app.lipschitz.operators.gather import Gather

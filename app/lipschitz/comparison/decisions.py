@@ -18,8 +18,8 @@ from app.lipschitz.comparison.difference import Difference
 from app.lipschitz.dataset import Dataset
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.domain import Ball, Box, Domain
-from app.lipschitz.network.intervals import propagate
 from app.lipschitz.network.nodes import Affine, Network, Term
+from app.lipschitz.network.propagation import propagate
 from app.lipschitz.operators.dense import Dense
 from app.lipschitz.operators.norm import Norm
 

@@ -7,18 +7,8 @@ from typing import Any
 
 import torch
 
-from app.lipschitz.digits.number import (
-    Number,
-    Unable,
-    add,
-    ends,
-    maximum,
-    negative,
-    normalised,
-    product,
-    select,
-    sign,
-)
+from app.lipschitz.digits.multiplication import product
+from app.lipschitz.digits.number import Number, Unable, add, ends, maximum, negative, normalised, select, sign
 from app.lipschitz.digits.table import Arguments, axes, called, joined, narrowed, number, rule
 from app.lipschitz.network.call import Call
 

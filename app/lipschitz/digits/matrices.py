@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from app.lipschitz.digits.functions import one_over, reciprocal, square_root
-from app.lipschitz.digits.number import UP, Number, Unable, add, exact, magnitude, middle, product, sign
+from app.lipschitz.digits.multiplication import product
+from app.lipschitz.digits.number import UP, Number, Unable, add, exact, magnitude, middle, sign
 from app.lipschitz.digits.table import Arguments, axes, error_of, number, rule
 from app.lipschitz.network.call import Call
 

@@ -8,15 +8,13 @@ the number may be from the one that is meant; None where it is that one.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-
-from app.lipschitz.operators.rounding import gamma
 
 BITS = 18
 BASE = 2.0**BITS
@@ -67,7 +65,7 @@ def exact(value: Tensor) -> Number:
     rows: list[Tensor] = []
     rest = value
     while not rows or bool(rest.any()):
-        row = _ldexp(rest, -exponent).round_()
+        row = ldexp(rest, -exponent).round_()
         rest = _difference(rest, row, exponent)  # a multiple of the value's last bit, and at most half of 2^exponent
         rows.append(row)
         exponent -= BITS
@@ -79,8 +77,8 @@ def _difference(rest: Tensor, row: Tensor, exponent: int) -> Tensor:
     if -NORMAL <= exponent <= 0:
         return torch.sub(rest, row, alpha=2.0**exponent)
     if exponent <= 0:
-        return rest - _ldexp(row, exponent)
-    return torch.where(row == 0, rest, (rest / 2 - _ldexp(row / 2, exponent)) * 2)
+        return rest - ldexp(row, exponent)
+    return torch.where(row == 0, rest, (rest / 2 - ldexp(row / 2, exponent)) * 2)
 
 
 def normalised(digits: Tensor, exponent: int, error: Tensor | None, places: int) -> Number:
@@ -110,11 +108,11 @@ def _floats(digits: Tensor, exponent: int) -> Tensor:
     """The sum as float64, from the largest digit down: to a few roundings where digits have one sign."""
     total = torch.zeros_like(digits[0])
     for k in reversed(range(len(digits))):
-        total = total + _ldexp(digits[k], exponent + BITS * k)
+        total = total + ldexp(digits[k], exponent + BITS * k)
     return total
 
 
-def _ldexp(value: Tensor, power: int) -> Tensor:
+def ldexp(value: Tensor, power: int) -> Tensor:
     """value 2^power, in two steps where 2^power alone may be out of range."""
     if abs(power) <= NORMAL:
         return value * 2.0**power
@@ -218,76 +216,6 @@ def maximum(a: Number, b: Number, places: int) -> Number:
     zero = torch.zeros((), dtype=torch.float64)
     error = torch.maximum(zero if a.error is None else a.error, zero if b.error is None else b.error)
     return normalised(chosen.digits, chosen.exponent, error.expand(chosen.shape), places)
-
-
-def product(
-    operation: Callable[[Tensor, Tensor], Tensor],
-    a: Number,
-    b: Number,
-    terms: int,
-    places: int,
-    *,
-    at_once: bool = False,
-) -> Number:
-    """A map linear in both, whose entries are sums of at most `terms` products, digit by digit.
-
-    `at_once`: it takes all digits of a as one tensor, `(L, *shape)`, so that b is read once for each of its own.
-    """
-    if terms > LONGEST:
-        raise Unable(f"a sum of {terms} products")
-    lowest = max(0, len(a.digits) + len(b.digits) - 2 - places - 2)
-    total: Tensor | None = None
-    filled, skipped = 0, 0
-    for j, right in enumerate(b.digits):
-        first = min(max(lowest - j, 0), len(a.digits))
-        skipped += first
-        parts = _parts(operation, a.digits[first:], right, at_once=at_once)
-        for i, part in enumerate(parts, first + j):
-            if total is None:
-                total = torch.zeros(len(a.digits) + len(b.digits) + 2, *part.shape, dtype=torch.float64)
-            total[i] += part
-        filled += 1
-        if total is not None and (filled + 1) * terms * PRODUCT > ROOM:
-            total, filled = _carried(total), 1
-    assert total is not None
-    exponent = a.exponent + b.exponent
-    error = _product_error(operation, a, b, terms)
-    if skipped:
-        lost = (
-            _ldexp(torch.tensor(skipped * terms * PRODUCT * UP, dtype=torch.float64), exponent + BITS * (lowest - 1))
-            + TINY
-        )
-        extra = torch.full(total.shape[1:], float(lost), dtype=torch.float64)
-        error = extra if error is None else (error + extra) * UP
-    return normalised(total, exponent, error, places)
-
-
-def _parts(
-    operation: Callable[[Tensor, Tensor], Tensor], digits: Tensor, right: Tensor, *, at_once: bool
-) -> Iterable[Tensor]:
-    """The operation of each digit on the left with one on the right."""
-    if at_once and len(digits):
-        return operation(digits, right)
-    return (operation(left, right) for left in digits)
-
-
-def _carried(digits: Tensor) -> Tensor:
-    carry = torch.round(digits / BASE)
-    kept = digits - carry * BASE
-    kept[1:] += carry[:-1]
-    return kept
-
-
-def _product_error(operation: Callable[[Tensor, Tensor], Tensor], a: Number, b: Number, terms: int) -> Tensor | None:
-    """|A| e_b + e_a (|B| + e_b), rounded up; the operation is a sum of products with weights of one sign."""
-    parts = []
-    if b.error is not None:
-        parts.append(operation(magnitude(a), b.error))
-    if a.error is not None:
-        parts.append(operation(a.error, magnitude(b)))
-    if not parts:
-        return None
-    return sum(parts[1:], parts[0]) * (UP * (1.0 + 2.0 * gamma(terms + 2))) + 4.0 * terms * TINY
 
 
 def integers(x: Number) -> tuple[np.ndarray[Any, Any], int]:

@@ -8,18 +8,8 @@ import torch
 from torch import Tensor
 
 from app.lipschitz.digits.functions import reciprocal, square_root
-from app.lipschitz.digits.number import (
-    Number,
-    Unable,
-    add,
-    aligned,
-    between,
-    ends,
-    exact,
-    negative,
-    product,
-    sign,
-)
+from app.lipschitz.digits.multiplication import product
+from app.lipschitz.digits.number import Number, Unable, add, aligned, between, ends, exact, negative, sign
 from app.lipschitz.digits.table import RULES, Arguments, called, number, numbers_of, rule
 from app.lipschitz.network.call import Call
 from app.lipschitz.network.rules.elementwise import DESCRIBED

@@ -9,13 +9,8 @@ import torch
 from torch import Tensor
 
 from app.lipschitz.digits.functions import one_over, reciprocal, square_root
-from app.lipschitz.digits.number import (
-    Number,
-    Unable,
-    add,
-    exact,
-    product,
-)
+from app.lipschitz.digits.multiplication import product
+from app.lipschitz.digits.number import Number, Unable, add, exact
 from app.lipschitz.digits.operators import scaled
 from app.lipschitz.digits.table import Arguments, axes, called, number, rule
 from app.lipschitz.network.call import Call

@@ -13,7 +13,8 @@ from app.lipschitz.digits.extremes import reduced
 from app.lipschitz.digits.functions import one_over, reciprocal, square_root
 from app.lipschitz.digits.masks import MASKED
 from app.lipschitz.digits.matrices import added
-from app.lipschitz.digits.number import Number, Unable, add, exact, middle, negative, product, select, sign
+from app.lipschitz.digits.multiplication import product
+from app.lipschitz.digits.number import Number, Unable, add, exact, middle, negative, select, sign
 from app.lipschitz.digits.operators import described
 from app.lipschitz.digits.table import Arguments, axes, called, narrowed, number, numbers_of, rule
 from app.lipschitz.network.call import Call

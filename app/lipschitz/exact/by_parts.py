@@ -27,8 +27,8 @@ from app.lipschitz.exact.phases.trail import Trail
 from app.lipschitz.exact.vertices import count_open
 from app.lipschitz.lipsdp.region import Region, region_of, varying
 from app.lipschitz.lower.gradient import gradient
-from app.lipschitz.network.intervals import of_domain
 from app.lipschitz.network.nodes import Activation, Affine, Concat
+from app.lipschitz.network.propagation import of_domain
 from app.lipschitz.problem import Estimate, Problem, Witness
 from app.lipschitz.walk.pieces import Piece, constants_within
 

@@ -19,8 +19,8 @@ from app.lipschitz.errors import BracketViolation
 from app.lipschitz.jacobian.enclosure import by_intervals
 from app.lipschitz.lower.jacobian import batch_size, jacobians
 from app.lipschitz.lower.search import generator
-from app.lipschitz.network.intervals import propagate
 from app.lipschitz.network.nodes import Network
+from app.lipschitz.network.propagation import propagate
 from app.lipschitz.problem import Problem
 
 POINTS = 512

@@ -21,19 +21,8 @@ from torch import Tensor
 from app.lipschitz.jacobian.factor import Factor
 from app.lipschitz.jacobian.leaves import Known, Spread
 from app.lipschitz.network.intervals import Interval
-from app.lipschitz.network.nodes import (
-    Activation,
-    Affine,
-    Change,
-    Concat,
-    Input,
-    MatrixProduct,
-    Network,
-    Node,
-    Nonlinear,
-    Product,
-    Term,
-)
+from app.lipschitz.network.nodes import Activation, Affine, Change, Concat, Input, Network, Node, Nonlinear, Term
+from app.lipschitz.network.products import MatrixProduct, Product
 from app.lipschitz.operators.adjoint import adjoint
 from app.lipschitz.operators.algebra import compose
 from app.lipschitz.operators.base import LinearOperator

@@ -19,8 +19,9 @@ from app.lipschitz.domain import Box
 from app.lipschitz.jacobian.backward_network import read_backwards
 from app.lipschitz.jacobian.factor import Factor
 from app.lipschitz.jacobian.signs import Signs, signs
-from app.lipschitz.network.intervals import Interval, enclose, of_domain
+from app.lipschitz.network.intervals import Interval, enclose
 from app.lipschitz.network.nodes import Activation, Affine, Network, Node
+from app.lipschitz.network.propagation import of_domain
 from app.lipschitz.operators.composite import work
 
 BETWEEN = 0.5

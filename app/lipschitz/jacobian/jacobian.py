@@ -20,9 +20,10 @@ from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.jacobian.enclosure import by_intervals, by_lines
 from app.lipschitz.jacobian.norms import largest_norm
 from app.lipschitz.jacobian.vertices import by_vertices
-from app.lipschitz.network.intervals import Interval, of_domain
+from app.lipschitz.network.intervals import Interval
 from app.lipschitz.network.maxima import is_maximum, written_out
 from app.lipschitz.network.nodes import Change, Network, Node, Nonlinear
+from app.lipschitz.network.propagation import of_domain
 from app.lipschitz.problem import Details, Estimate, Problem
 
 MOST_ENTRIES = 2**24

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import torch
 
-from app.contract.question import Logit, Margin
+from app.contract.domain import Logit, Margin
 from app.lipschitz.artifact.captured import TensorSpec
 from app.lipschitz.errors import InvalidRequest
 from app.lipschitz.problem import Problem

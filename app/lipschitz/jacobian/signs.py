@@ -15,7 +15,8 @@ from torch import Tensor
 
 from app.lipschitz.jacobian.factor import Factor
 from app.lipschitz.network.intervals import Interval
-from app.lipschitz.network.nodes import Activation, Affine, MatrixProduct, Node
+from app.lipschitz.network.nodes import Activation, Affine, Node
+from app.lipschitz.network.products import MatrixProduct
 from app.lipschitz.operators.adjoint import adjoint
 from app.lipschitz.operators.base import LinearOperator
 from app.lipschitz.operators.composite import Adjoint, Composed, Stack, Sum

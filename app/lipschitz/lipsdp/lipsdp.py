@@ -13,24 +13,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from app.contract.options import LipsdpOptions
-from app.lipschitz.bounds.local import Local
 from app.lipschitz.certificate.work import ATTEMPTS, PROOF
 from app.lipschitz.claims import Claim
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.lipsdp.dense.interior import NotPositive
+from app.lipschitz.lipsdp.planning import is_worthwhile, planned
 from app.lipschitz.lipsdp.primal.bound import primal_bound
 from app.lipschitz.lipsdp.primal.rows import rows_bound
 from app.lipschitz.lipsdp.semidefinite import Bound, bound
-from app.lipschitz.lipsdp.sizes import is_large
-from app.lipschitz.lipsdp.sizes import side as side
-from app.lipschitz.lipsdp.torus.bound import FourierBound, fourier_bound, longest_chain
-from app.lipschitz.network.maxima import is_maximum
-from app.lipschitz.network.nodes import Activation, Affine, Concat
+from app.lipschitz.lipsdp.sizes import is_large, side
+from app.lipschitz.lipsdp.torus.bound import FourierBound, fourier_bound
 from app.lipschitz.operators.rounding import up_product
 from app.lipschitz.problem import Details, Estimate, Problem
 from app.lipschitz.walk.claims import walk_claim
-from app.lipschitz.walk.pieces import Piece, constants_within, cuts, joined
+from app.lipschitz.walk.pieces import Piece, constants_within, cuts
 
 CERTIFYING = 0.3
 """Share of the time, at most, that is left for checking the certificate."""
@@ -64,7 +61,7 @@ def lipsdp(problem: Problem, options: LipsdpOptions) -> Estimate:
     finest = cuts(problem.network)
     with_maxima = problem.p == "2" and not problem.local.bounded
     wholes = planned(finest, options.split_size, problem.local, is_limited=False, with_maxima=with_maxima)
-    if not any(_is_worthwhile(piece) for piece in wholes):
+    if not any(is_worthwhile(piece) for piece in wholes):
         raise MethodSkipped("no elementwise activation stands between two affine layers: autolip says all there is")
     deadline = deadline.before(_for_certificate(problem, wholes, deadline))
     factors = [factor for whole in wholes for factor in _factors(problem, whole, finest, options, deadline)]
@@ -76,7 +73,7 @@ def lipsdp(problem: Problem, options: LipsdpOptions) -> Estimate:
 def _for_certificate(problem: Problem, pieces: Sequence[Piece], deadline: Deadline) -> float:
     """Seconds that the certificate will take, a share of what is left at most."""
     local = problem.local
-    sides = [side(piece, local) for piece in pieces if _is_worthwhile(piece) and not is_large(piece, local)]
+    sides = [side(piece, local) for piece in pieces if is_worthwhile(piece) and not is_large(piece, local)]
     if math.isinf(deadline.left):
         return 0.0
     return min(deadline.pace.seconds(ATTEMPTS * PROOF * sum(float(n) ** 3 for n in sides)), CERTIFYING * deadline.left)
@@ -93,70 +90,6 @@ def check(problem: Problem, options: LipsdpOptions) -> None:
         )
 
 
-def planned(
-    finest: Sequence[Piece],
-    split_size: int,
-    local: Local,
-    *,
-    is_limited: bool = True,
-    with_maxima: bool = False,
-) -> list[Piece]:
-    """Elementwise pieces joined, up to `split_size` affine layers (0: any number) and, if `is_limited`, largest sides.
-
-    Those `with_maxima` between go together too, which gains in the 2-norm; in the inf-norm a maximum's constant is 1,
-    and the ranges that a certificate carries on a bounded domain are those of the network's own nodes.
-
-    Chains of convolutions beyond that side go together where the Fourier domain can hold them.
-    """
-    runs: list[list[Piece]] = []
-    rest = list(finest)
-    while rest:
-        count = longest_chain(rest, split_size) if is_limited else 0
-        if count and is_large(joined(rest[:count]), local):
-            runs.append(rest[:count])
-        elif runs and _may_join(runs[-1], rest[0], split_size, local, is_limited=is_limited, with_maxima=with_maxima):
-            count = 1
-            runs[-1].append(rest[0])
-        else:
-            count = 1
-            runs.append(rest[:1])
-        del rest[:count]
-    return [part for run in runs for part in _trimmed(run)]
-
-
-def _may_join(
-    run: Sequence[Piece], piece: Piece, split_size: int, local: Local, *, is_limited: bool, with_maxima: bool
-) -> bool:
-    if not all(part.is_elementwise or (with_maxima and _is_written_out(part)) for part in (piece, run[-1])):
-        return False
-    depth = sum(1 for part in (*run, piece) if _is_affine(part))
-    if 0 < split_size < depth:
-        return False
-    return not (is_limited and is_large(joined([*run, piece]), local))
-
-
-def _trimmed(run: list[Piece]) -> list[Piece]:
-    """Activations before the first and after the last affine layer gain nothing from the larger problem."""
-    affine = [i for i, piece in enumerate(run) if _is_affine(piece)]
-    if not affine:
-        return run
-    first, last = affine[0], affine[-1] + 1
-    return [*run[:first], joined(run[first:last]), *run[last:]]
-
-
-def _is_affine(piece: Piece) -> bool:
-    return any(isinstance(node, Affine | Concat) for node in piece.nodes)
-
-
-def _is_written_out(piece: Piece) -> bool:
-    """Nothing but affine maps, activations and maxima over known windows."""
-    return all(isinstance(node, Affine | Concat | Activation) or is_maximum(node) for node in piece.nodes)
-
-
-def _is_worthwhile(piece: Piece) -> bool:
-    return _is_written_out(piece) and bool(piece.activations) and _is_affine(piece)
-
-
 def _factors(
     problem: Problem, whole: Piece, finest: Sequence[Piece], options: LipsdpOptions, deadline: Deadline
 ) -> list[Factor]:
@@ -168,7 +101,7 @@ def _factors(
     if problem.p != "2":
         return [_by_rows(problem, whole, deadline)]
     parts = [piece for piece in finest if piece.end in set(whole.nodes)]
-    size = side(whole, problem.local) if _is_worthwhile(whole) else 0
+    size = side(whole, problem.local) if is_worthwhile(whole) else 0
     is_large_enough = size > 0 and (
         is_large(whole, problem.local) or (options.form == "neuron" and (size > SMALL_SIDE or not whole.is_elementwise))
     )
@@ -186,7 +119,7 @@ def _by_rows(problem: Problem, piece: Piece, deadline: Deadline) -> Factor:
     """In the inf- and 1-norm; AutoLip's constant where that is no less."""
     constants = constants_within(problem, piece)
     autolip = constants[piece.end]
-    bound = rows_bound(problem, piece, constants, deadline) if _is_worthwhile(piece) and autolip > 0.0 else None
+    bound = rows_bound(problem, piece, constants, deadline) if is_worthwhile(piece) and autolip > 0.0 else None
     return Factor(piece, autolip if bound is None else min(autolip, bound.value), autolip, bound)
 
 
@@ -200,7 +133,7 @@ def _primal(problem: Problem, piece: Piece, deadline: Deadline) -> Factor | None
 def _factor(problem: Problem, piece: Piece, options: LipsdpOptions, deadline: Deadline) -> Factor:
     constants = constants_within(problem, piece)
     autolip = constants[piece.end]
-    if not _is_worthwhile(piece) or autolip == 0.0 or not all(_is_moderate(one) for one in constants.values()):
+    if not is_worthwhile(piece) or autolip == 0.0 or not all(_is_moderate(one) for one in constants.values()):
         return Factor(piece, autolip, autolip)
     if not piece.is_elementwise:
         return _primal(problem, piece, deadline) or Factor(piece, autolip, autolip)
@@ -230,7 +163,7 @@ def _details(factors: Sequence[Factor], options: LipsdpOptions) -> Details:
     solved = [factor.bound for factor in factors if factor.bound is not None]
     return {
         "form": options.form,
-        "whole": all(factor.bound is not None or not _is_worthwhile(factor.piece) for factor in factors),
+        "whole": all(factor.bound is not None or not is_worthwhile(factor.piece) for factor in factors),
         "pieces": len(solved),
         "neurons": sum(bound.neurons for bound in solved),
         "iterations": sum(bound.iterations for bound in solved),

@@ -18,10 +18,12 @@ from app.lipschitz.bounds.local import Local
 from app.lipschitz.deadline import Deadline, Laps
 from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.lipsdp.dense.interior import Iterate, NotPositive, Watch, minimise
-from app.lipschitz.lipsdp.lipsdp import check, lipsdp, planned, side
+from app.lipschitz.lipsdp.lipsdp import check, lipsdp
+from app.lipschitz.lipsdp.planning import planned
 from app.lipschitz.lipsdp.proof import proved
 from app.lipschitz.lipsdp.region import Region, region_of
 from app.lipschitz.lipsdp.semidefinite import FIRST_ITERATION
+from app.lipschitz.lipsdp.sizes import side
 from app.lipschitz.lipsdp.start import closed_form
 from app.lipschitz.lipsdp.system import System
 from app.lipschitz.network.nodes import Affine, Concat, Network, Node

@@ -19,15 +19,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from app.contract.question import Logit, Margin, Target
+from app.contract.domain import Logit, Margin, Target
 from app.lipschitz.deadline import Deadline, OutOfTime
 from app.lipschitz.device import on_cpu
 from app.lipschitz.digits.evaluate import values_at
 from app.lipschitz.digits.number import Number, Unable, add, integers
 from app.lipschitz.domain import Box
 from app.lipschitz.lower.effort import forward_work
-from app.lipschitz.network.intervals import propagate
 from app.lipschitz.network.nodes import Network
+from app.lipschitz.network.propagation import propagate
 from app.lipschitz.operators.norm import Norm
 from app.lipschitz.problem import Problem
 

@@ -13,7 +13,7 @@ from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.lower.jacobian import batches
 from app.lipschitz.lower.pairs import SEARCHING, Best
 from app.lipschitz.lower.search import Population, evaluated, offer_best, unexplored
-from app.lipschitz.network.intervals import of_domain
+from app.lipschitz.network.propagation import of_domain
 from app.lipschitz.problem import Estimate, Problem
 
 DIMENSIONS = 8

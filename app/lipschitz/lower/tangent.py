@@ -11,16 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from app.lipschitz.network.nodes import (
-    Activation,
-    Affine,
-    Concat,
-    MatrixProduct,
-    Network,
-    Node,
-    Nonlinear,
-    Product,
-)
+from app.lipschitz.network.nodes import Activation, Affine, Concat, Network, Node, Nonlinear
+from app.lipschitz.network.products import MatrixProduct, Product
 from app.lipschitz.network.scalar import PiecewiseMonotone, Scalar
 
 TINY = torch.finfo(torch.float64).tiny

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from app.lipschitz.network.arithmetic import Interval, choose
+from app.lipschitz.network.branching import continuous, kinks
 from app.lipschitz.network.ends import Ends, nan_unbounded
-from app.lipschitz.network.expression import Step, Variable, continuous, kinks
+from app.lipschitz.network.expression import Step, Variable
 from app.lipschitz.network.jets import Jet
 from app.lipschitz.network.scalar import LINE, Scalar, Slope, Window
 from app.lipschitz.network.tails import Tail

@@ -11,39 +11,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import singledispatch
 
 import torch
 from torch import Tensor
 
-from app.lipschitz.domain import Ball, Box, Domain, WholeSpace
+from app.lipschitz.domain import Ball
 from app.lipschitz.network.ends import MARGIN, Ends, around, magnitude, product, total, widened
-from app.lipschitz.network.nodes import (
-    Activation,
-    Affine,
-    Change,
-    Concat,
-    MatrixProduct,
-    Network,
-    Node,
-    Nonlinear,
-    Product,
-)
+from app.lipschitz.network.nodes import Activation, Affine, Change, Concat, Node, Nonlinear
+from app.lipschitz.network.products import MatrixProduct, Product
+from app.lipschitz.network.row_norms import row_norms
 from app.lipschitz.operators.base import LinearOperator
 from app.lipschitz.operators.composite import Composed, Stack, Sum
-from app.lipschitz.operators.convolution import Convolution
-from app.lipschitz.operators.dense import Dense
-from app.lipschitz.operators.dense_norm import normalised
 from app.lipschitz.operators.gather import Gather
-from app.lipschitz.operators.norm import Norm
 from app.lipschitz.operators.reshape import Reshape
 from app.lipschitz.operators.rounding import TINY, gamma, up_mul
-from app.lipschitz.operators.scaling import raised, safe_norm
+from app.lipschitz.operators.scaling import safe_norm
 from app.lipschitz.operators.support import reached
-
-UNDERFLOWN = 2.0**-500
-"""More than underflow takes from the root of a sum of squares of entries of at most 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,38 +48,6 @@ class Interval:
     def varying(self) -> Tensor:
         """Whether an entry can change at all, `(n,)`."""
         return self.lower < self.upper
-
-
-def propagate(network: Network, domain: Domain) -> dict[Node, Interval]:
-    """The interval of every node for inputs in the domain."""
-    intervals: dict[Node, Interval] = {network.input: of_domain(domain, network.input.size)}
-    for node in network.nodes[1:]:
-        intervals[node] = enclose(node, *(intervals[source] for source in node.sources))
-    return intervals
-
-
-@singledispatch
-def of_domain(domain: Domain, size: int) -> Interval:
-    """The domain as an interval of flat inputs."""
-    raise NotImplementedError(type(domain).__name__)
-
-
-@of_domain.register
-def _(domain: WholeSpace, size: int) -> Interval:  # noqa: ARG001 - one answer for all
-    reach = torch.full((size,), math.inf, dtype=torch.float64)
-    return Interval(-reach, reach)
-
-
-@of_domain.register
-def _(domain: Box, size: int) -> Interval:
-    return Interval(domain.lower.expand(size).to(torch.float64), domain.upper.expand(size).to(torch.float64))
-
-
-@of_domain.register
-def _(domain: Ball, size: int) -> Interval:
-    center = domain.center.expand(size).to(torch.float64)
-    allowance = MARGIN * (center.abs() + domain.radius)
-    return Interval(*widened(center - domain.radius, center + domain.radius, allowance), domain)
 
 
 @singledispatch
@@ -274,29 +227,3 @@ def _(operator: Sum, x: Interval) -> Interval:
 def _(operator: Stack, x: Interval) -> Interval:
     images = [image(part, x) for part in operator.parts]
     return Interval(torch.cat([end.lower for end in images]), torch.cat([end.upper for end in images]))
-
-
-@singledispatch
-def row_norms(operator: LinearOperator, p: Norm) -> Tensor:  # noqa: ARG001 - the sum bounds all of them
-    """Upper bounds, to rounding, of every row's norm dual to p: how far A x moves over the unit ball."""
-    ones = torch.ones(1, operator.in_size, dtype=torch.float64, device=operator.device)
-    return operator.majorant().mv(ones)[0]
-
-
-@row_norms.register
-def _(operator: Dense, p: Norm) -> Tensor:
-    dual = {"1": math.inf, "2": 2.0, "inf": 1.0}[p]
-    matrix, exponent = normalised(operator.matrix)
-    rows: Tensor = raised(torch.linalg.vector_norm(matrix, dual, dim=-1) + UNDERFLOWN, exponent)
-    if rows.ndim == 2:
-        rows = rows.reshape(rows.shape[0], *[1] * (len(operator.out_shape) - 2), rows.shape[1])
-    return rows.expand(operator.out_shape).reshape(-1)
-
-
-@row_norms.register
-def _(operator: Convolution, p: Norm) -> Tensor:
-    if p != "2":
-        return row_norms.dispatch(LinearOperator)(operator, p)
-    kernel, exponent = normalised(operator.kernel)
-    squares = row_norms.dispatch(LinearOperator)(replace(operator, kernel=kernel.square(), error=0.0), "1")
-    return raised(squares.sqrt() + UNDERFLOWN, exponent)

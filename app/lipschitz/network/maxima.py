@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from app.lipschitz.network.nodes import Activation, Affine, Concat, MatrixProduct, Node, Nonlinear, Product, Term
+from app.lipschitz.network.nodes import Activation, Affine, Concat, Node, Nonlinear, Term
+from app.lipschitz.network.products import MatrixProduct, Product
 from app.lipschitz.network.scalars import rectifiers
 from app.lipschitz.operators.base import LinearOperator
 from app.lipschitz.operators.composite import Composed, Sum

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from app.contract.question import Logit, Margin, Margins, Target
+from app.contract.domain import Logit, Margin, Margins, Target
 from app.lipschitz.artifact.captured import Origin
 from app.lipschitz.errors import InvalidRequest
 from app.lipschitz.network.nodes import Affine, Network, Term

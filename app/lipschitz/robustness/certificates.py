@@ -20,10 +20,10 @@ from app.lipschitz.dataset import Dataset
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.domain import Box
 from app.lipschitz.errors import LipschitzError, MethodSkipped
-from app.lipschitz.lipsdp.lipsdp import side
 from app.lipschitz.lipsdp.margins import SMALL_SIDE, last_piece, lipsdp_margins
-from app.lipschitz.network.intervals import propagate
+from app.lipschitz.lipsdp.sizes import side
 from app.lipschitz.network.nodes import Network, Nonlinear
+from app.lipschitz.network.propagation import propagate
 from app.lipschitz.network.target import MOST_OUTPUTS
 from app.lipschitz.operators.rounding import UNIT, up_mul
 from app.lipschitz.problem import Estimate, Problem

@@ -12,9 +12,9 @@ from torch import Tensor
 from app.lipschitz.bounds.local import Local
 from app.lipschitz.domain import Ball
 from app.lipschitz.lipsdp.dense.interior import Iterate
-from app.lipschitz.lipsdp.lipsdp import side
 from app.lipschitz.lipsdp.margins import batch_of, between, is_semidefinite, last_piece, least_constants
 from app.lipschitz.lipsdp.region import LEAST_WIDTH, Region, region_of, varying
+from app.lipschitz.lipsdp.sizes import side
 from app.lipschitz.network.nodes import Activation
 from app.lipschitz.operators.norms import Norms
 from app.lipschitz.problem import Problem

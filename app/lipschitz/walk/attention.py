@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from app.lipschitz.bounds.local import Local, stochastic_norm
-from app.lipschitz.network.nodes import Affine, MatrixProduct, Node, Nonlinear
+from app.lipschitz.network.nodes import Affine, Node, Nonlinear
+from app.lipschitz.network.products import MatrixProduct
 from app.lipschitz.operators.base import LinearOperator
 from app.lipschitz.operators.composite import Composed
 from app.lipschitz.operators.diagonal import Diagonal

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from app.contract.domain import Margin
 from app.contract.options import NO_OPTIONS, NoOptions, Options, Searching
-from app.contract.question import Margin
 from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.network.nodes import Affine, Node
 from app.lipschitz.network.target import with_target

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from app.lipschitz.bounds.linear import ranges
 from app.lipschitz.deadline import SPENT
 from app.lipschitz.domain import Ball, Box, Domain, WholeSpace
-from app.lipschitz.network.intervals import propagate
 from app.lipschitz.network.nodes import Activation, Affine, Network, Node
+from app.lipschitz.network.propagation import propagate
 from app.lipschitz.operators.norm import Norm
 from tests.effort import sampled
 from tests.lipschitz.helpers import network_of

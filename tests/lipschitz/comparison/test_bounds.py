@@ -14,8 +14,9 @@ from app.lipschitz.comparison.join import join
 from app.lipschitz.comparison.witness import search
 from app.lipschitz.deadline import NEVER
 from app.lipschitz.domain import Ball, Box, Domain, WholeSpace
-from app.lipschitz.network.intervals import enclose, propagate
+from app.lipschitz.network.intervals import enclose
 from app.lipschitz.network.nodes import Change
+from app.lipschitz.network.propagation import propagate
 from app.lipschitz.operators.norm import Norm
 from app.lipschitz.operators.norms import Norms
 from tests.lipschitz.comparison.pairs import random_pair

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from app.lipschitz.deadline import NEVER
 from app.lipschitz.digits.evaluate import values_at
 from app.lipschitz.digits.functions import reciprocal, square_root
-from app.lipschitz.digits.number import Number, add, ends, exact, integers, maximum, product, sign
+from app.lipschitz.digits.multiplication import product
+from app.lipschitz.digits.number import Number, add, ends, exact, integers, maximum, sign
 from tests.lipschitz.helpers import captured
 
 ANY = st.floats(allow_nan=False, allow_infinity=False)

@@ -10,6 +10,7 @@ from app.contract.options import LipsdpOptions
 from app.lipschitz.deadline import SPENT, Deadline
 from app.lipschitz.domain import Box, Domain, WholeSpace
 from app.lipschitz.lipsdp import lipsdp
+from app.lipschitz.lipsdp.planning import planned
 from app.lipschitz.lipsdp.torus import bound as fourier
 from app.lipschitz.lipsdp.torus.bound import fourier_bound, longest_chain
 from app.lipschitz.lipsdp.torus.chain import chain_of
@@ -55,7 +56,7 @@ def test_a_chain_too_wide_for_the_dense_solver_goes_to_the_fourier_domain(monkey
     problem = problem_of(cnn(), 1, 1, 8, 8)
     dense = lipsdp.lipsdp(problem, OPTIONS).value
     wide(monkeypatch)
-    pieces = lipsdp.planned(cuts(problem.network), 0, problem.local)
+    pieces = planned(cuts(problem.network), 0, problem.local)
     assert [chain_of(piece.nodes) is not None for piece in pieces] == [True, False, False]
     found = lipsdp.lipsdp(problem, OPTIONS)
     product = autolip_of(problem.network, "2")

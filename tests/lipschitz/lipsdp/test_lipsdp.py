@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from app.lipschitz.bounds.local import Local
 from app.lipschitz.files import analyze
-from app.lipschitz.lipsdp.lipsdp import planned
+from app.lipschitz.lipsdp.planning import planned
 from app.lipschitz.walk.pieces import cuts
 from tests.effort import sampled
 from tests.lipschitz.helpers import jacobian_norms, network_of

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from app.lipschitz.domain import Ball, Box, Domain, WholeSpace
-from app.lipschitz.network.intervals import propagate
 from app.lipschitz.network.nodes import Network, Node
+from app.lipschitz.network.propagation import propagate
 from tests.lipschitz.helpers import network_of
 from tests.lipschitz.network.test_rules import AFFINE, NONLINEAR
 

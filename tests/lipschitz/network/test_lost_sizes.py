@@ -16,7 +16,7 @@ from app.lipschitz.domain import Box
 from app.lipschitz.errors import ConversionMismatch, UnsupportedOperator
 from app.lipschitz.formulation import make_problem
 from app.lipschitz.lower.attained import attained
-from app.lipschitz.network.intervals import propagate
+from app.lipschitz.network.propagation import propagate
 from app.lipschitz.problem import Problem
 from app.lipschitz.request import Request
 from app.lipschitz.walk.autolip import autolip

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from app.lipschitz.operators.norm import norm
-from app.lipschitz.walk.walk import log_factors, walk
+from app.lipschitz.walk.shares import log_factors
+from app.lipschitz.walk.walk import walk
 from tests.lipschitz.helpers import ORDER, autolip_of, jacobian_norms, network_of
 
 

@@ -15,7 +15,7 @@ from app.lipschitz.errors import MethodSkipped
 from app.lipschitz.exact.phases.integers import ExactModel, Integers, conflict, whole
 from app.lipschitz.exact.phases.model import Model
 from app.lipschitz.exact.phases.node import Face
-from app.lipschitz.network.intervals import of_domain
+from app.lipschitz.network.propagation import of_domain
 from app.lipschitz.operators.rounding import TINY
 
 

@@ -17,7 +17,8 @@ from app.lipschitz.network.builder import Builder
 from app.lipschitz.network.call import Call
 from app.lipschitz.network.ends import MARGIN, Ends, magnitude
 from app.lipschitz.network.ends import product as multiplied
-from app.lipschitz.network.nodes import Constants, Function, MatrixProduct, Nonlinear, Product
+from app.lipschitz.network.nodes import Constants, Function, Nonlinear
+from app.lipschitz.network.products import MatrixProduct, Product
 from app.lipschitz.network.rules.broadcast import broadcast, diagonal
 from app.lipschitz.network.rules.table import only_dependent, rule
 from app.lipschitz.network.scalars import powers, sigmoids
