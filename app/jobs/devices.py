@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from app.jobs.cores import core_count
 from app.settings import Settings, inherited_environment, visible_gpus
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+ALONE = {"OPENBLAS_NUM_THREADS": "1"}
+"""numpy's and scipy's. Its threads spin for milliseconds after every product and know no patience: a small job took
+twice the processor time. What is large is multiplied by torch.
+"""
 
 NAMELESS = {"USER": "worker", "HOME": "/nonexistent"}
 """Libraries ask for these to find caches, and would look into /etc/passwd, which a child cannot read."""
@@ -72,4 +77,4 @@ def _gpu(name: str, gpus: list[str]) -> str:
 def _environment(gpu: str, threads: int) -> dict[str, str]:
     limits = dict.fromkeys(THREAD_VARIABLES, str(threads))
     gpus = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": gpu}  # numbered as the driver and NVML do
-    return inherited_environment() | NAMELESS | limits | PATIENCE | EXACT | gpus
+    return inherited_environment() | NAMELESS | limits | ALONE | PATIENCE | EXACT | gpus

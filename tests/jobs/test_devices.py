@@ -30,6 +30,13 @@ def test_slots_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert devices("cuda:1, cpu", "3,5", monkeypatch, 4) == [("cuda:1", "5", "4"), ("cpu", "", "4")]
 
 
+def test_numpy_has_one_thread_since_its_threads_spin_after_every_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "8")
+    slot = slot_devices(Settings(devices="cpu", worker_threads=4))[0]
+    assert slot.environment["OMP_NUM_THREADS"] == slot.environment["MKL_NUM_THREADS"] == "4"
+    assert slot.environment["OPENBLAS_NUM_THREADS"] == "1"
+
+
 MIG = "MIG-c6d4f1ef-42e4-5de3-91c7-45d71c87eb3f"
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -20,6 +21,30 @@ UNIT = 2.0**-53
 TINY = 2.0**-1000
 """Far above what underflow loses, far below what rounding does."""
 OUTWARD = 1.0 + 2.0**-20
+
+
+LARGE = 2.0**22
+"""Multiplications that are worth more than one thread."""
+ROWS = 128
+"""Of a Gram matrix at a time."""
+
+
+def times(left: Array, right: Array) -> Array:
+    """left @ right; large ones by torch, as numpy's threads spin while they wait."""
+    is_large = left.ndim == right.ndim == 2 and float(left.size) * right.shape[1] > LARGE
+    if not (is_large and all(one.flags.writeable and min(one.strides) >= 0 for one in (left, right))):
+        return np.asarray(left @ right)
+    found: Array = torch.mm(torch.from_numpy(left), torch.from_numpy(right)).numpy()
+    return found
+
+
+def lower_gram(matrix: Array) -> Array:
+    """The lower triangle of A A^T, and zeros or entries of it above."""
+    found = np.zeros((len(matrix), len(matrix)))
+    for start in range(0, len(matrix), ROWS):
+        end = start + ROWS
+        found[start:end, :end] = times(matrix[start:end], matrix[:end].T)
+    return found
 
 
 def share(terms: int) -> float:
@@ -47,14 +72,16 @@ class Ball:
     @property
     def magnitude(self) -> Array:
         """At least the absolute values of every matrix."""
-        return (np.abs(self.middle) + self.radius) * OUTWARD
+        size: Array = np.abs(self.middle) + self.radius
+        size *= OUTWARD
+        return size
 
     def __matmul__(self, other: Ball) -> Ball:
         size = np.abs(self.middle)
-        rounding = share(self.middle.shape[1] + 2) * (size @ np.abs(other.middle))
+        rounding = share(self.middle.shape[1] + 2) * times(size, np.abs(other.middle))
         spread = _product(size, other.radius) + _product(self.radius, other.magnitude)
         lost = TINY * np.outer(self._rows_that_count, other.transposed._rows_that_count)
-        return Ball(self.middle @ other.middle, (rounding + spread) * OUTWARD + lost)
+        return Ball(times(self.middle, other.middle), (rounding + spread) * OUTWARD + lost)
 
     @property
     def _rows_that_count(self) -> Array:
@@ -96,7 +123,7 @@ class Ball:
 
 def _product(left: Array, right: Array) -> Array | float:
     """left @ right; nothing where one of them is zero, which saves most of the work for exact matrices."""
-    return left @ right if left.any() and right.any() else 0.0
+    return times(left, right) if left.any() and right.any() else 0.0
 
 
 def stacked(parts: Sequence[Ball]) -> Ball:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from app.lipschitz.certificate.balls import OUTWARD, UNIT, Array, Ball
+from app.lipschitz.certificate.balls import OUTWARD, UNIT, Array, Ball, lower_gram
 from app.lipschitz.certificate.cholesky import is_positive_around
 
 
@@ -18,13 +18,13 @@ def norm_at_most(ball: Ball, value: float, p: str) -> bool:
 
 def norm_test(ball: Ball, p: str) -> Callable[[float], bool]:
     """`norm_at_most` for one ball and several values: what it costs is the matrix's, a value adds little."""
-    magnitude = ball.magnitude
-    if not np.isfinite(magnitude).all():
+    most = float(ball.magnitude.max(initial=0.0))
+    if not math.isfinite(most):
         return lambda _: False
-    if not magnitude.any():
+    if not most:
         return lambda value: value >= 0.0
     if p == "2":
-        test = _spectral(ball)
+        test = _spectral(ball, most)
         return lambda value: 0.0 < value < math.inf and test(value)
     largest = _sums(ball, 0 if p == "1" else 1)
     return lambda value: largest <= value < math.inf
@@ -36,16 +36,16 @@ def _sums(ball: Ball, axis: int) -> float:
     return float((np.abs(ball.middle) + ball.radius).sum(axis).max()) * (1.0 + 4.0 * UNIT * terms)
 
 
-def _spectral(ball: Ball) -> Callable[[float], bool]:
-    """c^2 I - A A^T >= 0, on the smaller side.
+def _spectral(ball: Ball, most: float) -> Callable[[float], bool]:
+    """c^2 I - A A^T >= 0, on the smaller side; `most` is the largest magnitude.
 
     The matrix is scaled by a power of two to entries below 1. What underflows then is below 2^-1074 an entry, which
     the Gram matrix's radius covers.
     """
-    _, exponent = math.frexp(float(ball.magnitude.max()))
+    _, exponent = math.frexp(most)
     scaled = Ball(_scaled(ball.middle, exponent), _scaled(ball.radius, exponent))
     narrow = scaled if len(scaled.middle) <= scaled.middle.shape[1] else scaled.transposed
-    gram, radius = narrow.middle @ narrow.middle.T, narrow.gram_row_sums
+    gram, radius = lower_gram(narrow.middle), narrow.gram_row_sums
 
     def test(value: float) -> bool:
         level = float(np.ldexp(value, -exponent))

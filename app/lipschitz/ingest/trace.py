@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._guards import TracingContext, tracing
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import GraphModule, Interpreter, Node
 from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
 from torch.fx.node import Target
@@ -42,7 +44,8 @@ def origin_scope(origin: Origin) -> Iterator[None]:
 
 def trace(program: Program, examples: Sequence[Tensor]) -> GraphModule:
     """The program's graph on these examples, before clean-up: dead nodes tell what the run depended on."""
-    with _plain_operators(), torch.set_grad_enabled(program.differentiable):
+    shapes = TracingContext(FakeTensorMode())  # one for all nodes: a third of a trace went into making one for each
+    with _plain_operators(), tracing(shapes), torch.set_grad_enabled(program.differentiable):
         tracer = make_fx(program.function, dict(DECOMPOSITIONS), _error_on_data_dependent_ops=False)
         return tracer(*(x.requires_grad_(program.differentiable) for x in examples))
 

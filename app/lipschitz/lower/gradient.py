@@ -4,7 +4,9 @@ With the gradients g_x, g_y of log ||f(x) - f(y)||, the direction of a pair x = 
 step of the p-norm power method, v <- argmax <g_y - g_x, v> over the unit ball (for p = 2 and linear f this is
 power iteration on A^T A), and the midpoint moves along g_x + g_y. The distance h stays near the spread of the
 starting points, where the slope of a ReLU network is smooth enough an average to climb, for most of the steps; the last
-ones shrink it to a thousandth, into one linear piece.
+ones shrink it to a thousandth, into one linear piece. Where a step is dear, the flatter half of the pairs is left
+behind after each third of the steps (successive halving, Jamieson and Talwalkar, AISTATS 2016): who leads by then
+seldom changes, and the same work buys more steps.
 
 Small networks are worth more: the ascents start from the best of many scattered points, and what scouting and ascents
 found goes on by random moves and along lines until nothing improves. A network for which all scouts would be too much
@@ -70,6 +72,9 @@ STEP_WORK = 24.0
 DEEP_SHARE = 0.9
 """Part of the time that the deep search may take: pairs about what it found are tried afterwards."""
 
+PARTS, DEAR = 3, 4e6
+"""Parts of an ascent whose steps are worth so much; from one part to the next half of the pairs go on."""
+
 FEWEST_STEPS = 6
 """Steps of a single ascent, however dear they are."""
 
@@ -91,10 +96,14 @@ def gradient(problem: Problem, options: GradientOptions) -> Estimate:
         return _single_pair(problem, best, scale, random)
     scouts = _scouts(problem, options, scale, deadline, random)
     each = step_work(problem.network)
-    restarts = within(ASCENT_SHARE * EFFORT, steps * each, options.restarts * (1 if scouts is None else CHEAP))
-    steps = within(ASCENT_SHARE * EFFORT, restarts * each, steps, min(steps, FEWEST_STEPS))
+    parts = PARTS if each > DEAR else 1
+    mean = each * sum(0.5**part for part in range(parts)) / parts
+    restarts = within(ASCENT_SHARE * EFFORT, steps * mean, options.restarts * (1 if scouts is None else CHEAP))
+    steps = within(ASCENT_SHARE * EFFORT, restarts * mean, steps, min(steps, FEWEST_STEPS))
     middle, direction = _starts(problem, scouts, restarts, scale, random)
-    middle, done = _ascended(problem, best, middle, direction=direction, steps=steps, deadline=deadline, scale=scale)
+    middle, direction, done = _ascended(
+        problem, best, middle, direction=direction, steps=steps, deadline=deadline, scale=scale, parts=parts
+    )
     details: Details = {"restarts": restarts, "steps": done}
     if scouts is not None:
         pairs = scouts.joined(_known(problem, middle, None, deadline)).top(len(scouts))
@@ -172,11 +181,25 @@ def _starts(
 
 
 def _ascended(
-    problem: Problem, best: Best, middle: Tensor, *, direction: Tensor, steps: int, deadline: Deadline, scale: float
-) -> tuple[Tensor, int]:
-    """The midpoints after up to `steps` steps, and how many were taken; every pair met is offered to `best`."""
-    spread, done = _spreads(problem, middle, scale), 0
+    problem: Problem,
+    best: Best,
+    middle: Tensor,
+    *,
+    direction: Tensor,
+    steps: int,
+    deadline: Deadline,
+    scale: float,
+    parts: int,
+) -> tuple[Tensor, Tensor, int]:
+    """Midpoints and directions after up to `steps` steps, and how many were taken; `best` is offered every pair met.
+
+    Half of the pairs go on from each of the `parts` to the next.
+    """
+    spread, slope, done = _spreads(problem, middle, scale), None, 0
     while done < steps and (done == 0 or not deadline.passed):
+        if slope is not None and done * parts // steps > (done - 1) * parts // steps:
+            kept = slope.topk((len(slope) + 1) // 2).indices
+            middle, direction, spread = middle[kept], direction[kept], spread[kept]
         distance = spread * _distance(done, steps)
         x, y = ends(problem, middle, direction, distance)
         slope, pull_x, pull_y = _pulls(problem.network, x, y, problem.p)
@@ -184,7 +207,7 @@ def _ascended(
         direction = steepest(pull_y - pull_x, problem.p, fallback=direction)
         middle = problem.domain.project(middle + STRIDE * distance * unit(pull_x + pull_y))
         done += 1
-    return middle, done
+    return middle, direction, done
 
 
 def _spreads(problem: Problem, middle: Tensor, scale: float) -> Tensor:

@@ -14,6 +14,10 @@ from app.lipschitz.operators.rounding import gamma, up_ldexp, up_mul, up_sqrt, w
 from app.lipschitz.pace import CHOLESKY
 
 
+PLAIN = 1000
+"""Powers of two up to this and their inverses are normal numbers."""
+
+
 class Bracket(NamedTuple):
     """A certified upper bound and a witnessed lower bound of one norm."""
 
@@ -27,10 +31,12 @@ def normalised(weight: Tensor) -> tuple[Tensor, int]:
     A power of two rounds nothing. Entries that underflow lie 2^-1000 below the largest one, so what they
     and later products lose is far below the unit roundoff of any norm, which is at least 1/2.
     """
-    largest = float(weight.abs().max()) if weight.numel() else 0.0
+    largest = max(map(abs, map(float, torch.aminmax(weight)))) if weight.numel() else 0.0
     if largest == 0.0:
         return weight, 0
     _, exponent = math.frexp(largest)
+    if abs(exponent) <= PLAIN:
+        return weight * 2.0**-exponent, exponent
     half = -exponent // 2
     return weight * 2.0**half * 2.0 ** (-exponent - half), exponent
 
@@ -45,7 +51,8 @@ def _gram_error(a: Tensor) -> tuple[float, float]:
     absolute = a.abs()
     rows = absolute @ absolute.sum(1).unsqueeze(2)
     by_rows = widened(float(rows.max()), s + length)
-    by_frobenius = widened(float(a.square().sum((1, 2)).max()), s * length)
+    flat = absolute.reshape(len(a), 1, -1)
+    by_frobenius = widened(float((flat @ flat.mT).max()), s * length)
     square = min(by_rows, by_frobenius)
     return up_mul(gamma(length + 1), square), up_sqrt(square)
 

@@ -24,7 +24,7 @@ _ATTEMPTS = 14
 _DIRECT = 200
 """Up to this size a full symmetric eigensolver is faster than Lanczos steps from Python."""
 _CANDIDATES = 8
-_BLOCK = 192
+_BLOCK = 128
 """Rows of a Gram matrix at a time: half of it is mirrored instead of multiplied, and products stay large."""
 
 

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.lipschitz.certificate.balls import Ball, stacked
+from app.lipschitz.certificate.balls import Ball, lower_gram, stacked, times
 from app.lipschitz.certificate.check import check_piece
 from app.lipschitz.certificate.cholesky import covering_factor, is_positive
 from app.lipschitz.certificate.fields import InvalidCertificate
@@ -188,3 +188,13 @@ def test_no_claim_is_granted_of_a_map_that_is_not_known(value: float) -> None:
     forged = PieceRecord("autolip", 0, len(problem.network.nodes) - 1, 2 * value, norms=[NormRecord(1, 0, value)])
     with np.errstate(all="ignore"), pytest.raises(InvalidCertificate):
         check_piece(problem, forged)
+
+
+def test_large_products_are_those_of_numpy_whatever_the_layout() -> None:
+    random = np.random.default_rng(0)
+    a, b = random.standard_normal((300, 170)), random.standard_normal((170, 260))
+    frozen = b.copy()
+    frozen.flags.writeable = False
+    for left, right in ((a, b), (b.T, a.T), (a[::-1], b), (a, frozen), (a[:, :80], b[:80])):
+        assert np.allclose(times(left, right), left @ right, rtol=1e-12, atol=1e-12)
+    assert np.allclose(np.tril(lower_gram(a)), np.tril(a @ a.T), rtol=1e-12, atol=1e-12)

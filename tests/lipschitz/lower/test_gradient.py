@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from app.contract.options import GradientOptions
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.domain import Ball, Box, Domain, WholeSpace, vector_norm
+from app.lipschitz.lower import gradient as gradients
 from app.lipschitz.lower.gradient import gradient
 from app.lipschitz.network.build import build
 from app.lipschitz.problem import Estimate, Problem
@@ -84,3 +85,17 @@ def test_the_same_seed_gives_the_same_answer() -> None:
     matrix = torch.randn(4, 4, dtype=torch.float64)
     answers = [ascend(lambda x: F.relu(F.linear(x, matrix)), 4)[1].value for _ in range(2)]
     assert answers[0] == answers[1]
+
+
+def test_dear_ascents_leave_flat_pairs_behind_and_find_as_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(2)
+    first, last = torch.randn(300, 200).double() / 14, torch.randn(5, 300).double() / 17
+    points = []
+    function = gradients.safe_slopes
+    monkeypatch.setattr(gradients, "safe_slopes", lambda x, *rest: points.append(len(x)) or function(x, *rest))
+    found = {}
+    for dear in (0.0, torch.inf):
+        monkeypatch.setattr(gradients, "DEAR", dear)
+        found[dear] = ascend(lambda x: F.linear(torch.tanh(F.linear(x, first)), last), 200)[1].value
+    assert sum(points[:40]) < 0.6 * sum(points[40:]) and sorted(set(points)) == [2, 4, 8]
+    assert found[0.0] >= 0.97 * found[torch.inf]
