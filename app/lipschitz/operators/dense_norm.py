@@ -13,7 +13,6 @@ from app.lipschitz.operators.gram import MARGIN, gram_matrix, proved_eigenvalue,
 from app.lipschitz.operators.rounding import gamma, up_ldexp, up_mul, up_sqrt, widened
 from app.lipschitz.pace import CHOLESKY
 
-
 PLAIN = 1000
 """Powers of two up to this and their inverses are normal numbers."""
 
