@@ -7,6 +7,7 @@ import re
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
+FILE = re.compile(r"`(app/[a-z_/]+\.py)`")
 
 
 def test_files_that_are_named_exist() -> None:
@@ -15,11 +16,43 @@ def test_files_that_are_named_exist() -> None:
     assert not [path for path in named if not (ROOT / path).exists()]
 
 
+def names() -> list[tuple[tuple[str, ...], str]]:
+    """What the page says is in a file: in the walks right after its path, in the table in the row's last column."""
+    steps = re.findall(r"`(app/[a-z_/]+\.py)`\s+`(\w+)`", PAGE)
+    rows = [line.strip("| ").split(" | ") for line in PAGE.splitlines() if line.startswith("| ") and "`app/" in line]
+    table = [(tuple(FILE.findall(row[1])), re.findall(r"`(\w+)`", row[2])) for row in rows if len(row) == 3]
+    return [((path,), name) for path, name in steps] + [(paths, name) for paths, some in table for name in some]
+
+
+def test_a_file_has_what_the_page_says_is_there() -> None:
+    assert len(names()) > 50
+    texts = {paths: "".join((ROOT / path).read_text() for path in paths) for paths, _ in names()}
+    assert not [(paths, name) for paths, name in names() if not re.search(rf"\b{name}\b", texts[paths])]
+
+
+def test_the_page_answers_what_a_newcomer_asks() -> None:
+    rows = {line.split(" | ")[0].strip("| "): line for line in PAGE.splitlines() if line.startswith("| ")}
+    asked = {
+        "the slope of GELU": ("network/scalars/swishes.py", "gelu"),
+        "a strided convolution": ("network/rules/affine.py", "convolution"),
+        "the Schur matrix": ("lipsdp/dense/interior.py", "schur"),
+        "the JSON of a layer": ("contract/result.py", "LayerView"),
+        "the size cap of an upload": ("settings.py", "max_upload_bytes"),
+        "why a job was retried": ("jobs/recovery.py", "Recovery"),
+        "the picture on the report": ("pages/charts/picture.py", "picture"),
+    }
+    for question, (path, name) in asked.items():
+        (row,) = [line for key, line in rows.items() if question in key]
+        assert f"`app/lipschitz/{path}`" in row or f"`app/{path}`" in row
+        assert f"`{name}`" in row
+
+
 def test_files_beside_one_another_exist() -> None:
     scalars = ROOT / "app" / "lipschitz" / "network" / "scalars"
-    assert all(
-        (scalars / f"{name}.py").exists() for name in ("sigmoids", "rectifiers", "exponentials", "powers", "waves")
-    )
+    (row,) = [line for line in PAGE.splitlines() if line.startswith("| the slope of another activation")]
+    named = re.findall(r"`(\w+)\.py`", row)
+    assert len(named) == 5
+    assert not [name for name in named if not (scalars / f"{name}.py").exists()]
 
 
 def test_every_room_of_the_service_is_on_the_page() -> None:

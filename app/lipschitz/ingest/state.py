@@ -83,8 +83,8 @@ def one_step(module: torch.jit.ScriptModule, callee: Callee, names: Sequence[str
         given, state = tensors[: -len(names)], tensors[-len(names) :]
         try:
             _put(places, state)
-            found = pytree.tree_leaves(callee(*given))
-            return (*found, *(getattr(owner, leaf) for owner, leaf in places))
+            results = pytree.tree_leaves(callee(*given))
+            return (*results, *(getattr(owner, leaf) for owner, leaf in places))
         finally:
             _put(places, kept)
 

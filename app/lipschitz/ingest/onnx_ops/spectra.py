@@ -48,8 +48,8 @@ def short_time_transform(call: OnnxCall) -> Tensor:
     if window is not None:
         weight = weight * window.to(torch.float64)
     frames = F.conv1d(x.reshape(x.shape[0], 1, -1), weight.to(x.dtype)[:, None], stride=int(call.number(1)))
-    found: Tensor = frames.unflatten(1, (2, bins)).permute(0, 3, 2, 1)
-    return found
+    spectrum: Tensor = frames.unflatten(1, (2, bins)).permute(0, 3, 2, 1)
+    return spectrum
 
 
 @op("DFT")
