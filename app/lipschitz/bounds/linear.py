@@ -15,7 +15,8 @@ from torch import Tensor
 
 from app.lipschitz.bounds.backward import Backward
 from app.lipschitz.bounds.extremes import Selection
-from app.lipschitz.bounds.lines import Lines, lines
+from app.lipschitz.bounds.lines import Fan, Lines, lines
+from app.lipschitz.bounds.optimised import Choice, Choosing, closest
 from app.lipschitz.deadline import NEVER, Deadline
 from app.lipschitz.domain import Ball, Domain, WholeSpace
 from app.lipschitz.network.intervals import Interval, enclose, quotients
@@ -31,17 +32,33 @@ MOST_WORK = 1e12
 """Multiplications in all."""
 LINES = 1e4
 """Multiplications that the lines of one neuron are worth."""
+STEPS, TIMES = 8, 4.0
+"""Of the search for closer lines, and what one costs in plain passes."""
+WORTH = 1e-6
+"""Least part of a range's width that lines of its own must take off."""
+CHOICES = 2**20
+"""Lines of open neurons that are chosen at once."""
+MOST_KEPT = 2**17
+"""Numbers of the lines that are kept, for certificates."""
 CHUNK_WORK, CHUNK_ENTRIES = 4e9, 2**23
 """Multiplications between two looks at the clock, and entries of one matrix of rows."""
 
 
 def ranges(network: Network, domain: Domain, deadline: Deadline = NEVER) -> dict[Node, Interval]:
     """The interval of every node for inputs in the domain."""
+    return ranges_with_choices(network, domain, deadline)[0]
+
+
+def ranges_with_choices(
+    network: Network, domain: Domain, deadline: Deadline = NEVER
+) -> tuple[dict[Node, Interval], dict[Node, Choice]]:
+    """The same with the lines that were chosen for some nodes' ends, as far as they were kept."""
     plain = propagate(network, domain)
     if isinstance(domain, WholeSpace):
-        return plain
+        return plain, {}
     with torch.no_grad():
-        return Narrowing(network, domain, plain, deadline.share(SHARE)).run()
+        narrowing = Narrowing(network, domain, plain, deadline.share(SHARE))
+        return narrowing.run(), narrowing.choices
 
 
 class Narrowing:
@@ -60,6 +77,9 @@ class Narrowing:
         self._network, self._domain, self._plain, self._deadline = network, domain, plain, deadline
         self._ranges: dict[Node, Interval] = {network.input: plain[network.input]}
         self._lines: dict[Activation, Lines] = {}
+        self._fans: dict[Activation, Fan] = {}
+        self.choices: dict[Node, Choice] = {}
+        self._kept = 0
         self._selections: dict[Nonlinear, Selection] = {}
         self._left = MOST_WORK
         self._work = {node: _work(node) for node in network.nodes}
@@ -127,6 +147,47 @@ class Narrowing:
             low, high = self._both(node, chunk, order)
             lower[chunk], upper[chunk] = torch.maximum(lower[chunk], low), torch.minimum(upper[chunk], high)
         self._ranges[node] = Interval(lower, upper, self._ranges[node].ball)
+        self._optimise(node, order, each)
+
+    def _optimise(self, node: Node, order: list[Node], each: float) -> None:
+        """Once more with lines of their own for entries that are open still, a chunk at a time while there is time."""
+        (positions,) = self._open(node).nonzero(as_tuple=True)
+        fans = self._fans_of(order) if STEPS and len(positions) else {}
+        choices = sum(len(fan.positions) for fan in fans.values())
+        if not choices:
+            return
+        entries = min(CHOICES / choices, CHUNK_ENTRIES / max(one.size for one in order), CHUNK_WORK / each)
+        parts = []
+        lower, upper = self._ranges[node].lower.clone(), self._ranges[node].upper.clone()
+        for chunk in positions.split(max(1, int(entries / 2))):
+            cost = TIMES * STEPS * each * len(chunk)
+            if self._left < cost or not self._deadline.fits(cost):
+                break
+            self._left -= cost
+            choosing = Choosing(self._domain, self._ranges, self._lines, self._selections, fans=fans)
+            least, slopes = closest(choosing, node, _signed(node, chunk), order, STEPS)
+            low, high = least[: len(chunk)], -least[len(chunk) :]
+            gain = WORTH * (upper[chunk] - lower[chunk])
+            (better,) = ((low > lower[chunk] + gain) | (high < upper[chunk] - gain)).nonzero(as_tuple=True)
+            at, rows = chunk[better], torch.cat([better, better + len(chunk)])
+            lower[at], upper[at] = torch.maximum(lower[at], low[better]), torch.minimum(upper[at], high[better])
+            parts.append(Choice(at, {one: (fans[one].positions, own[rows]) for one, own in slopes.items()}))
+        self._ranges[node] = Interval(lower, upper, self._ranges[node].ball)
+        count = sum(part.count for part in parts)
+        if count and self._kept + count <= MOST_KEPT:
+            self.choices[node] = Choice.joined(parts)
+            self._kept += count
+
+    def _fans_of(self, order: Sequence[Node]) -> dict[Activation, Fan]:
+        """Lines to choose from, where there is any choice."""
+        fans = {one: self._fan(one) for one in order[:-1] if isinstance(one, Activation)}
+        return {one: fan for one, fan in fans.items() if len(fan.positions)}
+
+    def _fan(self, node: Activation) -> Fan:
+        if node not in self._fans:
+            source = self._ranges[node.source]
+            self._fans[node] = Fan.of(node.scalar, source.lower, source.upper, self._lines[node])
+        return self._fans[node]
 
     def _may_spend(self, work: float) -> bool:
         """Whether so many multiplications fit; once some do not, no more are tried."""
@@ -153,12 +214,10 @@ class Narrowing:
         return lines(node.scalar, source.lower, source.upper)
 
     def _both(self, node: Node, chunk: Tensor, order: list[Node]) -> tuple[Tensor, Tensor]:
-        count = len(chunk)
-        rows = torch.zeros(2 * count, node.size, dtype=torch.float64, device=chunk.device)
-        rows[torch.arange(count), chunk] = 1.0
-        rows[count + torch.arange(count), chunk] = -1.0
-        least = Backward(self._domain, self._ranges, self._lines, self._selections).least(node, rows, order)
-        return least[:count], -least[count:]
+        least = Backward(self._domain, self._ranges, self._lines, self._selections).least(
+            node, _signed(node, chunk), order
+        )
+        return least[: len(chunk)], -least[len(chunk) :]
 
     def _ancestors(self, node: Node) -> list[Node]:
         """The nodes that this one's value depends on, and it, in topological order."""
@@ -167,6 +226,15 @@ class Narrowing:
             if one in needed:
                 needed.update(one.sources)
         return [one for one in self._network.nodes if one in needed]
+
+
+def _signed(node: Node, chunk: Tensor) -> Tensor:
+    """Rows `(2 k, n)` that read some entries of the node, and minus them."""
+    count = len(chunk)
+    rows = torch.zeros(2 * count, node.size, dtype=torch.float64, device=chunk.device)
+    rows[torch.arange(count), chunk] = 1.0
+    rows[count + torch.arange(count), chunk] = -1.0
+    return rows
 
 
 def _work(node: Node) -> float:

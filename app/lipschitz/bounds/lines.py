@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -74,6 +75,64 @@ def proved(scalar: Scalar, lower: Tensor, upper: Tensor, below: Tensor, above: T
     return offset_below(cuts, below), -offset_below(cuts.negative, -above)
 
 
+@dataclass(frozen=True, eq=False)
+class Fan:
+    """Lines of an activation's open neurons at `positions`, `(k,)`: rows of `below` and `above`, `(2, 3, k)`, are
+    slopes and offsets of three lines each, that of `Lines` and those of the function's outermost slopes.
+
+    All are proved, so every mean of them is a line too. `slopes` and `offsets`, `(k,)`, are at least their sizes.
+    """
+
+    positions: Tensor
+    below: Tensor
+    above: Tensor
+
+    @classmethod
+    def of(cls, scalar: Scalar, lower: Tensor, upper: Tensor, lines: Lines) -> Fan:
+        """Of the entries whose slope is not known on `lower <= x <= upper`, flat vectors `(n,)`; `lines` are theirs."""
+        least, most = scalar.slopes(lower, upper)
+        whole = torch.isfinite(lower) & torch.isfinite(upper)
+        cuts = _cuts(scalar, torch.where(whole, lower, 0.0), torch.where(whole, upper, 0.0))
+        below = _three(cuts, lines.lower)
+        above = -_three(cuts.negative, (-lines.upper[0], -lines.upper[1]))
+        known = torch.isfinite(below).all(0).all(0) & torch.isfinite(above).all(0).all(0)
+        (positions,) = (whole & known & (least < most)).nonzero(as_tuple=True)
+        return cls(positions, below[..., positions], above[..., positions])
+
+    @cached_property
+    def slopes(self) -> Tensor:
+        """At least the size of every line's slope."""
+        return torch.maximum(self.below[0].abs().amax(0), self.above[0].abs().amax(0))
+
+    @cached_property
+    def offsets(self) -> Tensor:
+        """At least the size of every line's offset."""
+        return torch.maximum(self.below[1].abs().amax(0), self.above[1].abs().amax(0))
+
+    def line(self, shares: Tensor, is_below: Tensor) -> tuple[Tensor, Tensor]:
+        """Slopes and offsets, `(B, k)`, of means of the three lines below or above.
+
+        `shares`, `(B, 2, k)`, are the parts of the second and of the third.
+        """
+        second, third = shares.unbind(1)
+
+        def mean(one: Tensor, two: Tensor, three: Tensor) -> Tensor:
+            return one + second * (two - one) + third * (three - one)
+
+        slope, offset = (
+            torch.where(is_below, mean(*below), mean(*above))
+            for below, above in zip(self.below, self.above, strict=True)
+        )
+        return slope, offset
+
+
+def _three(cuts: Cuts, line: tuple[Tensor, Tensor]) -> Tensor:
+    """Slopes and offsets `(2, 3, n)` of the line and of those below with the outermost slopes."""
+    slopes = [slope.expand_as(line[0]) for slope in _outermost(_secants(cuts))]
+    pairs = [line, *((slope, offset_below(cuts, slope)) for slope in slopes)]
+    return torch.stack([torch.stack([pair[part] for pair in pairs]) for part in range(2)])
+
+
 def _or_constant(known: Tensor, slope: Tensor, offset: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
     good = known & torch.isfinite(slope) & torch.isfinite(offset)
     return torch.where(good, slope, 0.0), torch.where(good, offset, level)
@@ -107,7 +166,7 @@ def slope_below(cuts: Cuts) -> Tensor:
     tilted graph is left of the middle m.
     """
     x, v = cuts.points, cuts.values.lower
-    secants = ((v[1:] - v[:-1]) / (x[1:] - x[:-1])).nan_to_num(nan=math.nan, posinf=math.nan, neginf=math.nan)
+    secants = _secants(cuts)
     first, last = _outermost(secants)
     least, most = secants.nan_to_num(nan=math.inf).amin(0), secants.nan_to_num(nan=-math.inf).amax(0)
     middle = x[0] + (x[-1] - x[0]) / 2
@@ -126,6 +185,12 @@ def slope_below(cuts: Cuts) -> Tensor:
         better = own > height  # never where NaN
         best, height = torch.where(better, k, best), torch.where(better, own, height)
     return best
+
+
+def _secants(cuts: Cuts) -> Tensor:
+    """Between neighbouring cuts, `(J - 1, n)`; no number where they coincide."""
+    x, v = cuts.points, cuts.values.lower
+    return ((v[1:] - v[:-1]) / (x[1:] - x[:-1])).nan_to_num(nan=math.nan, posinf=math.nan, neginf=math.nan)
 
 
 def _outermost(secants: Tensor) -> tuple[Tensor, Tensor]:

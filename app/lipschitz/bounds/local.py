@@ -15,7 +15,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from app.lipschitz.bounds.linear import ranges
+from app.lipschitz.bounds.linear import ranges_with_choices
+from app.lipschitz.bounds.optimised import Choice
 from app.lipschitz.deadline import NEVER, Deadline
 from app.lipschitz.domain import Box, Domain, WholeSpace
 from app.lipschitz.network.intervals import Interval
@@ -53,9 +54,18 @@ class Local:
     @cached_property
     def intervals(self) -> Mapping[Node, Interval]:
         """The range of every node: the one source for all that depends on the domain."""
+        return self._found[0]
+
+    @property
+    def choices(self) -> Mapping[Node, Choice]:
+        """Lines that prove some of the ranges, where they are not those of `bounds.lines`."""
+        return self._found[1]
+
+    @cached_property
+    def _found(self) -> tuple[Mapping[Node, Interval], Mapping[Node, Choice]]:
         if self.given is not None:
-            return self.given
-        return ranges(self.network, self.domain, self.deadline)
+            return self.given, {}
+        return ranges_with_choices(self.network, self.domain, self.deadline)
 
     @cached_property
     def centre(self) -> dict[Node, Interval]:

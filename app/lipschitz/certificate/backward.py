@@ -9,7 +9,7 @@ much as the arguments are large.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import singledispatchmethod
 
@@ -27,9 +27,15 @@ from app.lipschitz.network.products import MatrixProduct, Product
 MOST_MEMBERS = 2**24
 DUAL = {"1": np.inf, "2": 2, "inf": 1}
 
+Positions = NDArray[np.intp]
 Ends = tuple[Array, Array]
 Lines = tuple[Array, Array, Array, Array]
 """Slope and offset of the line below, slope and offset of the line above."""
+Chosen = tuple[Positions, Array, Array, Array]
+"""Neurons `(k,)`, and for every row a slope `(B, k)` with the offsets of the lines below and above that have it."""
+
+
+NO_CHOICE: Mapping[Activation, Chosen] = {}
 
 
 @dataclass(eq=False)
@@ -72,12 +78,15 @@ class Facts:
         placed[winner, np.arange(node.size)] = members.any(axis=0)
         self.chosen[node] = placed, certain
 
-    def least(self, node: Node, rows: Array, order: Sequence[Node]) -> tuple[Array, Array]:
+    def least(
+        self, node: Node, rows: Array, order: Sequence[Node], chosen: Mapping[Activation, Chosen] = NO_CHOICE
+    ) -> tuple[Array, Array]:
         """Bounds of rows times the node's value from below, and what rounding may have changed, which is subtracted.
 
-        `order` has the node and all that it depends on, in topological order.
+        `order` has the node and all that it depends on, in topological order. `chosen` lines take the place of those
+        of `lines`.
         """
-        walk = _Backward(self, {node: rows}, np.zeros(len(rows)), np.zeros(len(rows)))
+        walk = _Backward(self, {node: rows}, np.zeros(len(rows)), np.zeros(len(rows)), chosen)
         for one in reversed(order):
             own = walk.rows.pop(one, None)
             if own is not None:
@@ -95,6 +104,7 @@ class _Backward:
     rows: dict[Node, Array]
     constant: Array
     lost: Array
+    chosen: Mapping[Activation, Chosen]
 
     @singledispatchmethod
     def through(self, node: Node, rows: Array) -> None:
@@ -132,6 +142,11 @@ class _Backward:
     def _(self, node: Activation, rows: Array) -> None:
         below, under, above, over = self.facts.lines[node]
         moved = np.where(rows > 0.0, rows * below, rows * above)
+        if node in self.chosen:
+            at, slope, low, high = self.chosen[node]
+            own, rows = rows[:, at], rows.copy()
+            moved[:, at], rows[:, at] = own * slope, 0.0
+            self._add_each(own, low, high)
         self._pass(node.source, moved, UNIT * (np.abs(moved) @ self.facts.reach(node.source)))
         self._offsets(rows, under, over)
 
@@ -194,6 +209,14 @@ class _Backward:
         total = rows if known is None else known + rows
         self.lost = self.lost + lost + UNIT * (np.abs(total) @ reach) + TINY * (1.0 + reach.sum())
         self.rows[node] = total
+
+    def _add_each(self, rows: Array, lower: Array, upper: Array) -> None:
+        """The same as `_offsets` with ends `(B, k)` of their own for every row."""
+        ends = np.where(rows > 0.0, lower, upper)
+        met = (rows != 0.0) & ~np.isfinite(ends)
+        self.lost = np.where(met.any(axis=1), np.inf, self.lost)
+        terms = np.where((rows == 0.0) | met, 0.0, rows * np.where(met, 0.0, ends))
+        self._add(terms.sum(axis=1), share(rows.shape[1] + 4) * np.abs(terms).sum(axis=1) + rows.shape[1] * TINY)
 
     def _offsets(self, rows: Array, lower: Array, upper: Array) -> None:
         """The least of rows times anything between both ends; infinite ends that are met prove nothing."""

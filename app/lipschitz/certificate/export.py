@@ -23,7 +23,7 @@ from app.lipschitz.certificate.matrices import TooLarge, array
 from app.lipschitz.certificate.phase_records import phase_record
 from app.lipschitz.certificate.prover import prover
 from app.lipschitz.certificate.raised import LEAST, RAISED, REPEATABLE, SHARES, UNCHECKED, stated_slopes
-from app.lipschitz.certificate.ranges import range_records
+from app.lipschitz.certificate.range_records import range_records
 from app.lipschitz.certificate.record import (
     ActivationRecord,
     Certificate,
@@ -54,7 +54,7 @@ def certificate(problem: Problem, request: Request, sha256: str, estimates: Sequ
     """
     if request.target.kind == "margins":
         return None
-    ranges, lines, problem = range_records(problem)
+    (ranges, lines, choices), problem = range_records(problem)
     best: Certificate | None = None
     for estimate in sorted(filter(_is_claimed, estimates), key=value_of):
         if best is not None and best.bound <= value_of(estimate):
@@ -62,7 +62,9 @@ def certificate(problem: Problem, request: Request, sha256: str, estimates: Sequ
         document = _certificate(problem, request, sha256, estimate)
         if math.isfinite(document.bound) and (best is None or document.bound < best.bound):
             best = document
-    return None if best is None else replace(best, reported=_reported(estimates), ranges=ranges, lines=lines)
+    if best is None:
+        return None
+    return replace(best, reported=_reported(estimates), ranges=ranges, lines=lines, choices=choices)
 
 
 def _is_claimed(estimate: Estimate) -> bool:

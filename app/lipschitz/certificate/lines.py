@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from app.lipschitz.certificate.balls import OUTWARD, TINY, UNIT, Array
 from app.lipschitz.certificate.matrices import array
 from app.lipschitz.network.scalar import PiecewiseMonotone, Scalar
 
 PARTS = 16
+Positions = NDArray[np.intp]
 
 
 def offsets(scalar: Scalar, lower: Array, upper: Array, below: Array, above: Array) -> tuple[Array, Array]:
@@ -30,6 +32,20 @@ def offsets(scalar: Scalar, lower: Array, upper: Array, below: Array, above: Arr
     least, most = (array(end) for end in scalar.slopes(tensor[:-1], tensor[1:]))
     under, over = _under(points, low, least, most, below), -_under(points, -high, -most, -least, -above)
     known = np.isfinite(lower) & np.isfinite(upper)
+    return np.where(known, under, -np.inf), np.where(known, over, np.inf)
+
+
+def offsets_of_slope(
+    scalar: Scalar, lower: Array, upper: Array, positions: Positions, slopes: Array
+) -> tuple[Array, Array]:
+    """The same for rows of slopes `(B, k)` of the neurons at `positions`: of lines below, and of lines above."""
+    points = _points(scalar, np.nan_to_num(lower), np.nan_to_num(upper))
+    tensor = torch.from_numpy(points)
+    low, high = (array(end) for end in scalar.range(tensor, tensor))
+    least, most = (array(end) for end in scalar.slopes(tensor[:-1], tensor[1:]))
+    x, low, high, least, most = (each[:, None, positions] for each in (points, low, high, least, most))
+    known = (np.isfinite(lower) & np.isfinite(upper))[positions]
+    under, over = _under(x, low, least, most, slopes), -_under(x, -high, -most, -least, -slopes)
     return np.where(known, under, -np.inf), np.where(known, over, np.inf)
 
 

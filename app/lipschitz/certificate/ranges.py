@@ -13,17 +13,14 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from app.lipschitz.bounds.lines import lines as chosen_lines
 from app.lipschitz.bounds.local import Local
-from app.lipschitz.certificate.backward import Facts, ancestors
+from app.lipschitz.certificate.backward import Chosen, Facts, Positions, ancestors
 from app.lipschitz.certificate.balls import Array
 from app.lipschitz.certificate.fields import InvalidCertificate
-from app.lipschitz.certificate.lines import offsets
+from app.lipschitz.certificate.lines import offsets, offsets_of_slope
 from app.lipschitz.certificate.matrices import TooLarge, array
-from app.lipschitz.certificate.record import LineRecord, RangeRecord
-from app.lipschitz.deadline import OutOfTime
+from app.lipschitz.certificate.record import ChoiceRecord, LineRecord, RangeRecord
 from app.lipschitz.domain import WholeSpace
 from app.lipschitz.network.intervals import Interval, enclose
 from app.lipschitz.network.nodes import Activation, Affine, Concat, Node, Nonlinear
@@ -35,12 +32,12 @@ CHUNK = 2**22
 MOST_ENTRIES = 2**25
 """Of all matrices."""
 MOST_WORK = 4e11
-SLACK = 3.0
-"""Times the check's rounding, by which an end is claimed wider than it was proved."""
-PART = 0.4
-"""Of the time that is left, for proving ranges at the export."""
 
-Positions = NDArray[np.intp]
+
+Slopes = Mapping[Activation, tuple[Positions, Array]]
+NO_SLOPES: Slopes = {}
+LINES = 32
+"""Numbers that prove one line."""
 
 
 class Proving:
@@ -78,20 +75,30 @@ class Proving:
             np.where(high, above, 0.0), np.where(high, over, most),
         )  # fmt: skip
 
-    def proved(self, node: Node, positions: Positions) -> tuple[Array, Array, Array]:
-        """Lower and upper ends of some entries, `(k,)` each, and the rounding that they allow for."""
+    def proved(self, node: Node, positions: Positions, slopes: Slopes = NO_SLOPES) -> tuple[Array, Array, Array]:
+        """Lower and upper ends of some entries, `(k,)` each, and the rounding that they allow for.
+
+        `slopes` of lines of their own, `(2 k, n)` for neurons `(n,)` by activation: of lower ends, then of upper ones.
+        """
         order, parts = ancestors(self.nodes, node), []
-        count = max(1, CHUNK // (2 * max(one.size for one in order)))
+        widest = max([one.size for one in order] + [LINES * len(neurons) for neurons, _ in slopes.values()])
+        count = max(1, CHUNK // (2 * widest))
         for first in range(0, len(positions), count):
             self.problem.deadline.check()
             some = positions[first : first + count]
             rows = np.zeros((2 * len(some), node.size))
             rows[np.arange(len(some)), some] = 1.0
             rows[len(some) + np.arange(len(some)), some] = -1.0
-            ends, lost = self.facts.least(node, rows, order)
+            both = np.concatenate([np.arange(len(positions))[first : first + count] + k for k in (0, len(positions))])
+            own = {one: self._chosen(one, neurons, rows_[both]) for one, (neurons, rows_) in slopes.items()}
+            ends, lost = self.facts.least(node, rows, order, own)
             parts.append((ends[: len(some)], -ends[len(some) :], np.maximum(lost[: len(some)], lost[len(some) :])))
         low, high, lost = (np.concatenate(part) for part in zip(*parts, strict=True))
         return low, high, lost
+
+    def _chosen(self, node: Activation, neurons: Positions, slopes: Array) -> Chosen:
+        """Lines of these slopes, `(B, n)`, with the offsets that the range of the activation's argument allows."""
+        return neurons, slopes, *offsets_of_slope(node.scalar, *self.facts.ranges[node.source], neurons, slopes)
 
     def narrow(self, node: Node, positions: Positions, lower: Array, upper: Array) -> None:
         """Cuts entries of a node's range down to proved ends."""
@@ -103,32 +110,46 @@ class Proving:
         self.set(node, replace(own, lower=least, upper=most))
 
 
-def with_ranges(problem: Problem, ranges: Sequence[RangeRecord], lines: Sequence[LineRecord]) -> Problem:
+def with_ranges(
+    problem: Problem,
+    ranges: Sequence[RangeRecord],
+    lines: Sequence[LineRecord],
+    choices: Sequence[ChoiceRecord] = (),
+) -> Problem:
     """The problem with the ranges that the records prove; InvalidCertificate where they do not."""
-    given, drawn = {one.node: one for one in ranges}, {one.node: one for one in lines}
-    if len(given) < len(ranges) or len(drawn) < len(lines):
+    given, drawn = _by_node([*ranges, *choices]), {one.node: one for one in lines}
+    if len(_by_node(ranges)) < len(ranges) or len(_by_node(choices)) < len(choices) or len(drawn) < len(lines):
         raise InvalidCertificate("two records of ranges or lines are of one node")
-    if any(not 0 < one < len(problem.network.nodes) for one in given) or (lines and not ranges):
+    if any(not 0 < one < len(problem.network.nodes) for one in given) or (lines and not given):
         raise InvalidCertificate("ranges or lines belong to no node")
     if isinstance(problem.domain, WholeSpace):
-        if ranges:
+        if given:
             raise InvalidCertificate("on the whole space there are no ranges to prove")
         return problem
     proving = Proving(problem)
     try:
         with np.errstate(all="ignore"):
-            if ranges:
+            if given:
                 _check_all(proving, given, drawn)
             else:
                 for _ in proving:
                     pass  # interval arithmetic takes little time, and there is a certificate whatever the time
     except TooLarge as reason:
         raise InvalidCertificate(f"the ranges are too large to be checked: {reason}") from reason
-    return _within(problem, proving)
+    return within(problem, proving)
 
 
-def _check_all(proving: Proving, given: Mapping[int, RangeRecord], drawn: dict[int, LineRecord]) -> None:
-    _check_size(proving, {proving.nodes[position]: len(record.positions) for position, record in given.items()})
+def _by_node(records: Sequence[RangeRecord]) -> dict[int, list[RangeRecord]]:
+    """In the order in which they are to be proved."""
+    given: dict[int, list[RangeRecord]] = {}
+    for record in records:
+        given.setdefault(record.node, []).append(record)
+    return given
+
+
+def _check_all(proving: Proving, given: Mapping[int, list[RangeRecord]], drawn: dict[int, LineRecord]) -> None:
+    asked = {proving.nodes[position]: sum(len(one.positions) for one in own) for position, own in given.items()}
+    check_size(proving, asked)
     for position, node in proving:
         if isinstance(node, Activation):
             record = drawn.pop(position, None)
@@ -139,8 +160,8 @@ def _check_all(proving: Proving, given: Mapping[int, RangeRecord], drawn: dict[i
             proving.draw(node, *slopes)
         elif isinstance(node, Nonlinear):
             proving.facts.choose(node)
-        if position in given:
-            _check(proving, node, given[position])
+        for stated in given.get(position, []):
+            _check(proving, node, stated)
     if drawn:
         raise InvalidCertificate(f"there is no activation at node {min(drawn)}")
 
@@ -154,7 +175,8 @@ def _check(proving: Proving, node: Node, record: RangeRecord) -> None:
         raise InvalidCertificate(f"node {record.node} has {node.size} entries")
     if not len(positions):
         return
-    least, most, _ = proving.proved(node, positions)
+    slopes = _slopes(proving, record) if isinstance(record, ChoiceRecord) else NO_SLOPES
+    least, most, _ = proving.proved(node, positions, slopes)
     own = proving.ranges[node]
     least, most = np.maximum(least, array(own.lower)[positions]), np.minimum(most, array(own.upper)[positions])
     if not bool(((lower <= least) & (most <= upper)).all()):
@@ -162,69 +184,28 @@ def _check(proving: Proving, node: Node, record: RangeRecord) -> None:
     proving.narrow(node, positions, lower, upper)
 
 
-def _within(problem: Problem, proving: Proving) -> Problem:
+def _slopes(proving: Proving, record: ChoiceRecord) -> Slopes:
+    """Those that a record states."""
+    given = {}
+    for one in record.slopes:
+        neurons = np.array(one.positions, dtype=np.intp)
+        node = proving.nodes[one.node] if one.node < record.node else None
+        if not isinstance(node, Activation) or node in given or (neurons >= node.size).any():
+            raise InvalidCertificate(f"slopes of the ranges at node {record.node} belong to no activation before it")
+        if len(set(one.positions)) < len(neurons) or len(one.slopes) != 2 * len(record.positions) * len(neurons):
+            raise InvalidCertificate(f"the slopes of the ranges at node {record.node} are not one each")
+        given[node] = neurons, np.array(one.slopes).reshape(-1, len(neurons))
+    return given
+
+
+def within(problem: Problem, proving: Proving) -> Problem:
     """The same problem on the ranges that are proved."""
     twin = replace(problem)
     twin.__dict__["local"] = Local(problem.network, problem.domain, problem.deadline, given=proving.ranges)
     return twin
 
 
-Proof = tuple[list[RangeRecord], list[LineRecord], Problem]
-
-
-def range_records(problem: Problem) -> Proof:
-    """Records of the problem's ranges as far as the check proves them, and the problem with just those ranges.
-
-    None are stated, and interval arithmetic's are left, where the check is too large for the time or for its matrices.
-    """
-    if isinstance(problem.domain, WholeSpace):
-        return [], [], problem
-    known = problem.local.intervals
-    limited = problem.until(problem.deadline.share(PART))
-    try:
-        with np.errstate(all="ignore"):
-            return _records(Proving(limited), known, problem)
-    except (TooLarge, OutOfTime, MemoryError):
-        return [], [], with_ranges(problem, [], [])
-
-
-def _records(proving: Proving, known: Mapping[Node, Interval], problem: Problem) -> Proof:
-    ranges: list[RangeRecord] = []
-    lines: list[LineRecord] = []
-    asked = {node: len(_narrower(own, known[node])) for node, own in proving.plain.items()}
-    proving.problem.deadline.begin(2.0 * _check_size(proving, asked))
-    for position, node in proving:
-        if isinstance(node, Activation):
-            source = proving.ranges[node.source]
-            drawn = chosen_lines(node.scalar, source.lower, source.upper)
-            below, above = (array(line[0].expand(node.size)) for line in (drawn.lower, drawn.upper))
-            proving.draw(node, below, above)
-            lines.append(LineRecord(position, below.tolist(), above.tolist()))
-        elif isinstance(node, Nonlinear):
-            proving.facts.choose(node)
-        narrower = _narrower(proving.ranges[node], known[node])
-        if isinstance(node, Affine | Concat) and len(narrower):
-            low, high, lost = proving.proved(node, narrower)
-            own = proving.ranges[node]
-            low, high = low - SLACK * lost, high + SLACK * lost
-            low = np.maximum(low, array(own.lower)[narrower])
-            high = np.minimum(high, array(own.upper)[narrower])
-            good = np.isfinite(low) & np.isfinite(high)
-            positions, low, high = narrower[good], low[good], high[good]
-            proving.narrow(node, positions, low, high)
-            ranges.append(RangeRecord(position, positions.tolist(), low.tolist(), high.tolist()))
-    last = max((record.node for record in ranges), default=0)
-    return ranges, [line for line in lines if line.node < last], _within(problem, proving)
-
-
-def _narrower(plain: Interval, known: Interval) -> Positions:
-    """Entries that linear bounds made narrower than interval arithmetic does."""
-    gain = 1e-9 * (plain.upper - plain.lower)
-    better = (known.lower > plain.lower + gain) | (known.upper < plain.upper - gain)
-    return np.flatnonzero(array(better))
-
-
-def _check_size(proving: Proving, asked: Mapping[Node, int]) -> float:
+def check_size(proving: Proving, asked: Mapping[Node, int]) -> float:
     """Multiplications of so many entries' proofs; TooLarge where they, or the matrices, are more than is reasonable."""
     entries, work = 0.0, 0.0
     for node in proving.nodes:

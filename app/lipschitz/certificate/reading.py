@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import fields
 from typing import Any
 
 from app.contract.methods import METHODS
@@ -22,6 +21,7 @@ from app.lipschitz.certificate.fields import (
     whole,
 )
 from app.lipschitz.certificate.function import function
+from app.lipschitz.certificate.read_ranges import MOST_PIECES, choice_, line_, names, range_
 from app.lipschitz.certificate.record import (
     FORMAT,
     KINDS,
@@ -31,19 +31,16 @@ from app.lipschitz.certificate.record import (
     Certificate,
     ChainRecord,
     FaceRecord,
-    LineRecord,
     MapRecord,
     NodeRecord,
     NormRecord,
     PairRecord,
     PieceRecord,
     ProgramRecord,
-    RangeRecord,
     Reported,
 )
 from app.lipschitz.claims import PhaseRecord
 
-MOST_PIECES = 100_000
 CERTIFIED = tuple(method.name for method in METHODS if method.guarantee == "certified")
 
 MOST_BYTES = 2**26
@@ -76,7 +73,7 @@ def read(data: bytes) -> Certificate:
 
 def parsed(given: Any) -> Certificate:
     """From JSON; InvalidCertificate names the first field that is wrong."""
-    given = mapping(given, "the certificate", {"format", "version", "model", *_names(Certificate)} - {"sha256"})
+    given = mapping(given, "the certificate", {"format", "version", "model", *names(Certificate)} - {"sha256"})
     choice(given.get("format"), (FORMAT,), "format")
     if integer(given.get("version"), "version") not in READABLE:
         raise InvalidCertificate(f"version {given['version']} is not known: this is version {VERSION}")
@@ -89,13 +86,10 @@ def parsed(given: Any) -> Certificate:
         [_node(one) for one in entries(given.get("nodes"), "nodes", MOST_PIECES)],
         [_piece(one) for one in entries(given.get("pieces"), "pieces", MOST_PIECES)],
         _reported(given.get("reported")),
-        [_range(one) for one in entries(given.get("ranges", []), "ranges", MOST_PIECES)],
-        [_line(one) for one in entries(given.get("lines", []), "lines", MOST_PIECES)],
+        [range_(one) for one in entries(given.get("ranges", []), "ranges", MOST_PIECES)],
+        [line_(one) for one in entries(given.get("lines", []), "lines", MOST_PIECES)],
+        [choice_(one) for one in entries(given.get("choices", []), "choices", MOST_PIECES)],
     )
-
-
-def _names(record: type[Any]) -> set[str]:
-    return {field.name for field in fields(record)}
 
 
 def _no_constant(name: str) -> float:
@@ -117,7 +111,7 @@ def _digest(given: Any) -> str:
 
 
 def _node(given: Any) -> NodeRecord:
-    given = mapping(given, "nodes[]", _names(NodeRecord))
+    given = mapping(given, "nodes[]", names(NodeRecord))
     return NodeRecord(
         text(given.get("kind"), "nodes[].kind"),
         text(given.get("name"), "nodes[].name"),
@@ -126,7 +120,7 @@ def _node(given: Any) -> NodeRecord:
 
 
 def _piece(given: Any) -> PieceRecord:
-    given = mapping(given, "pieces[]", _names(PieceRecord))
+    given = mapping(given, "pieces[]", names(PieceRecord))
     kind = choice(given.get("kind"), KINDS, "pieces[].kind")
     for key in sorted(given.keys() - OF_KIND[kind] - COMMON):
         if given[key] not in (None, []):
@@ -148,7 +142,7 @@ def _piece(given: Any) -> PieceRecord:
 
 
 def _activation(given: Any) -> ActivationRecord:
-    given = mapping(given, "activations[]", _names(ActivationRecord))
+    given = mapping(given, "activations[]", names(ActivationRecord))
     return ActivationRecord(
         integer(given.get("node"), "activations[].node"),
         numbers(given.get("lower"), "activations[].lower"),
@@ -158,7 +152,7 @@ def _activation(given: Any) -> ActivationRecord:
 
 
 def _norm(given: Any) -> NormRecord:
-    given = mapping(given, "norms[]", _names(NormRecord))
+    given = mapping(given, "norms[]", names(NormRecord))
     return NormRecord(
         integer(given.get("node"), "norms[].node"),
         integer(given.get("source"), "norms[].source"),
@@ -167,7 +161,7 @@ def _norm(given: Any) -> NormRecord:
 
 
 def _chain(given: Any) -> ChainRecord:
-    given = mapping(given, "chains[]", _names(ChainRecord))
+    given = mapping(given, "chains[]", names(ChainRecord))
     return ChainRecord(
         integer(given.get("node"), "chains[].node"),
         integer(given.get("source"), "chains[].source"),
@@ -176,7 +170,7 @@ def _chain(given: Any) -> ChainRecord:
 
 
 def _pair(given: Any) -> PairRecord:
-    given = mapping(given, "pairs[]", _names(PairRecord))
+    given = mapping(given, "pairs[]", names(PairRecord))
     return PairRecord(
         integer(given.get("node"), "pairs[].node"),
         number(given.get("constant"), "pairs[].constant"),
@@ -187,7 +181,7 @@ def _pair(given: Any) -> PairRecord:
 
 
 def _face(given: Any) -> FaceRecord:
-    given = mapping(given, "faces[]", _names(FaceRecord))
+    given = mapping(given, "faces[]", names(FaceRecord))
     split, multipliers = given.get("split"), given.get("multipliers")
     if split is not None and multipliers is not None:
         raise InvalidCertificate("a face that is split has no multipliers of its own")
@@ -198,7 +192,7 @@ def _face(given: Any) -> FaceRecord:
 
 
 def _phase(given: Any) -> PhaseRecord:
-    given = mapping(given, "tree[]", _names(PhaseRecord))
+    given = mapping(given, "tree[]", names(PhaseRecord))
     if len([key for key in given if given[key] is not None]) > 1:
         raise InvalidCertificate("a node of a tree is split, or empty by its rows, or bounded by its multipliers")
     split, rows, multipliers = given.get("split"), given.get("rows"), given.get("multipliers")
@@ -210,7 +204,7 @@ def _phase(given: Any) -> PhaseRecord:
 
 
 def _program(given: Any) -> ProgramRecord:
-    given = mapping(given, "programs[]", _names(ProgramRecord))
+    given = mapping(given, "programs[]", names(ProgramRecord))
     lists = entries(given.get("multipliers"), "programs[].multipliers", MOST_PIECES)
     return ProgramRecord(
         [integer(one, "programs[].rows[]") for one in entries(given.get("rows"), "programs[].rows")],
@@ -220,7 +214,7 @@ def _program(given: Any) -> ProgramRecord:
 
 
 def _map(given: Any) -> MapRecord:
-    given = mapping(given, "maps[]", _names(MapRecord))
+    given = mapping(given, "maps[]", names(MapRecord))
     return MapRecord(
         numbers(given.get("lower"), "maps[].lower"),
         numbers(given.get("upper"), "maps[].upper"),
@@ -228,29 +222,10 @@ def _map(given: Any) -> MapRecord:
     )
 
 
-def _range(given: Any) -> RangeRecord:
-    given = mapping(given, "ranges[]", _names(RangeRecord))
-    return RangeRecord(
-        integer(given.get("node"), "ranges[].node"),
-        [integer(one, "ranges[].positions[]") for one in entries(given.get("positions"), "ranges[].positions")],
-        numbers(given.get("lower"), "ranges[].lower"),
-        numbers(given.get("upper"), "ranges[].upper"),
-    )
-
-
-def _line(given: Any) -> LineRecord:
-    given = mapping(given, "lines[]", _names(LineRecord))
-    return LineRecord(
-        integer(given.get("node"), "lines[].node"),
-        numbers(given.get("below"), "lines[].below"),
-        numbers(given.get("above"), "lines[].above"),
-    )
-
-
 def _reported(given: Any) -> Reported | None:
     if given is None:
         return None
-    given = mapping(given, "reported", _names(Reported))
+    given = mapping(given, "reported", names(Reported))
     return Reported(
         choice(given.get("method"), CERTIFIED, "reported.method"), number(given.get("value"), "reported.value")
     )

@@ -8,10 +8,10 @@ from app.contract.plain import Json
 from app.lipschitz.claims import PhaseRecord
 
 FORMAT = "lipserve-certificate"
-VERSION = 4
-READABLE = (1, 2, 3, 4)
-"""Version 3 has no rows, and no ranges but those of interval arithmetic; version 2 has no phases; version 1 has no
-chains and no Fourier pieces either, and does not say what was reported.
+VERSION = 5
+READABLE = (1, 2, 3, 4, 5)
+"""Version 4 has no choices; version 3 has no rows, and no ranges but those of interval arithmetic; version 2 has no
+phases; version 1 has no chains and no Fourier pieces either, and does not say what was reported.
 """
 KINDS = ("lipsdp", "rows", "fourier", "autolip", "seqlip", "phases", "recomputed")
 
@@ -130,6 +130,22 @@ class LineRecord:
 
 
 @dataclass(frozen=True)
+class SlopeRecord:
+    """Slopes of lines through the activation at `node`: row after row, one each of the neurons at `positions`."""
+
+    node: int
+    positions: list[int]
+    slopes: list[float]
+
+
+@dataclass(frozen=True)
+class ChoiceRecord(RangeRecord):
+    """Ends that need lines of their own: `slopes` have a row for every lower end, then one for every upper end."""
+
+    slopes: list[SlopeRecord]
+
+
+@dataclass(frozen=True)
 class Reported:
     """The least upper bound of the job, and its method: less than the certificate's where that method has none."""
 
@@ -150,8 +166,8 @@ class NodeRecord:
 class Certificate:
     """`bound` is at least the Lipschitz constant of the function that `function` selects from the model.
 
-    `method` is the one whose bound it is; `reported` is no claim and is not checked. `ranges` and `lines` prove what
-    the pieces use of a bounded domain.
+    `method` is the one whose bound it is; `reported` is no claim and is not checked. `ranges`, `lines` and `choices`
+    prove what the pieces use of a bounded domain.
     """
 
     sha256: str
@@ -164,6 +180,7 @@ class Certificate:
     reported: Reported | None = None
     ranges: list[RangeRecord] = field(default_factory=list)
     lines: list[LineRecord] = field(default_factory=list)
+    choices: list[ChoiceRecord] = field(default_factory=list)
 
     def fields(self) -> Json:
         """As JSON."""

@@ -48,7 +48,7 @@ def verify(artifact: bytes, certificate: bytes, model_sha256: str) -> Json:
         answer["reported"] = asdict(stated.reported) if stated.reported else None
         problem = _problem(artifact, stated, model_sha256)
         _check_shape(stated, problem)
-        problem = with_ranges(problem, stated.ranges, stated.lines)
+        problem = with_ranges(problem, stated.ranges, stated.lines, stated.choices)
         answer["pieces"] = [_checked(problem, piece) for piece in stated.pieces]
     except InvalidCertificate as reason:
         answer["reasons"] = [str(reason)]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from app.lipschitz.bounds.entries import Entries
 from app.lipschitz.bounds.linear import MOST_WORK, Narrowing
-from app.lipschitz.bounds.lines import Lines
+from app.lipschitz.bounds.lines import Fan, Lines
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.domain import Box
 from app.lipschitz.jacobian.backward_network import read_backwards
@@ -96,6 +96,9 @@ class _Rows(Narrowing):
             elif not isinstance(reader, Affine):
                 positions |= own.varying
         return positions
+
+    def _fans_of(self, order: Sequence[Node]) -> dict[Activation, Fan]:  # noqa: ARG002 - no line of a product is better
+        return {}
 
     def _around(self, node: Activation, source: Interval) -> Lines:
         assert isinstance(node.scalar, Factor)

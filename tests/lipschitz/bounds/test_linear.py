@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from app.lipschitz.bounds.linear import ranges
+from app.lipschitz.bounds.linear import ranges, ranges_with_choices
+from app.lipschitz.bounds.lines import lines
 from app.lipschitz.deadline import SPENT
 from app.lipschitz.domain import Ball, Box, Domain, WholeSpace
 from app.lipschitz.network.nodes import Activation, Affine, Network, Node
@@ -130,6 +131,54 @@ def test_linear_bounds_settle_what_intervals_leave_open(p: Norm) -> None:
         for known in (found, plain)
     )
     assert still < 0.6 * before
+
+
+@pytest.mark.parametrize("p", NORMS)
+def test_chosen_lines_are_closer_than_plain_ones(p: Norm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line a neuron for all that reads it leaves more open than lines of their own."""
+    network = network_of(perceptron(10, 30, 30, 30, 3), (1, 10))
+    radius = {"1": 2.0, "2": 1.0, "inf": 0.4}[p]
+    domain = Ball(torch.full((10,), 0.4, dtype=torch.float64), radius, p)
+    found = ranges(network, domain)
+    monkeypatch.setattr("app.lipschitz.bounds.linear.STEPS", 0)
+    plain = ranges(network, domain)
+    width, before = (
+        [float((known[node].upper - known[node].lower).mean()) for node in before_activations(network)]
+        for known in (found, plain)
+    )
+    assert all(one <= other * (1 + 1e-12) for one, other in zip(width, before, strict=True))
+    assert width[-1] < 0.9 * before[-1]
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.GELU, nn.Hardtanh])
+def test_a_chosen_line_is_what_any_arithmetic_makes_of_its_slopes(activation: Callable[[], nn.Module]) -> None:
+    """Ends that were kept with their slopes follow from these alone, layer after layer in dense matrices."""
+    module = perceptron(5, 12, 12, 2, activation=activation, seed=7).double()
+    network, radius = network_of(module, (1, 5)), 2.0
+    centre = torch.linspace(-1, 1, 5, dtype=torch.float64)
+    found, choices = ranges_with_choices(network, Ball(centre, radius, "2"))
+    first, second = (layer for layer in module if isinstance(layer, nn.Linear) and layer.out_features == 12)
+    node = before_activations(network)[1]
+    choice = choices[node]
+    ((own, (neurons, slopes)),) = choice.slopes.items()
+    around = found[own.source]
+    plain = lines(own.scalar, around.lower, around.upper)
+    x = torch.stack([around.lower + (around.upper - around.lower) * t for t in torch.linspace(0, 1, 4001).double()])
+    values = own.scalar.function(x)
+    count = len(choice.positions)
+    for row, entry in enumerate([*choice.positions.tolist(), *choice.positions.tolist()]):
+        sign = 1.0 if row < count else -1.0
+        a = sign * second.weight[entry].detach()
+        slope = torch.where(a > 0, plain.lower[0], plain.upper[0])
+        slope[neurons] = slopes[row]
+        rest = values - slope * x
+        offset = torch.where(a > 0, rest.amin(0), rest.amax(0))
+        moved = (a * slope) @ first.weight.detach()
+        bias = (a * slope) @ first.bias.detach() + a @ offset + sign * second.bias[entry].detach()
+        least = float(moved @ centre + bias - radius * moved.norm())
+        end = float(found[node].lower[entry] if row < count else -found[node].upper[entry])
+        assert end <= least + 1e-9
+        assert end >= least - 0.05 * float(around.upper.sub(around.lower).max())
 
 
 def exact_values(layers: list[tuple[list[list[float]], list[float]]], x: list[Fraction]) -> list[list[Fraction]]:

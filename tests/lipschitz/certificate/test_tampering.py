@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.lipschitz.certificate.record import VERSION
 from app.lipschitz.files import analyze, verify
 from tests.lipschitz.certificate.models import certified, chain, changed, verdict
 from tests.lipschitz.onnx_networks import mlp, published
@@ -231,7 +232,7 @@ PIECES: dict[str, Callable[[Fields], None]] = {
     "trust me": lambda c: c["pieces"][0].update(kind="recomputed"),
     "a node renamed": lambda c: c["nodes"][1].update(name="other"),
     "a node missing": lambda c: c["nodes"].pop(),
-    "another version": lambda c: c.update(version=5),
+    "another version": lambda c: c.update(version=VERSION + 1),
     "another format": lambda c: c.update(format="zip"),
 }
 
