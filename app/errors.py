@@ -116,6 +116,10 @@ class NoWitness(Problem, status=404, title="The job has no witness"):
     """The job holds no witness (yet)."""
 
 
+class NoRadii(Problem, status=404, title="The job has no file of radii"):
+    """The job certified no radii (yet)."""
+
+
 class NoCertificate(Problem, status=404, title="The job has no certificate"):
     """The job holds no certificate (yet), or none of its methods makes one."""
 

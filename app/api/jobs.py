@@ -32,6 +32,7 @@ from app.errors import (
     JobExpired,
     MalformedJson,
     NoCertificate,
+    NoRadii,
     NoWitness,
     QueueFull,
     QuotaExceeded,
@@ -200,6 +201,17 @@ def get_witness(job_id: JobId, services: InServices, caller: InCaller) -> Respon
     """The pair of inputs behind the lower bound, as a numpy npz file."""
     headers = {"Content-Disposition": f'attachment; filename="{job_id}.npz"'}
     return Response(services.jobs.witness(caller.tenant, job_id), media_type="application/x-npz", headers=headers)
+
+
+@router.get(
+    "/jobs/{job_id}/radii",
+    response_class=Response,
+    responses=answers(*NO_JOB, NoRadii, also={200: {"content": {"application/x-npz": {}}}}),
+)
+def get_radii(job_id: JobId, services: InServices, caller: InCaller) -> Response:
+    """Radii of all rows of the data set, and the adversarial inputs that were found, as a numpy npz file."""
+    headers = {"Content-Disposition": f'attachment; filename="{job_id}-radii.npz"'}
+    return Response(services.jobs.radii(caller.tenant, job_id), media_type="application/x-npz", headers=headers)
 
 
 @router.get(

@@ -66,7 +66,7 @@ def job_summary(job: JobRecord, ahead: int | None, bracket: BracketView | None) 
         finished_at=_optional_time(job.finished_at),
         expires_at=_optional_time(job.expires_at),
         error=None if job.error is None else readable(ProblemView, job.error),
-        urls=Urls.of(job.id, job.has_certificate, job.has_witness),
+        urls=Urls.of(job.id, job.has_certificate, job.has_witness, job.has_radii),
     )
 
 

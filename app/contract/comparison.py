@@ -8,9 +8,10 @@ from typing import ClassVar, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from app.contract.domain import Digest, Document
+from app.contract.part import Part
 from app.contract.question import Question
 from app.contract.request import AnalysisFields
-from app.contract.result import Bound, Part, ResultView
+from app.contract.result import Bound, ResultView
 from app.contract.stored import readable
 
 Fate = Literal["kept", "changed", "open"]

@@ -28,11 +28,15 @@ class Urls(BaseModel):
     report: str | None = Field(description="A page for people.")
     certificate: str | None = Field(description="What proves the upper bound.")
     witness: str | None = Field(description="The two inputs that attain the lower bound, as npz.")
+    radii: str | None = Field(
+        default=None, description="Radii of all rows of the data set and adversarial inputs, as npz."
+    )
 
     @classmethod
-    def of(cls, job_id: str, has_certificate: bool, has_witness: bool) -> Urls:
-        """Where the parts of a job are."""
+    def of(cls, job_id: str, has_certificate: bool, has_witness: bool, has_radii: bool = False) -> Urls:
+        """Where the parts of a job are; `radii` is set only where there are some."""
         path = f"/v1/jobs/{job_id}"
+        more = {"radii": f"{path}/radii"} if has_radii else {}
         return cls(
             self=path,
             cancel=f"{path}/cancel",
@@ -40,6 +44,7 @@ class Urls(BaseModel):
             report=f"{path}/report",
             certificate=f"{path}/certificate" if has_certificate else None,
             witness=f"{path}/witness" if has_witness else None,
+            **more,
         )
 
 

@@ -7,19 +7,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from app.contract.domain import ALL, Document, Domain, Target
 from app.contract.graph import GraphDigest, TensorView
 from app.contract.methods import Guarantee, Kind
+from app.contract.part import Part
+from app.contract.radii import RadiiView, SampleView
 
 Verdict = Literal["pass", "fail", "inconclusive"]
-
-
-class Part(BaseModel):
-    """A part of a result."""
-
-    model_config = ConfigDict(extra="allow")
 
 
 class Bound(Part):
@@ -94,21 +90,6 @@ class EstimateView(Part):
     seconds: float = Field(description="Time that it took.")
     details: Details = Field(description="What it tells of its work.")
     layers: list[Document] = Field(description="Its own table of layers or pieces; members depend on the method.")
-
-
-class SampleView(Part):
-    """One row's certificate of robustness."""
-
-    index: int = Field(description="The row of the data set, from 0.")
-    label: int | None = Field(description="The row's label; null where the data set has none.")
-    prediction: int = Field(description="The class that the network predicts.")
-    radius: float | None = Field(
-        description="No input within this distance, in the request's norm and domain, changes the prediction; "
-        "null where none does at any distance."
-    )
-    reason: str | None = Field(default=None, description="Why the radius is null.")
-    against: int | None = Field(description="The class that limits the radius.")
-    method: str = Field(description="`global` from constants of the whole network, `local` from those of a ball.")
 
 
 class AnalysedModel(Part):
@@ -233,7 +214,10 @@ class ResultView(Part):
     layers: Annotated[list[LayerView], AfterValidator(_sources_come_first)] = Field(
         description="AutoLip's walk; empty where a layer has no finite constant."
     )
-    certificates: list[SampleView] = Field(description="Radii of the data set's rows, where they were asked for.")
+    certificates: list[SampleView] = Field(
+        description="Radii of the data set's first 1,000 rows, where they were asked for; `urls.radii` has all."
+    )
+    radii: RadiiView | None = Field(default=None, description="What the radii of all rows say together.")
     model: AnalysedModel = Field(default=AnalysedModel(), description="What was analysed.")
     graph: GraphDigest | None = Field(default=None, description="The captured graph that the bounds speak about.")
     batch: BatchView | None = Field(default=None, description="Where one row stands for all that the file fixes.")

@@ -9,16 +9,19 @@ from app.contract.plain import Json
 from app.jobs.child import Message, ProtocolBroken, Sink
 
 ANSWERS = ("progress", "result", "comparison", "error")
-FILES = ("witness", "certificate")
+FILES = ("witness", "certificate", "radii")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A result with its witness, an npz file, and its certificate, where there are any."""
+    """A result with its witness, an npz file, its certificate, and the radii of all rows, an npz file, where there are
+    any.
+    """
 
     result: Json
     witness: bytes | None
     certificate: Json | None
+    radii: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -38,4 +41,4 @@ class Files:
             certificate = read_certificate(files["certificate"]) if "certificate" in files else None
         except NoMessage as error:
             raise ProtocolBroken(str(error)) from error
-        return Answer(message.body, files.get("witness"), certificate)
+        return Answer(message.body, files.get("witness"), certificate, files.get("radii"))

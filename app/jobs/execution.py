@@ -35,6 +35,7 @@ class Ending:
     result: Json | None = None
     witness: bytes | None = None
     certificate: Json | None = None
+    radii: bytes | None = None
     has_outstayed: bool = False
 
 

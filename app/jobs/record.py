@@ -58,6 +58,7 @@ class JobRecord:
     quick: bool
     program: bool
     computed_at: float | None
+    has_radii: bool
     computed_s: float | None
 
     @classmethod

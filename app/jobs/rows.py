@@ -34,6 +34,7 @@ def new_row(kind: Kind, model: str, blob: str, **others: Any) -> Json:
         "losses": 0,
         "has_witness": False,
         "has_certificate": False,
+        "has_radii": False,
         "dataset": None,
         "tenant": "",
     }

@@ -13,6 +13,7 @@ from app.errors import (
     JobActive,
     JobExpired,
     NoCertificate,
+    NoRadii,
     NoWitness,
     Problem,
     UnknownDataset,
@@ -34,7 +35,7 @@ from app.store.jobs import JobRepository
 
 COPIED = (
     "kind", "status", "model", "blob", "request", "methods", "cache_key", "device", "has_witness", "has_certificate",
-    "dataset", "tenant",
+    "has_radii", "dataset", "tenant",
 )  # fmt: skip
 """What a job that is answered from an earlier one takes over."""
 
@@ -133,6 +134,14 @@ class JobService:
         if witness is None:
             raise NoWitness(f"Job {job_id} ({job.status}) holds no witness.")
         return witness
+
+    def radii(self, tenant: str, job_id: str) -> bytes:
+        """The radii of all rows as an npz file; NoRadii where there are none."""
+        job = self.get(tenant, job_id)
+        radii = self._repository.radii(job_id)
+        if radii is None:
+            raise NoRadii(f"Job {job_id} ({job.status}) holds no radii.")
+        return radii
 
     def certificate(self, tenant: str, job_id: str) -> Json:
         """The job's certificate; NoCertificate where there is none."""

@@ -210,6 +210,7 @@ class WorkerSlot:
                 result=ending.result,
                 witness=ending.witness,
                 certificate=ending.certificate,
+                radii=ending.radii,
             )
         # A cancel request that came while the outcome was on its way wins.
         stored = stored or repository.finish(fence, CANCELED)

@@ -172,7 +172,7 @@ class Work:
                     answer = kept.answer(message)
                 except ProtocolBroken as error:
                     raise Over(_breach(str(error))) from error
-            return Ending(SUCCEED, None, answer.result, answer.witness, answer.certificate)
+            return Ending(SUCCEED, None, answer.result, answer.witness, answer.certificate, answer.radii)
 
     def _refusal(self, child: Child, message: Message) -> Refused:
         self._execution.finish(child)

@@ -36,20 +36,24 @@ from app.lipschitz.problem import Estimate, Problem, Progress, Witness
 from app.lipschitz.report import estimate_record, result_record
 from app.lipschitz.request import JACOBIAN, Request
 from app.lipschitz.robustness.certificates import Certificates, certificates
+from app.lipschitz.robustness.record import table
 
 ATTAINED_SHARE = 0.1
 """The same for derivatives that points attain."""
-RADII_SHARE = 0.25
+RADII_SHARE = 0.5
 """Part of the time that the methods leave for the radii of a data set's rows."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A result, the pair of points that attains its lower end (npz), and what proves its upper end."""
+    """A result, the pair of points that attains its lower end (npz), what proves its upper end, and the radii of all
+    rows (npz).
+    """
 
     result: ResultView
     witness: bytes | None
     certificate: Certificate | None
+    radii: bytes | None = None
 
 
 def analyze(
@@ -76,12 +80,12 @@ def analyze(
         methods_end = deadline.share(1.0 - RADII_SHARE) if request.certify else deadline
         methods_end = methods_end.share(1.0 - ATTAINED_SHARE) if request.needs_jacobian else methods_end
         estimates, records = run_methods(problem.until(methods_end), request)
-        radii = _radii(problem, estimates) if request.certify else Certificates()
+        radii = _radii(problem, request, estimates) if request.certify else Certificates()
         sensitivities = _sensitivities(problem.until(deadline.share(0.5)), request, estimates)
         result = result_record(request, problem, estimates, records=records, radii=radii, sensitivities=sensitivities)
         certificate = _certified(problem, request, model_sha256, estimates, result.warnings)
         told = result.model_copy(update={"graph": GraphDigest(sha256=digest(artifact))})
-    return Answer(told, _best_witness(captured, estimates), certificate)
+    return Answer(told, _best_witness(captured, estimates), certificate, table(radii))
 
 
 def _check_names(problem: Problem, request: Request) -> None:
@@ -104,10 +108,12 @@ def _sensitivities(problem: Problem, request: Request, estimates: list[Estimate]
         return None
 
 
-def _radii(problem: Problem, estimates: list[Estimate]) -> Certificates:
+def _radii(problem: Problem, request: Request, estimates: list[Estimate]) -> Certificates:
     """The rows' radii; where that fails unexpectedly, a warning in their place."""
     try:
-        return certificates(problem, estimates)
+        return certificates(problem, estimates, request.gate)
+    except BracketViolation:
+        raise
     except Exception as error:
         rows = 0 if problem.dataset is None else len(problem.dataset)
         return Certificates(rows, warnings=[f"no radii are certified: {failure(error)}"])

@@ -27,7 +27,7 @@ def analyze(
     model: bytes, fields: Mapping[str, Any], progress: Progress = lambda _: None, dataset: bytes | None = None
 ) -> Json:
     """`analysis.analyze` of a model's file as JSON, within what reading leaves of the budget: `result`, `certificate`,
-    and `witness` in base64. Raises the refusals of both.
+    and `witness` and `radii` in base64. Raises the refusals of both.
     """
     begun, request = time.monotonic(), Request.parse(fields)
     progress({"phase": "reading"})
@@ -37,6 +37,7 @@ def analyze(
     return {
         "result": answer.result.model_dump(mode="json", exclude_unset=True),
         "witness": None if answer.witness is None else base64.b64encode(answer.witness).decode(),
+        "radii": None if answer.radii is None else base64.b64encode(answer.radii).decode(),
         "certificate": None if answer.certificate is None else answer.certificate.fields(),
     }
 

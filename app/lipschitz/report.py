@@ -32,6 +32,8 @@ from app.lipschitz.operators.norm import NormBound
 from app.lipschitz.problem import Estimate, Problem
 from app.lipschitz.request import Request
 from app.lipschitz.robustness.certificates import Certificates
+from app.lipschitz.robustness.record import records as sample_records
+from app.lipschitz.robustness.record import summary as radii_summary
 from app.lipschitz.walk.shares import log_factors
 from app.lipschitz.walk.walk import Step, walk
 
@@ -113,7 +115,8 @@ def result_record(
         verdict=verdict(request.gate, upper, lower, radii, [one for one, _ in derivatives]),
         estimates=records,
         layers=layer_table(problem),
-        certificates=radii.records,
+        certificates=sample_records(radii),
+        radii=radii_summary(radii, problem, None if request.gate is None else request.gate.radius),
         model=model_record(problem.captured),
         output=problem.output,
         input_scale=None if problem.units is None else problem.units.input,

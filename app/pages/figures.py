@@ -11,13 +11,15 @@ from markupsafe import Markup
 
 from app.contract.progress import Progress
 from app.contract.question import Gate
-from app.contract.result import LayerView, ResultView, SampleView, SensitivitiesView
+from app.contract.radii import RadiiView, SampleView
+from app.contract.result import LayerView, ResultView, SensitivitiesView
 from app.pages import text, words
 from app.pages.charts.bracket import bracket_chart
 from app.pages.charts.convergence import Trail, convergence_chart
 from app.pages.charts.draw import drawn
+from app.pages.charts.images import image_chart, pixels
 from app.pages.charts.layers import factor_of, growth_chart, hot_spots, share_chart
-from app.pages.charts.radii import radius_chart
+from app.pages.charts.radii import radius_chart, survival
 from app.pages.charts.scales import Spec
 from app.pages.charts.sensitivities import image_of, picture_chart, ranking_chart
 
@@ -86,13 +88,22 @@ def reported(events: Events, started_at: datetime) -> Trail:
     return list(zip(times, uppers, lowers, strict=True))
 
 
-def radius_figure(gate: Gate | None, samples: list[SampleView]) -> Figure | None:
-    """The share of samples certified up to each radius."""
+def radius_figure(gate: Gate | None, samples: list[SampleView], together: RadiiView | None = None) -> Figure | None:
+    """The share of samples certified up to each radius, and that which an attack leaves."""
     share, radius = (None, None) if gate is None else (gate.min_certified_share, gate.radius)
     asked = None if share is None or radius is None else (radius, share)
     reaches = [words.reach(one) for one in samples if words.is_right(one)]
     description = "The share of samples that are rightly predicted and certified, falling as the radius grows."
-    return figure(lambda width: radius_chart(reaches, len(samples), asked, width), description)
+    if together is None:
+        return figure(lambda width: radius_chart(survival(reaches, len(samples)), [], asked, width), description)
+    description += " A dashed line above it: what no method can certify more of, since inputs that change were found."
+    return figure(lambda width: radius_chart(together.certified, together.ceiling, asked, width), description)
+
+
+def image_figure(values: Sequence[float] | None, shape: Sequence[int], description: str) -> Figure | None:
+    """A row as a picture; None where it is none."""
+    grid = None if values is None else pixels(values, shape)
+    return None if grid is None else figure(lambda _: image_chart(grid), description)
 
 
 def sensitivity_figures(sensitivities: SensitivitiesView, shape: Sequence[int]) -> tuple[Figure | None, Figure | None]:

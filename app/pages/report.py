@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from dataclasses import dataclass
 from statistics import median
@@ -10,7 +11,8 @@ from app.advice import advice
 from app.contract.comparison import ComparisonView
 from app.contract.job import JobView
 from app.contract.question import Gate
-from app.contract.result import CertificateView, LayerView, RankView, ResultView, SampleView
+from app.contract.radii import RadiiView, SampleView, WorstView
+from app.contract.result import CertificateView, LayerView, RankView, ResultView
 from app.contract.uploads import ModelView
 from app.pages import text, words
 from app.pages.charts.layers import shrinks
@@ -22,6 +24,7 @@ from app.pages.figures import (
     bracket_figure,
     convergence_figures,
     growth_figure,
+    image_figure,
     radius_figure,
     sensitivity_figures,
     share_figure,
@@ -58,6 +61,15 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class WorstRow:
+    """One of the rows with the smallest radii; pictures of it and of what changes its prediction, where it is one."""
+
+    row: WorstView
+    picture: Figure | None
+    adversarial: Figure | None
+
+
+@dataclass(frozen=True)
 class Radii:
     """What the certificates of samples say together."""
 
@@ -66,6 +78,8 @@ class Radii:
     right: int
     median: float | None
     figure: Figure | None
+    summary: RadiiView | None
+    worst: list[WorstRow]
 
 
 @dataclass(frozen=True)
@@ -134,7 +148,7 @@ def report_of(
         shares=share_figure(rows),
         growth=growth_figure(rows),
         layers=_layers(rows),
-        radii=_radii(gate, result.certificates),
+        radii=_radii(gate, result),
         sensitivities=None if is_comparison else _sensitivities(result),
         meaning="" if is_comparison else words.meaning(job.request, result),
         limits=words.limits(gate, result) if job.result else [],
@@ -196,10 +210,21 @@ def _sensitivities(result: ResultView) -> Sensitivities | None:
     return Sensitivities(rows, len(sensitivities.ranking), attained, words.signs(sensitivities), picture, bars)
 
 
-def _radii(gate: Gate | None, samples: list[SampleView]) -> Radii | None:
+def _radii(gate: Gate | None, result: ResultView) -> Radii | None:
+    samples, together = result.certificates, result.radii
     if not samples:
         return None
     right = [words.reach(one) for one in samples if words.is_right(one)]
-    middle = median(right) if right else None
-    drawing = radius_figure(gate, samples)
-    return Radii(samples[:MOST_SAMPLES], len(samples), len(right), middle, drawing)
+    drawing = radius_figure(gate, samples, together)
+    rows = samples[:MOST_SAMPLES]
+    if together is None:
+        return Radii(rows, len(samples), len(right), median(right) if right else None, drawing, None, [])
+    middle = math.inf if together.median is None else together.median
+    worst = [_worst(one, together.shape) for one in together.worst]
+    return Radii(rows, together.rows, together.right, middle if together.right else None, drawing, together, worst)
+
+
+def _worst(row: WorstView, shape: list[int]) -> WorstRow:
+    near = f"Row {row.index}, predicted as {row.prediction}."
+    far = f"The nearest input found that is predicted as {row.prediction_there}."
+    return WorstRow(row, image_figure(row.input, shape, near), image_figure(row.adversarial, shape, far))

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from app.contract.comparison import ComparisonView
 from app.contract.domain import Ball, Box, Domain, Logit, Margin, Margins, Target
 from app.contract.question import Gate, Question
-from app.contract.result import ResultView, SampleView, SensitivitiesView
+from app.contract.radii import SampleView
+from app.contract.result import ResultView, SensitivitiesView
 from app.pages import text
 
 STATUSES: dict[str, tuple[str, str, str]] = {
@@ -113,7 +114,7 @@ def limits(gate: Gate | None, result: ResultView) -> list[Limit]:
         return []
     limits = [] if gate.max_upper is None else [_upper_limit(gate.max_upper, result)]
     if gate.min_certified_share is not None and gate.radius is not None:
-        limits.append(_share_limit(gate.min_certified_share, gate.radius, result.certificates))
+        limits.append(_share_limit(gate.min_certified_share, gate.radius, result))
     if gate.max_increase is not None:
         limits.append(_increase_limit(gate.max_increase, result))
     limits += [_monotone_limit(name, direction, result) for name, direction in (gate.monotone or {}).items()]
@@ -200,14 +201,19 @@ def _upper_limit(limit: float, result: ResultView) -> Limit:
     return Limit(asked, f"All that is known: {interval(result) or 'nothing'}.")
 
 
-def _share_limit(share: float, radius: float, samples: list[SampleView]) -> Limit:
+def _share_limit(share: float, radius: float, result: ResultView) -> Limit:
     asked = f"{text.percent(share)} of the samples are rightly predicted and certified up to {text.number(radius)}."
-    held = sum(is_right(one) and reach(one) >= radius for one in samples)
-    right = sum(map(is_right, samples))
-    finding = (
-        f"{held} of {len(samples)} are ({text.percent(held / max(1, len(samples)))}); {right} are rightly predicted."
+    samples, together = result.certificates, result.radii
+    if together is None or together.asked is None:
+        held, right = sum(is_right(one) and reach(one) >= radius for one in samples), sum(map(is_right, samples))
+        of = len(samples)
+        return Limit(asked, f"{held} of {of} are ({text.percent(held / max(1, of))}); {right} are rightly predicted.")
+    held, of = together.asked.certified, together.rows
+    return Limit(
+        asked,
+        f"{held} of {of} are ({text.percent(held / max(1, of))}); {together.right} are rightly predicted, of which "
+        f"{together.asked.fallen} are known to change within it.",
     )
-    return Limit(asked, finding)
 
 
 def is_right(sample: SampleView) -> bool:

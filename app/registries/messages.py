@@ -16,7 +16,9 @@ def message_of(public_url: str) -> Callable[[RowMapping], bytes]:
 
     def render(row: RowMapping) -> bytes:
         facts = row["facts"]
-        paths = Urls.of(facts["id"], facts["has_certificate"], facts["has_witness"]).model_dump()
+        paths = Urls.of(
+            facts["id"], facts["has_certificate"], facts["has_witness"], facts.get("has_radii", False)
+        ).model_dump()
         urls = {name: path and prefix + path for name, path in paths.items()}
         timestamp = time_of(facts["finished_at"]).isoformat().replace("+00:00", "Z")
         data = {"id": facts["id"], "status": facts["status"], "urls": urls}

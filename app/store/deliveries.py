@@ -14,7 +14,7 @@ from app.store.tables import Values, attempts, deliveries
 
 PENDING, DELIVERED, FAILED = "pending", "delivered", "failed"
 ENDINGS = ("succeeded", "failed", "canceled", "timed_out")
-FACTS = ("id", "status", "finished_at", "has_witness", "has_certificate")
+FACTS = ("id", "status", "finished_at", "has_witness", "has_certificate", "has_radii")
 """What the message tells of a job; it may be deleted before the message is sent."""
 MAX_ERROR = 512
 

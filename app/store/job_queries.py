@@ -70,6 +70,11 @@ class JobQueries:
         with self._database.read() as connection:
             return connection.scalar(select(results.c.witness).where(results.c.job == job_id))
 
+    def radii(self, job_id: str) -> bytes | None:
+        """The radii of all rows of the job's data set as a file, None where there are none."""
+        with self._database.read() as connection:
+            return connection.scalar(select(results.c.radii).where(results.c.job == job_id))
+
     def certificate(self, job_id: str) -> Any | None:
         """The job's certificate, None where there is none."""
         with self._database.read() as connection:

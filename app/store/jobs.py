@@ -59,7 +59,7 @@ class JobRepository(JobQueries):
 
         A job that was already made for the idempotency key is given instead.
         """
-        copied = [results.c.result, results.c.witness, results.c.certificate]
+        copied = [results.c.result, results.c.witness, results.c.certificate, results.c.radii]
         copy = select(literal(values["id"]), *copied).where(results.c.job == source)
         with self._database.write() as connection:
             earlier = made_for(connection, values["tenant"], key)
@@ -140,6 +140,7 @@ class JobRepository(JobQueries):
         result: Json | None = None,
         witness: bytes | None = None,
         certificate: Json | None = None,
+        radii: bytes | None = None,
     ) -> RowMapping | None:
         """Store the outcome of a held job; None when the hold is lost or the job is in another status."""
         values = self._ended | {
@@ -147,11 +148,12 @@ class JobRepository(JobQueries):
             "error": error,
             "has_witness": witness is not None,
             "has_certificate": certificate is not None,
+            "has_radii": radii is not None,
         }
         with self._database.write() as connection:
             row = move_job(connection, move, fence.holds(), values)
             if row is not None and result is not None:
-                product = {"result": result, "witness": witness, "certificate": certificate}
+                product = {"result": result, "witness": witness, "certificate": certificate, "radii": radii}
                 connection.execute(insert(results).values(job=fence.job, **product))
             return row
 

@@ -39,7 +39,13 @@ class RetentionRepository:
         def strip(connection: Connection, ids: Collection[str]) -> None:
             for table in (results, events):
                 connection.execute(delete(table).where(table.c.job.in_(ids)))
-            bare = {"expired": True, "has_witness": False, "has_certificate": False, "progress": None}
+            bare = {
+                "expired": True,
+                "has_witness": False,
+                "has_certificate": False,
+                "has_radii": False,
+                "progress": None,
+            }
             connection.execute(update(jobs).where(jobs.c.id.in_(ids)).values(bare))
 
         return self._sweep(strip, ~jobs.c.expired, jobs.c.expires_at < now())

@@ -103,6 +103,7 @@ jobs = Table(
     Column("program", Boolean, nullable=False, server_default=false(), comment="its file is a program"),
     Column("computed_at", Float, comment="of an answer from the store: when it was computed"),
     Column("computed_s", Float, comment="of an answer from the store: in what time"),
+    Column("has_radii", Boolean, nullable=False, server_default=false()),
 )
 Index(
     "jobs_queue",
@@ -130,6 +131,7 @@ results = Table(
     Column("result", JSON, nullable=False),
     Column("witness", LargeBinary),
     Column("certificate", JSON(none_as_null=True)),
+    Column("radii", LargeBinary),
 )
 
 events = Table(

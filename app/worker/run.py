@@ -108,6 +108,8 @@ _ANSWERS: dict[str, Callable[[Json, Mapping[str, bytes], Voice], None]] = {
 def _files(answer: Answer) -> dict[str, bytes]:
     """What goes beside the result."""
     files = {} if answer.witness is None else {"witness": answer.witness}
+    if answer.radii is not None:
+        files["radii"] = answer.radii
     if answer.certificate is None:
         return files
     return files | {"certificate": json.dumps(answer.certificate.fields(), allow_nan=False).encode()}

@@ -43,7 +43,7 @@ def test_every_path_of_the_contract_is_there(document: dict[str, Any]) -> None:
         "HEAD /v1/datasets/{dataset_id}", "DELETE /v1/datasets/{dataset_id}",
         "POST /v1/analyze", "POST /v1/comparisons", "POST /v1/jobs", "GET /v1/jobs", "GET /v1/jobs/{job_id}",
         "DELETE /v1/jobs/{job_id}", "POST /v1/jobs/{job_id}/cancel", "GET /v1/jobs/{job_id}/events",
-        "GET /v1/jobs/{job_id}/witness", "GET /v1/jobs/{job_id}/certificate",
+        "GET /v1/jobs/{job_id}/witness", "GET /v1/jobs/{job_id}/radii", "GET /v1/jobs/{job_id}/certificate",
         "POST /v1/hooks/mlflow", "POST /v1/hooks/huggingface", "GET /v1/webhooks/secret",
         "GET /v1/webhooks/deliveries", "POST /v1/webhooks/deliveries/{delivery_id}/redeliver",
         "GET /v1/webhooks/received",

@@ -40,7 +40,8 @@ THINGS = {
     "GET /v1/models/{model_id}/graph",
     "GET /v1/datasets/{dataset_id}", "HEAD /v1/datasets/{dataset_id}", "DELETE /v1/datasets/{dataset_id}",
     "GET /v1/jobs/{job_id}", "DELETE /v1/jobs/{job_id}", "POST /v1/jobs/{job_id}/cancel",
-    "GET /v1/jobs/{job_id}/events", "GET /v1/jobs/{job_id}/witness", "GET /v1/jobs/{job_id}/certificate",
+    "GET /v1/jobs/{job_id}/events", "GET /v1/jobs/{job_id}/witness",
+    "GET /v1/jobs/{job_id}/radii", "GET /v1/jobs/{job_id}/certificate",
     "GET /v1/jobs/{job_id}/report", "GET /v1/jobs/{job_id}/report.svg",
     "POST /v1/webhooks/deliveries/{delivery_id}/redeliver",
 }  # fmt: skip

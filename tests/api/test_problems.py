@@ -27,6 +27,7 @@ STATUSES = {
     "hook-disabled": 404,
     "unknown-job": 404,
     "no-witness": 404,
+    "no-radii": 404,
     "no-certificate": 404,
     "method-not-allowed": 405,
     "model-in-use": 409,

@@ -25,7 +25,7 @@ RECORD = JobRecord(
     metadata={}, cached=False, priority=5, timeout_s=60.0, created_at=1.0, started_at=2.0, finished_at=3.0,
     expires_at=None, attempt=1, losses=0, owner="o", worker="w", device="cpu", progress=None, error=None,
     has_witness=False, has_certificate=False, dataset=None, tenant="", start_by=None, expired=False, quick=False,
-    program=False, computed_at=None, computed_s=None,
+    program=False, computed_at=None, has_radii=False, computed_s=None,
 )  # fmt: skip
 
 

@@ -1,61 +1,81 @@
 """Robustness of a classifier at the rows of a data set: how far an input may move without changing its prediction.
 
-A row's radius is its margin over a certified constant of that margin (`methods.radii`). All norms are the request's;
-on a bounded domain the statement is about the inputs in the domain.
+Cheap things first, for all rows at once: their margins over certified constants of the whole domain (`constants`, one
+matrix product); then the nearest inputs that an attack finds to change the prediction, which no radius can reach beyond
+(`attack`); then linear bounds of the margins on balls and on their parts (`growth`); then constants of balls (`radii`).
+What is known when the time is over counts. All norms are the request's; on a bounded domain the statement is about the
+inputs in the domain.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from app.contract.options import LipsdpOptions
-from app.contract.result import SampleView, Verdict
-from app.lipschitz.bracket import info_of
-from app.lipschitz.dataset import Dataset
+from app.contract.question import Gate
+from app.contract.result import Verdict
 from app.lipschitz.deadline import Deadline
-from app.lipschitz.domain import Box
-from app.lipschitz.errors import LipschitzError, MethodSkipped
-from app.lipschitz.lipsdp.margins import SMALL_SIDE, last_piece, lipsdp_margins
-from app.lipschitz.lipsdp.sizes import side
+from app.lipschitz.errors import BracketViolation, LipschitzError, MethodSkipped
 from app.lipschitz.network.nodes import Network, Nonlinear
-from app.lipschitz.network.propagation import propagate
-from app.lipschitz.network.target import MOST_OUTPUTS
-from app.lipschitz.operators.rounding import UNIT, up_mul
 from app.lipschitz.problem import Estimate, Problem
+from app.lipschitz.robustness.attack import Fallen, attacked
+from app.lipschitz.robustness.constants import pair_constants
+from app.lipschitz.robustness.growth import grown_linearly, split_further
+from app.lipschitz.robustness.linear import LinearMargins, linear_margins
 from app.lipschitz.robustness.radii import Radii, Samples, grown, radii_of
-from app.lipschitz.walk.margins import PAIR_LENGTH, uniform, walked
 
 MOST_ROWS = 10_000
 """Rows of a data set that are certified at most."""
-
 GRACE_S = 1.0
 """Rows are evaluated for so many seconds even when the methods have spent the budget."""
-
-LIPSDP_SHARE = 0.5
-"""Part of the time left that the constants of all pairs may take."""
-
-GAP = 1e-4
-"""Relative gap of these constants to the relaxation's optimum, at most."""
+ATTACK_SHARE, LINEAR_SHARE, SPLIT_SHARE = 0.2, 0.6, 0.8
+"""Parts of the time left that the attack, the linear bounds and branch and bound may take."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Certificates:
-    """The contract's `certificates` for a data set of so many rows, and what kept others from being given."""
+    """What is known of a data set of so many rows: of those that were evaluated, in order, their predictions, radii and
+    nearest changes of prediction; and what kept others from being given.
+    """
 
     rows: int = 0
-    records: list[SampleView] = field(default_factory=list)
+    samples: Samples | None = None
+    labels: Tensor | None = None
+    radii: Radii | None = None
+    fallen: Fallen | None = None
     warnings: list[str] = field(default_factory=list)
 
+    @property
+    def right(self) -> Tensor:
+        """Which evaluated rows are rightly predicted, `(S,)`; all of them where there are no labels."""
+        if self.samples is None:
+            return torch.zeros(0, dtype=torch.bool)
+        if self.labels is None:
+            return torch.ones_like(self.samples.predicted, dtype=torch.bool)
+        return self.labels == self.samples.predicted
 
-def certificates(problem: Problem, estimates: Sequence[Estimate]) -> Certificates:
+    def share(self, radius: float) -> float:
+        """Of all rows, those rightly predicted and certified up to a radius."""
+        if self.radii is None or not self.rows:
+            return 0.0
+        return int((self.right & (self.radii.radius >= radius)).sum()) / self.rows
+
+    def ceiling(self, radius: float) -> float:
+        """Of all rows, at most so many can be certified up to a radius: the others are wrong or known to fall."""
+        if self.radii is None or self.fallen is None or not self.rows:
+            return 1.0
+        lost = ~self.right | (self.fallen.distance <= radius)
+        return 1.0 - int(lost.sum()) / self.rows
+
+
+def certificates(problem: Problem, estimates: Sequence[Estimate], gate: Gate | None = None) -> Certificates:
     """A radius for every row of the problem's data set, within its time; none, with a warning, for other networks.
 
-    `estimates` are what the methods found, whose constants serve here as well.
+    `estimates` are what the methods found, whose constants serve here as well; a gate about a share of the rows ends
+    the search once it is decided.
     """
     if problem.dataset is None:
         return Certificates()
@@ -65,22 +85,103 @@ def certificates(problem: Problem, estimates: Sequence[Estimate]) -> Certificate
         constants = pair_constants(decisive, estimates if decisive is problem else [])
     except LipschitzError as refusal:
         return Certificates(rows, warnings=[f"no radii are certified: {refusal.detail}"])
-    samples, warnings = evaluated(decisive, problem.dataset.inputs)
-    radii = grown(decisive, samples, constants, radii_of(samples.margins, constants[samples.predicted]))
-    return Certificates(rows, _records(problem.dataset, samples, radii), warnings)
+    with torch.no_grad():
+        linear = linear_margins(decisive)
+        samples, warnings = evaluated(decisive, problem.dataset.inputs, linear)
+        radii = radii_of(samples.margins, constants[samples.predicted])
+        labels = None if problem.dataset.labels is None else problem.dataset.labels[samples.index]
+        begun = Certificates(rows, samples, labels, radii, Fallen.none(samples.points), warnings)
+        return _Search(decisive, linear, constants, gate, begun).run()
 
 
 def share_verdict(certificates: Certificates, share: float, radius: float) -> Verdict:
     """Whether that share of the rows is rightly predicted and certified up to `radius`.
 
-    Fail where too many predictions are wrong; rows without labels count as rightly predicted.
+    Fail where too many predictions are wrong, or change within the radius; rows without labels count as right.
     """
-    right = [one for one in certificates.records if one.label in (None, one.prediction)]
-    wrong = len(certificates.records) - len(right)
-    certified = sum(one.radius is None or one.radius >= radius for one in right)
-    if certificates.rows and certified / certificates.rows >= share:
+    if certificates.rows and certificates.share(radius) >= share:
         return "pass"
-    return "fail" if certificates.rows and (certificates.rows - wrong) / certificates.rows < share else "inconclusive"
+    return "fail" if certificates.rows and certificates.ceiling(radius) < share else "inconclusive"
+
+
+@dataclass(eq=False)
+class _Search:
+    problem: Problem
+    linear: LinearMargins
+    constants: Tensor
+    gate: Gate | None
+    known: Certificates
+
+    def run(self) -> Certificates:
+        """One way after another while there is time and the gate is open."""
+        samples, now = self.known.samples, self.known.radii
+        assert samples is not None
+        assert now is not None
+        if not len(samples.index) or self._told(now, 0, len(samples.index), "attacking"):
+            return self.known
+        self._attack(samples)
+        self._check()
+        if not self._is_decided():
+            now = self._grown(grown_linearly, now, LINEAR_SHARE, "certifying")
+        if not self._is_decided():
+            now = self._grown(split_further, now, SPLIT_SHARE, "splitting")
+        if not self._is_decided():
+            now = grown(self.problem, samples, self.constants, now, lambda radii: self._told(radii, 0, 0, "certifying"))
+            self.known = replace(self.known, radii=now)
+        self._check()
+        return self.known
+
+    def _grown(self, grow: Callable[..., Radii], now: Radii, share: float, phase: str) -> Radii:
+        assert self.known.fallen is not None
+        problem = self._within(share)
+        now = grow(
+            problem,
+            linear_margins(problem),
+            self.known.samples,
+            now,
+            ceiling=self.known.fallen.distance,
+            asked=None if self.gate is None else self.gate.radius,
+            told=lambda radii, done, of: self._told(radii, done, of, phase),
+        )
+        self.known = replace(self.known, radii=now)
+        return now
+
+    def _attack(self, samples: Samples) -> None:
+        problem, total = self._within(ATTACK_SHARE), len(samples.index)
+
+        def told(done: int) -> None:
+            problem.progress({"phase": "attacking", "done": done, "total": total})
+
+        fallen = attacked(problem, samples.points, samples.predicted, self.linear.at, told)
+        self.known = replace(self.known, fallen=fallen)
+
+    def _within(self, share: float) -> Problem:
+        return self.problem.until(self.problem.deadline.share(share))
+
+    def _told(self, radii: Radii, done: int, total: int, phase: str) -> bool:
+        self.known = replace(self.known, radii=radii)
+        if total:
+            self.problem.progress({"phase": phase, "done": done, "total": total, **self._share()})
+        return self._is_decided()
+
+    def _share(self) -> dict[str, float]:
+        """The share that is certified so far, where a radius was asked for."""
+        if self.gate is None or self.gate.radius is None:
+            return {}
+        return {"certified_share": self.known.share(self.gate.radius)}
+
+    def _is_decided(self) -> bool:
+        gate = self.gate
+        if gate is None or gate.min_certified_share is None or gate.radius is None:
+            return False
+        return share_verdict(self.known, gate.min_certified_share, gate.radius) != "inconclusive"
+
+    def _check(self) -> None:
+        radii, fallen = self.known.radii, self.known.fallen
+        if radii is None or fallen is None:
+            return
+        if bool(((radii.radius >= fallen.distance) & torch.isfinite(fallen.distance)).any()):
+            raise BracketViolation("a prediction changes within its certified radius: a defect of Lipserve")
 
 
 def _check_classifier(problem: Problem) -> None:
@@ -103,61 +204,23 @@ def _without_softmax(problem: Problem) -> Problem:
     return problem
 
 
-def pair_constants(problem: Problem, estimates: Sequence[Estimate]) -> Tensor:
-    """The least certified constants of f_i - f_j at hand, `(m, m)`; LipSDP is asked where it answers quickly."""
-    size = problem.network.output.size
-    whole = uniform(size, up_mul(PAIR_LENGTH[problem.p], _least_upper(estimates)))
-    of_pairs = [one for one in estimates if isinstance(one.details.get("pairs"), list)]
-    known = [_as_matrix(estimate, size) for estimate in of_pairs]
-    has_lipsdp = any(estimate.method == "lipsdp" for estimate in of_pairs)
-    if not has_lipsdp and problem.deadline.left and size <= MOST_OUTPUTS and _is_quick(problem):
-        known += _by_lipsdp(problem)
-    return torch.stack([walked(problem), whole, *known]).amin(0)
-
-
-def _is_quick(problem: Problem) -> bool:
-    """Whether LipSDP takes a second or two."""
-    return side(last_piece(problem, 0), problem.local) <= SMALL_SIDE
-
-
-def _least_upper(estimates: Sequence[Estimate]) -> float:
-    """The least certified constant of all outputs together."""
-    uppers = [e.value for e in estimates if e.value is not None and info_of(e.method).kind == "upper"]
-    return min(uppers, default=math.inf)
-
-
-def _by_lipsdp(problem: Problem) -> list[Tensor]:
-    options = LipsdpOptions().model_copy(update={"gap": GAP, "seconds": LIPSDP_SHARE * problem.deadline.left})
-    try:
-        return [_as_matrix(lipsdp_margins(problem, options), problem.network.output.size)]
-    except MethodSkipped:
-        return []
-
-
-def _as_matrix(estimate: Estimate, size: int) -> Tensor:
-    constants = torch.zeros(size, size, dtype=torch.float64)
-    for i, j, constant in estimate.details["pairs"]:
-        constants[i, j] = constants[j, i] = math.inf if constant is None else constant
-    return constants
-
-
-def evaluated(problem: Problem, inputs: Tensor) -> tuple[Samples, list[str]]:
-    """Enclosures of the outputs at the rows in the domain, as many as time allows, turned into margins."""
+def evaluated(problem: Problem, inputs: Tensor, linear: LinearMargins) -> tuple[Samples, list[str]]:
+    """Lower bounds of the margins at the rows in the domain, of as many as time allows."""
     rows = inputs[:MOST_ROWS]
-    inside = (problem.domain.project(rows) == rows).all(1).nonzero()[:, 0].tolist()
-    index: list[int] = []
-    outputs: list[tuple[int, Tensor]] = []
+    inside = (problem.domain.project(rows) == rows).all(1).nonzero()[:, 0]
+    classes: list[Tensor] = []
+    margins: list[Tensor] = []
     deadline = max(problem.deadline, Deadline.after(GRACE_S), key=lambda one: one.end)
-    for row in inside:
+    for part in inside.split(linear.batch) if len(inside) else ():
         if deadline.passed:
             break
-        index.append(row)
-        outputs.append(_margins(problem.network, rows[row]))
-    predicted = torch.tensor([one for one, _ in outputs], dtype=torch.int64)
+        classes.append(problem.network(rows[part]).argmax(1))
+        margins.append(linear.at(rows[part], classes[-1]))
+    done = inside[: sum(map(len, classes))]
     none = rows.new_zeros(0, problem.network.output.size)
-    margins = torch.stack([lead for _, lead in outputs]) if outputs else none
-    samples = Samples(index, rows[index], predicted, margins)
-    return samples, _left_out(len(inputs), len(rows), len(inside), len(index))
+    predicted = torch.cat([torch.zeros(0, dtype=torch.int64), *classes])
+    samples = Samples(done.tolist(), rows[done], predicted, torch.cat([none, *margins]))
+    return samples, _left_out(len(inputs), len(rows), len(inside), len(done))
 
 
 def _left_out(total: int, allowed: int, inside: int, done: int) -> list[str]:
@@ -168,33 +231,3 @@ def _left_out(total: int, allowed: int, inside: int, done: int) -> list[str]:
         "left over when the time budget was spent": inside - done,
     }
     return [f"no radius for {count} rows of the data set: {why}" for why, count in counts.items() if count]
-
-
-def _margins(network: Network, point: Tensor) -> tuple[int, Tensor]:
-    """The predicted class and lower bounds of its lead over the others, `(m,)`."""
-    output = propagate(network, Box(point, point))[network.output]
-    predicted = int(network(point[None])[0].argmax())
-    lead = output.lower[predicted] - output.upper
-    lead = lead - 2.0 * UNIT * (output.lower[predicted].abs() + output.upper.abs())
-    lead = torch.nan_to_num(lead, nan=-math.inf, neginf=-math.inf)
-    lead[predicted] = math.inf
-    return predicted, lead
-
-
-def _records(dataset: Dataset, samples: Samples, radii: Radii) -> list[SampleView]:
-    """One entry of `certificates` a row; the radius says nothing of whether the prediction is right."""
-    labels = dataset.labels
-    return [
-        SampleView(
-            index=index,
-            label=None if labels is None else int(labels[index]),
-            prediction=predicted,
-            radius=radius if math.isfinite(radius) else None,
-            reason=None if math.isfinite(radius) else "no perturbation changes the prediction",
-            against=against,
-            method="local" if is_local else "global",
-        )
-        for index, predicted, radius, against, is_local in zip(
-            samples.index, samples.predicted.tolist(), *radii.lists(), strict=True
-        )
-    ]

@@ -8,6 +8,7 @@ well, as far as the ball reaches: the radius R for which min_j (f_c - f_j)(x) / 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,6 +19,11 @@ from app.lipschitz.operators.rounding import UNIT
 from app.lipschitz.problem import Problem
 from app.lipschitz.robustness.margins import LocalMargins, local_margins
 
+GLOBAL, LINEAR, SPLIT, LOCAL = range(4)
+WAYS = ("global", "linear", "split", "local")
+"""What gives a radius: constants of the domain, linear bounds of the margins on a ball, the same on parts of it,
+constants of a ball.
+"""
 BATCH = 64
 """Samples whose balls grow together."""
 
@@ -39,18 +45,32 @@ class Samples:
 
 @dataclass(frozen=True, eq=False)
 class Radii:
-    """Certified radii `(S,)`, the class that limits each, and whether a ball's constant or the domain's gave it."""
+    """Certified radii `(S,)`, the class that limits each, and what gave it: a place in `WAYS`."""
 
     radius: Tensor
     against: Tensor
-    is_local: Tensor
+    way: Tensor
 
-    def lists(self) -> tuple[list[float], list[int], list[bool]]:
-        """The columns as plain numbers."""
-        return self.radius.tolist(), self.against.tolist(), self.is_local.tolist()
+    def part(self, rows: Tensor) -> Radii:
+        """Some rows."""
+        return Radii(*(column[rows] for column in self._columns))
+
+    def put(self, rows: Tensor, part: Radii) -> Radii:
+        """With other values for some rows."""
+        pairs = zip(self._columns, part._columns, strict=True)
+        return Radii(*(column.index_copy(0, rows, new) for column, new in pairs))
+
+    def better(self, rows: Tensor, other: Radii) -> Radii:
+        """The larger radius of each of some rows."""
+        larger = other.radius > self.radius[rows]
+        return self.put(rows[larger], other.part(larger))
+
+    @property
+    def _columns(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.radius, self.against, self.way
 
 
-def radii_of(margins: Tensor, constants: Tensor, is_local: bool = False) -> Radii:
+def radii_of(margins: Tensor, constants: Tensor, way: int = GLOBAL) -> Radii:
     """min_j margin_j / constant_j of every row, rounded down, 0 at least; both `(S, m)`.
 
     Infinite only where a constant is 0: a quotient that overflows is the largest number.
@@ -60,20 +80,21 @@ def radii_of(margins: Tensor, constants: Tensor, is_local: bool = False) -> Radi
     quotients = torch.where((constants == 0.0) | torch.isinf(margins), math.inf, quotients)
     quotients = torch.where(margins > 0.0, quotients, 0.0)
     radius, against = quotients.min(1)
-    return Radii(radius, against, torch.full_like(against, is_local, dtype=torch.bool))
+    return Radii(radius, against, torch.full_like(against, way))
 
 
-def grown(problem: Problem, samples: Samples, constants: Tensor, radii: Radii) -> Radii:
-    """The radii after the balls of as many samples as time allows have grown."""
+def grown(problem: Problem, samples: Samples, constants: Tensor, radii: Radii, told: Callable[[Radii], bool]) -> Radii:
+    """The radii after the balls of as many samples as time allows have grown; `told` of them says when to stop."""
     rows = ((radii.radius > 0.0) & torch.isfinite(radii.radius)).nonzero()[:, 0]
     local = local_margins(problem) if len(rows) and problem.deadline.left else None
-    for done, part in enumerate(rows.split(BATCH)):
+    for part in rows.split(BATCH):
         if local is None or problem.deadline.passed:
             break
-        problem.progress({"phase": "certifying", "done": done * BATCH, "total": len(rows)})
         some = Samples([], samples.points[part], samples.predicted[part], samples.margins[part])
-        grown_ = _grown(local, some, constants[some.predicted], _part(radii, part), problem.deadline)
-        radii = _put(radii, part, grown_)
+        larger = _grown(local, some, constants[some.predicted], radii.part(part), problem.deadline)
+        radii = radii.put(part, larger)
+        if told(radii):
+            break
     return radii
 
 
@@ -88,27 +109,9 @@ def _grown(local: LocalMargins, samples: Samples, constants: Tensor, start: Radi
         trial = torch.minimum(GROWTH * best.radius, 0.5 * (best.radius + out_of_reach))[active]
         asked = everywhere[active] < trial[:, None]
         on_balls = local.on_balls(samples.points[active], trial, samples.predicted[active], asked)
-        radii = radii_of(samples.margins[active], torch.minimum(on_balls, constants[active]), is_local=True)
-        reached = replace(radii, radius=torch.minimum(radii.radius, trial))
+        reachable = radii_of(samples.margins[active], torch.minimum(on_balls, constants[active]), way=LOCAL)
+        reached = replace(reachable, radius=torch.minimum(reachable.radius, trial))
         limit = radii_of(torch.where(asked, samples.margins[active], math.inf), on_balls).radius
         beyond = torch.minimum(out_of_reach[active], torch.maximum(limit, trial))
-        best, out_of_reach = _better(best, active, reached), out_of_reach.index_copy(0, active, beyond)
+        best, out_of_reach = best.better(active, reached), out_of_reach.index_copy(0, active, beyond)
     return best
-
-
-def _better(best: Radii, rows: Tensor, radii: Radii) -> Radii:
-    """The larger radius of each of some rows."""
-    larger = radii.radius > best.radius[rows]
-    return _put(best, rows[larger], _part(radii, larger))
-
-
-def _all(radii: Radii) -> tuple[Tensor, Tensor, Tensor]:
-    return radii.radius, radii.against, radii.is_local
-
-
-def _part(radii: Radii, rows: Tensor) -> Radii:
-    return Radii(*(column[rows] for column in _all(radii)))
-
-
-def _put(radii: Radii, rows: Tensor, part: Radii) -> Radii:
-    return Radii(*(column.index_copy(0, rows, new) for column, new in zip(_all(radii), _all(part), strict=True)))

@@ -9,6 +9,8 @@ from app.pages.charts.scales import NARROW, Spec
 from app.pages.palette import light
 
 HEIGHT = 200
+Steps = Sequence[tuple[float, float]]
+"""Radii with the share from each on."""
 MOST_STEPS = 400
 """A curve of more samples than this is thinned; its ends stay."""
 
@@ -23,24 +25,38 @@ def survival(radii: Sequence[float], total: int) -> list[tuple[float, float]]:
     return thinned if len(thinned) > 1 else [*thinned, (1.0, steps[0][1])]
 
 
-def radius_chart(radii: Sequence[float], total: int, gate: tuple[float, float] | None, width: int) -> Spec | None:
-    """The certified accuracy over the radius, and the radius and share that a gate asks for."""
-    if not radii:
+def radius_chart(certified: Steps, ceiling: Steps, gate: tuple[float, float] | None, width: int) -> Spec | None:
+    """The certified accuracy over the radius, what an attack leaves of it, and what a gate asks for."""
+    if not certified or not certified[0][1]:
         return None
-    steps = survival(radii, total)
-    points = [{"radius": radius, "share": share} for radius, share in steps]
+    ends = [steps[-1][0] for steps in (certified, ceiling) if steps]
+    last = max([*ends, *([] if gate is None else [1.1 * gate[0]])]) or 1.0
     encoding = {
-        "x": {"field": "radius", "type": "quantitative", "axis": _axis("radius", width)},
+        "x": {
+            "field": "radius",
+            "type": "quantitative",
+            "axis": _axis("radius", width),
+            "scale": {"domain": [0, last]},
+        },
         "y": {"field": "share", "type": "quantitative", "scale": {"domain": [0, 1]}}
         | {"axis": _axis("certified samples", NARROW, format="%")},
     }
-    line = {"interpolate": "step-before", "strokeWidth": 2}
+    line = {"interpolate": "step-after", "strokeWidth": 2}
     layer: list[Spec] = [
         {"mark": {"type": "area", "color": light("band"), "opacity": 1} | line | {"strokeWidth": 0}},
         {"mark": {"type": "line", "color": light("upper")} | line},
     ]
+    if ceiling:
+        dashed = {"type": "line", "color": light("lower"), "strokeDash": [5, 4]} | line
+        layer.append({"data": {"values": _points(ceiling, last)}, "mark": dashed})
+    points = _points(certified, last)
     spec: Spec = {"width": width, "height": HEIGHT, "data": {"values": points}, "encoding": encoding, "layer": layer}
     return spec if gate is None else spec | {"layer": layer + _asked(*gate)}
+
+
+def _points(steps: Steps, last: float) -> list[Spec]:
+    """With a last point at the end of the axis."""
+    return [{"radius": radius, "share": share} for radius, share in [*steps, (last, steps[-1][1])]]
 
 
 def _axis(title: str, width: int, **more: Any) -> Spec:
