@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from functools import partial
 
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -11,11 +10,11 @@ from app.api.bodies import small_body
 from app.api.callers import Caller, InCaller, allowed
 from app.api.dependencies import InServices, TakingWork
 from app.api.documents import answers, json_body
-from app.api.idempotency import InKey, once
+from app.api.idempotency import InKey
 from app.api.jobs import MAX_REQUEST_BYTES, SUBMISSION_PROBLEMS
 from app.api.models import UPLOAD_PROBLEMS, admitted
 from app.api.problems import parse_json
-from app.api.submission import resumed, submitted
+from app.api.submission import submitted, submitted_once
 from app.api.uploads import received_pair
 from app.contract.comparison import ComparisonFields, ComparisonRequest
 from app.contract.job import JobView
@@ -56,15 +55,7 @@ async def compare(request: Request, services: InServices, caller: InCaller, key:
         return await _submitted(request, services, caller, parse_fields(ComparisonRequest, parse_json(body)), key)
 
     received = hashlib.sha256(body).hexdigest()
-    return await once(
-        request,
-        services,
-        caller,
-        key=key,
-        received=received,
-        act=act,
-        resume=partial(resumed, request, services, caller),
-    )
+    return await submitted_once(request, services, caller, key=key, received=received, act=act)
 
 
 async def _of_files(request: Request, services: Services, caller: Caller, key: str | None) -> Response:
@@ -77,15 +68,7 @@ async def _of_files(request: Request, services: Services, caller: Caller, key: s
             return await _submitted(request, services, caller, parse_fields(ComparisonRequest, asked), key)
 
         told = [*first.summary(), *second.summary()]
-        return await once(
-            request,
-            services,
-            caller,
-            key=key,
-            received=told,
-            act=act,
-            resume=partial(resumed, request, services, caller),
-        )
+        return await submitted_once(request, services, caller, key=key, received=told, act=act)
 
 
 async def _submitted(

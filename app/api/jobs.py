@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
-from functools import partial
 from typing import Annotated
 
 from anyio import to_thread
@@ -16,12 +15,12 @@ from app.api.callers import InCaller, allowed, require_allowed
 from app.api.dependencies import InServices, TakingWork
 from app.api.documents import answers, file_body, json_body, query_fields
 from app.api.events import MOST_EVENTS, event_stream, wants_stream
-from app.api.idempotency import InKey, once
+from app.api.idempotency import InKey
 from app.api.models import CREATION_PROBLEMS, UPLOAD_PROBLEMS, admitted
 from app.api.paging import InPages
 from app.api.problems import parse_json
 from app.api.queries import fields_of
-from app.api.submission import resumed, submitted, view_of
+from app.api.submission import submitted, submitted_once, view_of
 from app.api.uploads import received_model
 from app.api.views import bracket_of, job_summary
 from app.api.waiting import until_over
@@ -76,15 +75,7 @@ async def analyze(request: Request, services: InServices, caller: InCaller, key:
             model, _ = await admitted(services, caller, upload)
             return await submitted(request, services, caller, model=model.id, fields=fields, key=key)
 
-        return await once(
-            request,
-            services,
-            caller,
-            key=key,
-            received=upload.summary(),
-            act=act,
-            resume=partial(resumed, request, services, caller),
-        )
+        return await submitted_once(request, services, caller, key=key, received=upload.summary(), act=act)
 
 
 @router.post(
@@ -105,15 +96,7 @@ async def submit_job(request: Request, services: InServices, caller: InCaller, k
         return await submitted(request, services, caller, model=fields.model, fields=fields, key=key)
 
     received = hashlib.sha256(body).hexdigest()
-    return await once(
-        request,
-        services,
-        caller,
-        key=key,
-        received=received,
-        act=act,
-        resume=partial(resumed, request, services, caller),
-    )
+    return await submitted_once(request, services, caller, key=key, received=received, act=act)
 
 
 @router.get("/jobs", responses=answers(InvalidRequest))

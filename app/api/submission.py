@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
 from anyio import to_thread
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
 from app.api.callers import Caller, require_allowed
+from app.api.idempotency import once
 from app.api.views import job_view
 from app.api.waiting import preferred_wait, until_over
 from app.contract.job import JobView
@@ -40,8 +45,21 @@ async def submitted(
     return await _answer(request, services, caller, job)
 
 
-async def resumed(request: Request, services: Services, caller: Caller, job_id: str) -> Response:
-    """The answer about a job that the same request submitted earlier."""
+async def submitted_once(
+    request: Request,
+    services: Services,
+    caller: Caller,
+    *,
+    key: str | None,
+    received: Any,
+    act: Callable[[], Awaitable[Response]],
+) -> Response:
+    """The answer of `act()`, or the one about the job that the same request submitted earlier under the same key."""
+    resume = partial(_resumed, request, services, caller)
+    return await once(request, services, caller, key=key, received=received, act=act, resume=resume)
+
+
+async def _resumed(request: Request, services: Services, caller: Caller, job_id: str) -> Response:
     job = await to_thread.run_sync(services.jobs.get, caller.tenant, job_id)
     return await _answer(request, services, caller, job)
 

@@ -37,12 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", type=Path, help="ONNX, TorchScript or torch.export file, or a folder or an archive that holds it"
     )
-    parser.add_argument("--server", metavar="URL", help="have a service do it (LIPSERVE_URL, key LIPSERVE_KEY)")
     parser.add_argument("--methods", help="names with commas between, or auto (default)")
-    parser.add_argument("--norm", choices=("1", "2", "inf"), help="norm of both spaces (default 2)")
-    parser.add_argument(
-        "--shape", action="append", default=[], metavar="NAME=1,784", help="shape of an input that the file leaves open"
-    )
     parser.add_argument("--dataset", type=Path, help="npy or npz file of points")
     parser.add_argument("--certify", action="store_true", help="radii for every row of the data set")
     parser.add_argument("--max-upper", type=float, metavar="L", help="gate: the certified upper bound's limit")
@@ -64,8 +59,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input-names", metavar="A,B", help="names of the input's entries")
     parser.add_argument("--output-names", metavar="A,B", help="names of the output's entries")
     parser.add_argument("--budget", type=float, metavar="S", help="seconds that the methods share (default 60)")
-    parser.add_argument("--request", metavar="JSON", help="more fields of the request as JSON, or @FILE")
     parser.add_argument("--certificate", type=Path, metavar="FILE", help="write the certificate of the upper bound")
+    add_common_options(parser)
+
+
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """What every command understands that asks about models."""
+    parser.add_argument("--norm", choices=("1", "2", "inf"), help="norm of both spaces (default 2)")
+    parser.add_argument(
+        "--shape", action="append", default=[], metavar="NAME=1,784", help="shape of an input that a file leaves open"
+    )
+    parser.add_argument("--request", metavar="JSON", help="more fields of the request as JSON, or @FILE")
+    parser.add_argument("--server", metavar="URL", help="have a service do it (LIPSERVE_URL, key LIPSERVE_KEY)")
     parser.add_argument("--trust", action="store_true", help="run a program also where this machine cannot confine it")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--quiet", action="store_true", help="show no progress")

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from app.client import Client, OnProgress, Refused
-from app.commands.analyze import Fields, given_fields, guarded, shape_of, status_of
+from app.commands.analyze import Fields, add_common_options, given_fields, guarded, shape_of, status_of
 from app.commands.show import Display, comparison_summary
 from app.contract.comparison import ComparisonView
 from app.printable import printable_json
@@ -18,21 +18,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """What `compare` understands."""
     parser.add_argument("a", type=Path, help="ONNX, TorchScript or torch.export file")
     parser.add_argument("b", type=Path, help="another one, of the same inputs and outputs, in any of these formats")
-    parser.add_argument("--server", metavar="URL", help="have a service do it (LIPSERVE_URL, key LIPSERVE_KEY)")
-    parser.add_argument("--norm", choices=("1", "2", "inf"), help="norm of both spaces (default 2)")
     parser.add_argument("--box", nargs=2, type=float, metavar=("LOWER", "UPPER"), help="the domain, one box for all")
-    parser.add_argument(
-        "--shape", action="append", default=[], metavar="NAME=1,784", help="shape of an input that the files leave open"
-    )
     parser.add_argument("--dataset", type=Path, help="npy or npz file of points whose decisions are compared")
     parser.add_argument("--radius", type=float, metavar="R", help="judge decisions on balls of this radius")
     parser.add_argument("--max-difference", type=float, metavar="D", help="gate: the limit of the certified difference")
     parser.add_argument("--min-kept-share", type=float, metavar="S", help="gate: share of rows whose decision is kept")
     parser.add_argument("--budget", type=float, metavar="S", help="seconds that all takes (default 60)")
-    parser.add_argument("--request", metavar="JSON", help="more fields of the request as JSON, or @FILE")
-    parser.add_argument("--trust", action="store_true", help="run a program also where this machine cannot confine it")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.add_argument("--quiet", action="store_true", help="show no progress")
+    add_common_options(parser)
 
 
 def run(options: argparse.Namespace) -> int:

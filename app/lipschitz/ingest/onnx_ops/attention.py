@@ -15,7 +15,7 @@ def attention(call: OnnxCall) -> tuple[Tensor, ...]:
     """softmax(scale Q K^T + mask) V by heads; Y, and the keys and values with those of the past."""
     flat = call.tensor(0).ndim == 3
     heads = call.attr("q_num_heads"), call.attr("kv_num_heads"), call.attr("kv_num_heads")
-    q, k, v = (_by_heads(call.tensor(i), heads[i]) if flat else call.tensor(i) for i in range(3))
+    q, k, v = (by_heads(call.tensor(i), heads[i]) if flat else call.tensor(i) for i in range(3))
     if call.has(4):
         k, v = torch.cat([call.tensor(4), k], 2), torch.cat([call.tensor(5), v], 2)
     if call.has(6):
@@ -29,7 +29,8 @@ def attention(call: OnnxCall) -> tuple[Tensor, ...]:
     return (y.transpose(1, 2).flatten(2) if flat else y, *present)
 
 
-def _by_heads(x: Tensor, heads: int) -> Tensor:
+def by_heads(x: Tensor, heads: int) -> Tensor:
+    """(batch, length, heads * width) as (batch, heads, length, width)."""
     parted: Tensor = x.unflatten(-1, (heads, -1))
     return parted.transpose(1, 2)
 

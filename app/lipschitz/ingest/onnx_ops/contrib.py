@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
 from torch.nn import functional as F
 
-from app.lipschitz.ingest.onnx_ops.attention import additive
+from app.lipschitz.ingest.onnx_ops.attention import additive, by_heads
 from app.lipschitz.ingest.onnx_ops.linear import convolve, product_and_sum
 from app.lipschitz.ingest.onnx_ops.quantization import dequantize
 from app.lipschitz.ingest.onnx_ops.table import OPS, OnnxCall, axis_of, microsoft, op
@@ -132,7 +132,7 @@ def packed_attention(call: OnnxCall) -> tuple[Tensor, ...]:
     packed = x @ call.tensor(1)
     packed = packed + call.tensor(2) if call.has(2) else packed
     sizes = list(call.attr("qkv_hidden_sizes", [])) or [packed.shape[-1] // 3] * 3
-    q, k, v = (_by_heads(part, heads) for part in packed.split(sizes, -1))
+    q, k, v = (by_heads(part, heads) for part in packed.split(sizes, -1))
     return (_attended(call, q, k, v, padding=3, bias=5),)
 
 
@@ -145,13 +145,8 @@ def multi_head_attention(call: OnnxCall) -> tuple[Tensor, ...]:
     if call.has(3):
         biases = call.tensor(3).split([part.shape[-1] for part in parts])
         parts = [part + bias for part, bias in zip(parts, biases, strict=True)]
-    q, k, v = (_by_heads(part, heads) for part in parts)
+    q, k, v = (by_heads(part, heads) for part in parts)
     return (_attended(call, q, k, v, padding=4, bias=5),)
-
-
-def _by_heads(x: Tensor, heads: int) -> Tensor:
-    parted: Tensor = x.unflatten(-1, (heads, -1))
-    return parted.transpose(1, 2)
 
 
 def _attended(call: OnnxCall, q: Tensor, k: Tensor, v: Tensor, *, padding: int, bias: int) -> Tensor:
