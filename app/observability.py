@@ -68,12 +68,10 @@ class TextLines(logging.Formatter):
     """One line a record, whatever is in it; exceptions below, indented, so that they do not look like records."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """The record's line."""
         record.message = printable(record.message)
         return super().formatMessage(record)
 
     def formatException(self, ei: Any) -> str:
-        """The traceback."""
         return "\n".join(INDENT + printable(line) for line in super().formatException(ei).splitlines())
 
 

@@ -35,7 +35,6 @@ class CrossSiteProtection:
         self._has_keys = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
         if scope["type"] == "http":
             try:
                 await self._check(scope, Headers(scope=scope))

@@ -106,7 +106,6 @@ class FormParser:
         self._begun: list[str] = []
 
     def callbacks(self) -> MultipartCallbacks:
-        """The parser's hooks."""
         return {
             "on_header_field": self._on_header_field,
             "on_header_value": self._on_header_value,

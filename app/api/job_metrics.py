@@ -75,7 +75,6 @@ class JobMetrics(Collector):
         self._workers = workers
 
     def collect(self) -> Iterator[Metric]:
-        """Read the tables."""
         counts = self._counts()
         jobs = GaugeMetricFamily("lipserve_jobs", "Jobs in the table.", labels=["status"])
         for status, count in counts.items():

@@ -133,7 +133,6 @@ class _Watcher:
     progress: OnProgress
 
     def note(self, progress: Json) -> None:
-        """Show it."""
         self.progress(Progress.model_validate(progress))
 
     def tend(self) -> None:
@@ -159,7 +158,6 @@ class _Child:
         return message
 
     def kill(self) -> None:
-        """End it."""
         self._child.kill()
 
 

@@ -15,7 +15,6 @@ def add_options(_parser: argparse.ArgumentParser) -> None:
 
 
 def run(_options: argparse.Namespace) -> int:
-    """Print the document."""
     json.dump(create_app(Settings()).openapi(), sys.stdout, indent=2, allow_nan=False)
     sys.stdout.write("\n")
     return 0

@@ -24,7 +24,6 @@ ABSENT = 1
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
     parser.add_argument(
         "--check", action="store_true", help="only tell whether this machine's worker lives: exit status 0, else 1"
     )

@@ -32,13 +32,13 @@ Scale = Annotated[float, Field(ge=1e-6, le=1e6, description="standard deviation 
 
 
 class AutolipPowerOptions(Options):
-    """Of `autolip_power`."""
+    """Options of `autolip_power`."""
 
     iterations: int = Field(default=100, ge=1, le=10_000, description="power iterations per affine block")
 
 
 class GreedySeqlipOptions(Options):
-    """Of `greedy_seqlip`."""
+    """Options of `greedy_seqlip`."""
 
     search: Literal["greedy", "ascent"] = Field(
         default="greedy", description="greedy flips as published, or sign ascent from many starts"
@@ -48,7 +48,7 @@ class GreedySeqlipOptions(Options):
 
 
 class SeqlipOptions(Options):
-    """Of `seqlip`."""
+    """Options of `seqlip`."""
 
     gap: float = Field(
         default=1e-3, ge=1e-9, le=1.0, description="relative gap at which a pair's enclosure is closed enough"
@@ -57,7 +57,7 @@ class SeqlipOptions(Options):
 
 
 class LipsdpOptions(Options):
-    """Of `lipsdp`."""
+    """Options of `lipsdp`."""
 
     form: Literal["layer", "neuron", "network"] = Field(
         default="neuron", description="one multiplier per neuron or per layer; network is refused, since it is no bound"
@@ -72,26 +72,26 @@ class LipsdpOptions(Options):
 
 
 class ExactOptions(Options):
-    """Of `exact`."""
+    """Options of `exact`."""
 
     gap: float = Field(default=1e-4, ge=0.0, le=1.0, description="relative gap of the bracket at which to stop")
     seconds: Seconds = 600.0
 
 
 class JacobianOptions(Options):
-    """Of `jacobian`."""
+    """Options of `jacobian`."""
 
     seconds: Seconds = 60.0
 
 
 class DatasetOptions(Options):
-    """Of `dataset`."""
+    """Options of `dataset`."""
 
     seconds: Seconds = 10.0
 
 
 class AnnealingOptions(Options):
-    """Of `annealing`."""
+    """Options of `annealing`."""
 
     chains: int = Field(default=64, ge=1, le=65_536, description="chains, moved in one batch")
     steps: int = Field(
@@ -102,7 +102,7 @@ class AnnealingOptions(Options):
 
 
 class GridOptions(Options):
-    """Of `grid`."""
+    """Options of `grid`."""
 
     points: int = Field(default=10_000, ge=1, le=100_000_000, description="grid points at most")
     seconds: Seconds = 5.0
@@ -112,7 +112,7 @@ class GridOptions(Options):
 
 
 class GradientOptions(Options):
-    """Of `gradient`."""
+    """Options of `gradient`."""
 
     restarts: int = Field(
         default=8,

@@ -65,7 +65,6 @@ class ChildFactory:
             raise StartFailed(str(error)) from error
 
     def close(self) -> None:
-        """Start no more."""
         self.forkserver.close()
 
     def finish(self, child: Child, device: Device, gives_up: Callable[[], bool]) -> WarmChild:

@@ -54,15 +54,12 @@ class WholeSpace(Domain):
         return scale * torch.randn(count, size, dtype=torch.float64, generator=generator)
 
     def centre(self, size: int) -> Tensor:
-        """The origin."""
         return torch.zeros(size, dtype=torch.float64)
 
     def radius_2(self, size: int) -> float:
-        """Infinite."""
         return math.inf
 
     def project(self, points: Tensor) -> Tensor:
-        """The points themselves."""
         return _finite(points)
 
 
@@ -74,16 +71,13 @@ class Box(Domain):
     upper: Tensor
 
     def sample(self, count: int, size: int, scale: float | Tensor, generator: Generator) -> Tensor:
-        """Uniform points."""
         unit = torch.rand(count, size, dtype=torch.float64, generator=generator)
         return self.project(self.lower + (self.upper - self.lower) * unit)
 
     def centre(self, size: int) -> Tensor:
-        """The midpoints."""
         return (0.5 * self.lower + 0.5 * self.upper).expand(size)
 
     def radius_2(self, size: int) -> float:
-        """Half the diagonal."""
         away = torch.maximum(self.upper - self.centre(size), self.centre(size) - self.lower).expand(size)
         return OUTSIDE * float(vector_norm(away[None], "2"))
 
@@ -107,7 +101,6 @@ class Ball(Domain):
         return self.project(self.center + reach * away / vector_norm(away, self.p)[:, None])
 
     def centre(self, size: int) -> Tensor:
-        """The centre."""
         return self.center.expand(size)
 
     def radius_2(self, size: int) -> float:

@@ -83,7 +83,6 @@ class Reference:
 
     @cached_property
     def schemas(self) -> list[Schema]:
-        """Every named schema."""
         return [_schema(name, schema) for name, schema in self.document["components"]["schemas"].items()]
 
 

@@ -57,7 +57,6 @@ def percent(share: float | None) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """A duration."""
     if value is None:
         return NONE
     if value < 0.1:
@@ -71,7 +70,6 @@ def count(value: int | None) -> str:
 
 
 def size(n_bytes: int | None) -> str:
-    """A file's size."""
     if n_bytes is None:
         return NONE
     amount, units = float(n_bytes), ["bytes", "KiB", "MiB", "GiB"]
@@ -86,7 +84,6 @@ def shape(sizes: Sequence[int]) -> str:
 
 
 def moment(time: datetime | None) -> str:
-    """A time, UTC."""
     return NONE if time is None else time.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 

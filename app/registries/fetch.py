@@ -52,7 +52,6 @@ class Fetcher:
             return _parsed(url, body), response.headers
 
     def bytes(self, url: str, max_bytes: int, params: dict[str, str] | None = None) -> bytes:
-        """A small file."""
         with self._answered(url, params) as response:
             return b"".join(_capped(response, max_bytes))
 

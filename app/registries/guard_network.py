@@ -53,7 +53,6 @@ class GuardedTransport(httpx.BaseTransport):
         )
 
     def close(self) -> None:
-        """Close every connection."""
         self._pool.close()
 
 
@@ -119,11 +118,9 @@ class _Network(httpcore.NetworkBackend):
     def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
     ) -> httpcore.NetworkStream:
-        """Never."""
         raise Refused(f"Sockets in the file system are out of bounds ({path}, {timeout}, {socket_options}).")
 
     def sleep(self, seconds: float) -> None:
-        """Wait."""
         time.sleep(seconds)
 
 
@@ -135,15 +132,12 @@ class _Stream(httpcore.NetworkStream):
         self._deadline = deadline
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Some bytes."""
         return self._inner.read(max_bytes, _left(self._deadline, timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """All bytes."""
         self._inner.write(buffer, _left(self._deadline, timeout))
 
     def close(self) -> None:
-        """Close it."""
         self._inner.close()
 
     def start_tls(

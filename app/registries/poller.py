@@ -50,7 +50,6 @@ class Poller(Generic[Key]):
         self._chores.append((every_s, chore))
 
     def start(self) -> None:
-        """Begin."""
         self._thread.start()
 
     def stop(self) -> None:

@@ -61,7 +61,6 @@ class Url:
         return Location(PurePosixPath(path).name, path)
 
     def read(self, path: str, write: Callable[[bytes], None]) -> None:  # noqa: ARG002 (there is one file only)
-        """The file's bytes."""
         self.fetcher.stream(self.url, write)
 
 

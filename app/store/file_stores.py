@@ -54,7 +54,6 @@ class DirectoryStore:
         """Nothing: the staged file goes with its writer."""
 
     def open(self, key: str) -> BinaryIO:
-        """The file itself."""
         return (self._root / key).open("rb")
 
     def exists(self, key: str) -> bool:

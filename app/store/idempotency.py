@@ -72,7 +72,6 @@ class IdempotencyRepository:
             connection.execute(update(idempotency).where(_held(claim, hold)).values(renewed_at=now()))
 
     def finish(self, claim: Claim, hold: float, status: int, headers: dict[str, str], body: str) -> None:
-        """Keep the answer."""
         values = {"status": status, "headers": headers, "body": body, "renewed_at": now()}
         with self._database.write() as connection:
             connection.execute(update(idempotency).where(_held(claim, hold)).values(**values))

@@ -38,7 +38,6 @@ class Listener:
             self._thread.start()
 
     def stop(self) -> None:
-        """End the thread."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()

@@ -67,12 +67,10 @@ class UploadRepository:
 
 
 def model_repository(database: Database) -> UploadRepository:
-    """The models."""
     return UploadRepository(
         database, models, jobs.c.model, jobs.c.request["b"].as_string(), jobs.c.request[BASELINE].as_string()
     )
 
 
 def dataset_repository(database: Database) -> UploadRepository:
-    """The data sets."""
     return UploadRepository(database, datasets, jobs.c.dataset)

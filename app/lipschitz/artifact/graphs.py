@@ -25,7 +25,7 @@ def operator_name(node: Node) -> str:
 
 
 def short_name(node: Node) -> str:
-    """'addmm' for aten.addmm.default."""
+    """The operator without its library and overload: addmm for aten.addmm.default."""
     if isinstance(node.target, torch._ops.OpOverload):
         return node.target._schema.name.rpartition("::")[2]
     if node.target is unsupported:

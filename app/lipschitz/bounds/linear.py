@@ -89,7 +89,6 @@ class Narrowing:
                 self._readers[source].append(node)
 
     def run(self) -> dict[Node, Interval]:
-        """All ranges."""
         for node in self._network.nodes[1:]:
             again = enclose(node, *(self._ranges[source] for source in node.sources))
             self._ranges[node] = _meet(self._plain[node], again.lower, again.upper)

@@ -61,12 +61,10 @@ class Ball:
 
     @classmethod
     def exact(cls, middle: Array) -> Ball:
-        """One matrix alone."""
         return cls(middle, np.zeros_like(middle))
 
     @property
     def transposed(self) -> Ball:
-        """The transposed matrices."""
         return Ball(self.middle.T, self.radius.T)
 
     @property
@@ -111,7 +109,6 @@ class Ball:
         return Ball(-self.middle, self.radius)
 
     def rows(self, positions: Array | Sequence[int] | NDArray[np.intp]) -> Ball:
-        """Some rows."""
         return Ball(self.middle[positions], self.radius[positions])
 
     def scaled_rows(self, factors: Array) -> Ball:

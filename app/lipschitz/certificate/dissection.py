@@ -34,7 +34,6 @@ class Cells:
 
     @cached_property
     def sizes(self) -> NDArray[np.intp]:
-        """Variables of each."""
         return np.bincount(self.own[self.own >= 0], minlength=len(self.at))
 
     def meeting(self, pattern: sp.csr_array) -> sp.csr_array:

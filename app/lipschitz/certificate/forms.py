@@ -119,11 +119,9 @@ class BallForms(Forms[Ball]):
     """In explicit matrices."""
 
     def matrix(self, operator: LinearOperator) -> Ball:
-        """Entry by entry."""
         return matrix(operator)
 
     def identity(self, size: int) -> Ball:
-        """The unit matrix."""
         return identity(size)
 
     def placed(self, positions: Positions, size: int) -> Ball:

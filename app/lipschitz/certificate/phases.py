@@ -78,7 +78,6 @@ class Phases:
 
     @cached_property
     def ramps(self) -> Ramps:
-        """The neurons."""
         ramps = Ramps(self._network.nodes)
         if ramps.count > MOST_NEURONS:
             raise InvalidCertificate(f"too large to be checked: {ramps.count} neurons, and {MOST_NEURONS} at most")

@@ -32,7 +32,6 @@ class Ramps:
 
     @property
     def activations(self) -> Sequence[Activation]:
-        """In topological order."""
         return list(self._first)
 
     def first(self, node: Activation) -> int:

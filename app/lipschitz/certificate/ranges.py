@@ -61,7 +61,6 @@ class Proving:
             yield position, node
 
     def set(self, node: Node, own: Interval) -> None:
-        """The node's range."""
         self.ranges[node] = own
         self.facts.ranges[node] = array(own.lower), array(own.upper)
 

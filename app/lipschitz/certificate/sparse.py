@@ -78,7 +78,6 @@ class Inequality:
 
     @cached_property
     def matrix(self) -> sp.csr_array:
-        """K, rounded."""
         n = self.system.inputs
         coupling = _below(between(-self._both, self.pre, np.ones(self.pre.shape[1])), n)
         total = sp.diags_array(np.concatenate([self.weights, 2.0 * self.t])) + coupling + coupling.T

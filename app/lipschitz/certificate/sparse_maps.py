@@ -52,7 +52,6 @@ class Map:
 
     @property
     def transposed(self) -> Map:
-        """The transposed maps."""
         return Map(self.matrix.T.tocsr(), self.error)
 
     def __matmul__(self, other: Map) -> Map:
@@ -78,7 +77,6 @@ class Map:
         return Map(total, (self.error + other.error + share(2) * _norm(abs(total))) * OUTWARD)
 
     def rows(self, positions: NDArray[np.intp]) -> Map:
-        """Some rows."""
         chosen = sp.csr_array(
             (np.ones(len(positions)), (np.arange(len(positions)), positions)),
             shape=(len(positions), self.matrix.shape[0]),

@@ -54,12 +54,12 @@ class SparseSystem:
 
     @property
     def neurons(self) -> int:
-        """M."""
+        """The number of free neurons, M."""
         return len(self.lower)
 
     @property
     def outputs(self) -> int:
-        """p."""
+        """The number of outputs, p."""
         return int(self.matrix.shape[0]) - self.neurons
 
     @property
@@ -136,7 +136,6 @@ class SparseForms(Forms[Map]):
         return super()._after(outer, source)
 
     def identity(self, size: int) -> Map:
-        """The unit matrix."""
         return Map(sp.eye_array(size, format="csr"))
 
     def placed(self, positions: Positions, size: int) -> Map:

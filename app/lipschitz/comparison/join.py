@@ -102,7 +102,6 @@ class _Joining:
         return [placed[node] for node in results(captured.graph)]
 
     def difference(self, first: fx.Node, second: fx.Node, spec: TensorSpec) -> fx.Node:
-        """first - second."""
         node = self._graph.create_node("call_function", aten.sub.Tensor, (first, second))
         node.meta = {"origin": Origin(f"difference of {spec.name}", "Sub"), "shape": tuple(spec.shape)}
         node.meta |= {"datatype": spec.datatype, "target": None}

@@ -64,7 +64,6 @@ def two_slopes(call: Call, a: Arguments, places: int) -> Number:
 
 @rule("maximum.default", "minimum.default")
 def extremum(call: Call, a: Arguments, places: int) -> Number:
-    """Of two tensors."""
     x, y = number(a["input"]), number(a["other"])
     if "minimum" in call.name:
         return negative(maximum(negative(x), negative(y), places))

@@ -46,7 +46,6 @@ class Number:
 
     @property
     def shape(self) -> torch.Size:
-        """The tensor's."""
         return self.digits.shape[1:]
 
     def moved(self, move: Callable[[Tensor], Any]) -> Number:
@@ -191,7 +190,6 @@ def add(a: Number, b: Number, places: int, sign_of_b: float = 1.0) -> Number:
 
 
 def negative(a: Number) -> Number:
-    """-a."""
     return replace(a, digits=-a.digits)
 
 

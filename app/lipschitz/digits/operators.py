@@ -107,19 +107,16 @@ def reversed_difference(_call: Call, a: Arguments, places: int) -> Number:
 
 @rule("neg.default")
 def negation(_call: Call, a: Arguments, _places: int) -> Number:
-    """-a."""
     return negative(number(a["input"]))
 
 
 @rule("mul.Tensor", "mul.Scalar")
 def entrywise_product(_call: Call, a: Arguments, places: int) -> Number:
-    """a b."""
     return product(torch.mul, number(a["input"]), number(a["other"]), 1, places)
 
 
 @rule("square.default")
 def square(_call: Call, a: Arguments, places: int) -> Number:
-    """a a."""
     return product(torch.mul, number(a["input"]), number(a["input"]), 1, places)
 
 

@@ -24,7 +24,6 @@ aten = torch.ops.aten
 
 @rule("max.default", "min.default")
 def extremum(call: Call, a: Arguments, places: int) -> Number:
-    """Of all entries."""
     flat = number(a["input"]).moved(lambda v: v.reshape(-1))
     extremum = reduced(negative(flat) if "min" in call.name else flat, 0, places)
     extremum = extremum.moved(lambda v: v.reshape(()))
@@ -33,7 +32,6 @@ def extremum(call: Call, a: Arguments, places: int) -> Number:
 
 @rule("cumsum.default")
 def running_total(_call: Call, a: Arguments, places: int) -> Number:
-    """Along one axis."""
     x, dim = number(a["input"]), a["dim"]
 
     def summed(_one: Tensor, values: Tensor) -> Tensor:
@@ -92,7 +90,6 @@ def softmax(call: Call, a: Arguments, places: int) -> Number:
 
 @rule("isnan.default")
 def is_nan(_call: Call, a: Arguments, _places: int) -> Tensor:
-    """No number is."""
     return torch.zeros(number(a["input"]).shape, dtype=torch.bool)
 
 

@@ -108,7 +108,6 @@ def _is_finite(known: Functionals) -> bool:
 
 
 def _root(problem: Problem, known: Functionals) -> Parts:
-    """The whole domain."""
     ends, count = of_domain(problem.domain, problem.network.input.size), known.count
     one = torch.ones(1, count, dtype=torch.float64)
     return Parts(

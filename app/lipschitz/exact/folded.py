@@ -51,12 +51,12 @@ class Folded:
 
     @property
     def count(self) -> int:
-        """Open neurons, M."""
+        """The number of open neurons, M."""
         return len(self.lower)
 
     @property
     def inputs(self) -> int:
-        """Coordinates of x."""
+        """The number of the input's coordinates, n."""
         return self.v.shape[1] - self.count
 
     @property

@@ -85,7 +85,6 @@ def kth(x: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> tuple[Tensor
 
 
 def median(x: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor, Tensor]:
-    """The lower one."""
     return kth(x, (x.shape[dim] + 1) // 2, dim, keepdim)
 
 
@@ -119,7 +118,6 @@ def running_product(x: Tensor, dim: int, *, dtype: Any = None) -> Any:
 
 
 def arc_sine(x: Tensor) -> Tensor:
-    """By the tangent."""
     return torch.atan(x * torch.rsqrt(1.0 - x * x))
 
 

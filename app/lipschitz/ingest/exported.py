@@ -147,7 +147,7 @@ def _check_ranges(archive: Archive, symbols: Sequence[Sequence[str]], concrete: 
 
 
 def _target(node: Mapping[str, Any]) -> str:
-    """'aten.linear.default'."""
+    """The operator's name, such as aten.linear.default."""
     target = str(node["target"]).removeprefix("torch.ops.")
     return UNTRACED.get(target, target)
 

@@ -38,11 +38,9 @@ class Factor(Scalar):
         return Slope(float(self.least.min()), float(self.most.max()))
 
     def slopes(self, lower: Tensor, upper: Tensor, window: Window = LINE) -> Ends:  # noqa: ARG002 - the same anywhere
-        """The factors."""
         return self.least, self.most
 
     def range(self, lower: Tensor, upper: Tensor) -> Ends:
-        """The product's."""
         return product((self.least, self.most), (lower, upper))
 
     def is_open(self, lower: Tensor, upper: Tensor) -> Tensor:

@@ -21,11 +21,9 @@ class Known(Node):
 
     @property
     def sources(self) -> tuple[Node, ...]:
-        """None."""
         return ()
 
     def apply(self, *_values: Tensor) -> Tensor:
-        """The middle."""
         return (self.values.lower / 2 + self.values.upper / 2)[None]
 
 
@@ -40,11 +38,9 @@ class Spread(Node):
 
     @property
     def sources(self) -> tuple[Node, ...]:
-        """The row g."""
         return (self.row,)
 
     def apply(self, *values: Tensor) -> Tensor:
-        """The middle."""
         return values[0].new_zeros(len(values[0]), self.size)
 
 

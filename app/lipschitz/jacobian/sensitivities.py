@@ -81,7 +81,6 @@ class Sensitivities:
         )
 
     def record(self, violations: Sequence[ViolationView]) -> SensitivitiesView:
-        """The contract's form."""
         m, n = self.entries.lower.shape
         is_inline, signs = m * n <= MOST_INLINE, _signs(self.entries)
         attained = self.attained if is_inline else None

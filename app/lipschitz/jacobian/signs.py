@@ -40,11 +40,9 @@ class Signs:
         return cls(~(interval.upper <= 0.0), ~(interval.lower >= 0.0))
 
     def joined(self, other: Signs) -> Signs:
-        """Of a sum."""
         return Signs(self.above | other.above, self.below | other.below)
 
     def times(self, other: Signs) -> Signs:
-        """Of a product."""
         above = (self.above & other.above) | (self.below & other.below)
         return Signs(above, (self.above & other.below) | (self.below & other.above))
 

@@ -76,6 +76,5 @@ def _accepted(state: Population, candidates: Population, temperature: float, ran
 
 
 def _between(ends: tuple[float, float], progress: float) -> float:
-    """Geometric interpolation."""
     first, last = ends
     return first * math.pow(last / first, progress)

@@ -32,7 +32,6 @@ class Interval:
 
     @classmethod
     def point(cls, x: Number) -> Interval:
-        """An exact number."""
         return cls(_tensor(x), _tensor(x))
 
     @classmethod
@@ -42,7 +41,6 @@ class Interval:
 
     @property
     def ends(self) -> ends.Ends:
-        """Both ends."""
         return self.lower, self.upper
 
     def __neg__(self) -> Interval:

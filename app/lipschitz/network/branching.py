@@ -35,7 +35,6 @@ class Extremum(Step):
 
     @property
     def gap(self) -> Step:
-        """f - g."""
         return Sum(self.left, Product(Number(-1.0), self.right))
 
     def exact(self, x: Fraction) -> Fraction | None:
@@ -44,7 +43,6 @@ class Extremum(Step):
 
     @property
     def operands(self) -> tuple[Step, ...]:
-        """f and g."""
         return self.left, self.right
 
 
@@ -57,7 +55,6 @@ class Choice(Step):
     no: Step
 
     def value(self, x: Tensor) -> Tensor:
-        """The chosen branch."""
         return torch.where(self.gap.value(x) > 0, self.yes.value(x), self.no.value(x))
 
     def jet(self, x: Jet, at: Fraction) -> Jet:
@@ -79,7 +76,6 @@ class Choice(Step):
         return both(lambda a, b: a - b, self.yes.exact(crossing), self.no.exact(crossing)) == 0
 
     def exact(self, x: Fraction) -> Fraction | None:
-        """The chosen branch."""
         return self._branch(x).exact(x)
 
     @property

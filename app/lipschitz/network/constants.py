@@ -155,7 +155,6 @@ def total(a: Constant, dim: list[int] | None, keepdim: bool = False) -> Constant
 
 
 def negate(a: Constant) -> Constant:
-    """-a, exact."""
     return Constant(-a.value, a.radius, a.parameters)
 
 

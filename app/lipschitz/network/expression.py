@@ -57,7 +57,6 @@ class Variable(Step):
     """x."""
 
     def value(self, x: Tensor) -> Tensor:
-        """x."""
         return x
 
     def jet(self, x: Jet, at: Fraction) -> Jet:
@@ -65,7 +64,6 @@ class Variable(Step):
         return x
 
     def exact(self, x: Fraction) -> Fraction | None:
-        """x."""
         return x
 
     @property
@@ -82,7 +80,6 @@ class Number(Step):
     radius: float = 0.0
 
     def value(self, x: Tensor) -> Tensor:
-        """The stored number."""
         return torch.full_like(x, self.center)
 
     def jet(self, x: Jet, at: Fraction) -> Jet:
@@ -116,7 +113,6 @@ class Sum(Step):
         return self.left.value(x) + self.right.value(x)
 
     def jet(self, x: Jet, at: Fraction) -> Jet:
-        """The sum rule."""
         return self.left.jet(x, at).plus(self.right.jet(x, at))
 
     def exact(self, x: Fraction) -> Fraction | None:
@@ -132,7 +128,6 @@ class Sum(Step):
 
     @property
     def operands(self) -> tuple[Step, ...]:
-        """f and g."""
         return self.left, self.right
 
 
@@ -144,15 +139,12 @@ class Product(Step):
     right: Step
 
     def value(self, x: Tensor) -> Tensor:
-        """f g."""
         return self.left.value(x) * self.right.value(x)
 
     def jet(self, x: Jet, at: Fraction) -> Jet:
-        """The product rule."""
         return self.left.jet(x, at).times(self.right.jet(x, at))
 
     def exact(self, x: Fraction) -> Fraction | None:
-        """f g."""
         return both(lambda a, b: a * b, self.left.exact(x), self.right.exact(x))
 
     @property
@@ -165,7 +157,6 @@ class Product(Step):
 
     @property
     def operands(self) -> tuple[Step, ...]:
-        """f and g."""
         return self.left, self.right
 
 
@@ -210,7 +201,6 @@ class Apply(Step):
 
     @property
     def operands(self) -> tuple[Step, ...]:
-        """f."""
         return (self.argument,)
 
 

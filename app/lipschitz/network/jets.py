@@ -26,7 +26,6 @@ class Jet:
         return Jet(self.value + other.value, self.slope + other.slope)
 
     def times(self, other: Jet) -> Jet:
-        """f g."""
         return Jet(self.value * other.value, self.slope * other.value + self.value * other.slope)
 
     def through(self, name: str, scalar: Scalar, window: Window) -> Jet:

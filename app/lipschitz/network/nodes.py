@@ -131,7 +131,6 @@ class Activation(Node):
 
     @property
     def sources(self) -> tuple[Node, ...]:
-        """The pre-activation."""
         return (self.source,)
 
     def apply(self, *values: Tensor) -> Tensor:

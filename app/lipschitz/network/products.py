@@ -18,11 +18,9 @@ class Product(Node):
 
     @property
     def sources(self) -> tuple[Node, ...]:
-        """Both factors."""
         return self.left, self.right
 
     def apply(self, *values: Tensor) -> Tensor:
-        """The entrywise product."""
         return values[0] * values[1]
 
 
@@ -40,7 +38,6 @@ class MatrixProduct(Node):
 
     @property
     def sources(self) -> tuple[Node, ...]:
-        """Both factors."""
         return self.left, self.right
 
     def factors(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
@@ -49,6 +46,5 @@ class MatrixProduct(Node):
         return left.reshape(-1, b, n, k), right.reshape(-1, b, k, m)
 
     def apply(self, *values: Tensor) -> Tensor:
-        """The matrix products."""
         left, right = self.factors(*values)
         return (left @ right).flatten(1)

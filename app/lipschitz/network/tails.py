@@ -50,7 +50,6 @@ class Tail(Jet):
 
     @classmethod
     def variable(cls, start: float, side: int) -> Tail:
-        """x itself."""
         ends = (start, math.inf) if side > 0 else (-math.inf, -start)
         end = Interval.of(side * start, side * start)
         return cls(
@@ -65,7 +64,6 @@ class Tail(Jet):
 
     @classmethod
     def number(cls, value: Interval, start: float, side: int) -> Tail:
-        """A constant."""
         growth = _grown({0: value.magnitude}, start)
         return cls(value, Interval.of(0.0, 0.0), start, side, value, dict.fromkeys(ORDERS, 0.0), growth)
 
@@ -83,7 +81,6 @@ class Tail(Jet):
         return self._make(super().plus(other), self.end + other.end, weights, growth)
 
     def times(self, other: Jet) -> Tail:
-        """f g."""
         assert isinstance(other, Tail)
         first, second = _products(self, other), _products(other, self)
         slope = _cut(self.slope * other.value, first[0]) + _cut(self.value * other.slope, second[0])

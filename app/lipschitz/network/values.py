@@ -34,7 +34,6 @@ class Constant:
 
     @property
     def shape(self) -> Shape:
-        """The tensor's shape."""
         return tuple(self.value.shape)
 
     def moved(self, move: Callable[[Tensor], Tensor]) -> Constant:
@@ -59,7 +58,6 @@ class Linear:
 
     @property
     def shape(self) -> Shape:
-        """The tensor's shape."""
         return self.operator.out_shape
 
     def positions(self) -> Tensor:

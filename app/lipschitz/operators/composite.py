@@ -98,7 +98,6 @@ class Sum(_Composite):
 
     @cached_property
     def error(self) -> float:
-        """Errors add up."""
         return up_sum([part.error for part in self.parts])
 
     @property
@@ -190,7 +189,6 @@ class Adjoint(LinearOperator):
         return self.operator.depth
 
     def absolute_sums(self) -> tuple[float, float]:
-        """Swapped."""
         columns, rows = self.operator.absolute_sums()
         return rows, columns
 

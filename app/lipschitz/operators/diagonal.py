@@ -38,7 +38,6 @@ class Diagonal(LinearOperator):
 
     @property
     def depth(self) -> int:
-        """One product."""
         return 1
 
     def absolute_sums(self) -> tuple[float, float]:

@@ -20,7 +20,6 @@ class Reshape(LinearOperator):
 
     @property
     def depth(self) -> int:
-        """No arithmetic."""
         return 0
 
     def absolute_sums(self) -> tuple[float, float]:
@@ -36,5 +35,4 @@ class Reshape(LinearOperator):
         return y
 
     def majorant(self) -> LinearOperator:
-        """Itself."""
         return self

@@ -49,7 +49,7 @@ class Functionals:
 
     @property
     def count(self) -> int:
-        """Open neurons, M."""
+        """The number of open neurons, M."""
         return len(self.lower)
 
 

@@ -39,10 +39,8 @@ class Parts:
         return len(self.bound)
 
     def take(self, index: Tensor | list[int]) -> Parts:
-        """Some of them."""
         return Parts(*(getattr(self, one.name)[index] for one in fields(self)))
 
     @classmethod
     def joined(cls, parts: list[Parts]) -> Parts:
-        """All together."""
         return cls(*(torch.cat([getattr(one, field.name) for one in parts]) for field in fields(cls)))

@@ -78,7 +78,6 @@ class Reached(Incumbent):
 
     @property
     def value(self) -> float:
-        """The given one."""
         return self._value
 
     def offer(self, nodes: Sequence[Node]) -> None:

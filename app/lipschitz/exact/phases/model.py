@@ -40,7 +40,6 @@ class Layer:
 
     @property
     def size(self) -> int:
-        """Number of neurons."""
         return self.weight.shape[0]
 
 

@@ -12,7 +12,6 @@ from app.lipschitz.ingest.onnx_tensors import to_torch
 
 @op("Constant")
 def constant(call: OnnxCall) -> Tensor:
-    """The attribute's value."""
     if "value" in call.attributes:
         return to_torch(call.attributes["value"])
     for name, dtype in (("value_float", torch.float32), ("value_floats", torch.float32),
@@ -24,7 +23,6 @@ def constant(call: OnnxCall) -> Tensor:
 
 @op("ConstantOfShape")
 def constant_of_shape(call: OnnxCall) -> Tensor:
-    """One number, repeated."""
     shape = call.bounded(call.numbers(0))
     if "value" not in call.attributes:
         return torch.zeros(shape)
@@ -40,7 +38,6 @@ def shape(call: OnnxCall) -> Tensor:
 
 @op("Size")
 def size(call: OnnxCall) -> Tensor:
-    """Number of entries."""
     return const(call.tensor(0).numel())
 
 

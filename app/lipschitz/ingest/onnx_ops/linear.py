@@ -21,7 +21,6 @@ TRANSPOSED: dict[int, Callable[..., Tensor]] = {
 
 @op("MatMul")
 def matrix_product(call: OnnxCall) -> Tensor:
-    """numpy.matmul."""
     return torch.matmul(call.tensor(0), call.tensor(1))
 
 
@@ -49,13 +48,11 @@ def _scaled(x: Tensor, factor: float) -> Tensor:
 
 @op("Einsum")
 def einsum(call: OnnxCall) -> Tensor:
-    """Einstein summation."""
     return torch.einsum(call.attr("equation"), *call.tensors())
 
 
 @op("Conv")
 def convolution(call: OnnxCall) -> Tensor:
-    """Cross-correlation."""
     return convolve(call)
 
 

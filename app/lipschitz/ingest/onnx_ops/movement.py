@@ -15,7 +15,6 @@ from app.lipschitz.ingest.onnx_ops.table import OnnxCall, axis_of, op
 
 @op("Identity")
 def identity(call: OnnxCall) -> Tensor:
-    """The tensor itself."""
     return call.tensor(0)
 
 

@@ -70,11 +70,9 @@ class OnnxCall:
         return position < len(self.inputs) and self.inputs[position] is not None
 
     def tensor(self, position: int) -> Tensor:
-        """A required input."""
         return self._value(position).tensor
 
     def optional(self, position: int) -> Tensor | None:
-        """An optional input."""
         return self.tensor(position) if self.has(position) else None
 
     def tensors(self) -> list[Tensor]:
@@ -161,5 +159,4 @@ def axis_of(call: OnnxCall, rank: int, default: int = 0) -> int:
 
 
 def const(values: Sequence[Any] | Any, dtype: torch.dtype = torch.int64) -> Tensor:
-    """A constant tensor."""
     return torch.tensor(values, dtype=dtype)

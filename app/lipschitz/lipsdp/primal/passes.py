@@ -23,7 +23,6 @@ class Passes:
 
     @property
     def end(self) -> Node:
-        """The output."""
         return self.nodes[-1]
 
     def forward(self, x: Tensor, answer: Answer) -> Tensor:

@@ -199,7 +199,6 @@ def divide(builder: Builder, call: Call) -> Linear:
 
 @rule("neg.default")
 def negate(_builder: Builder, call: Call) -> Linear:
-    """-x."""
     return scaled_by(only_dependent(call), -1.0)
 
 

@@ -206,7 +206,6 @@ def log_sigmoid(builder: Builder, call: Call) -> tuple[Linear, ...]:
 
 @elementwise("sin.default", "cos.default")
 def wave(call: Call, _value: Linear, function: Function) -> Scalar:
-    """Sine and cosine."""
     return waves.Wave(function, 0.25 if _short(call) == "sin" else 0.0)
 
 
@@ -218,7 +217,6 @@ def tangent(_call: Call, _value: Linear, function: Function) -> Scalar:
 
 @elementwise("exp.default", "expm1.default", "exp2.default")
 def exponential(call: Call, _value: Linear, function: Function) -> Scalar:
-    """Convex, unbounded slope."""
     return exponentials.exponential(_short(call), function)
 
 

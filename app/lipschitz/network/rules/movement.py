@@ -49,7 +49,6 @@ IDENTITIES = (
 
 @rule(*IDENTITIES)
 def identity(_builder: Builder, call: Call) -> Linear:
-    """The tensor itself."""
     return only_dependent(call)
 
 

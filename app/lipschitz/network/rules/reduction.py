@@ -23,14 +23,12 @@ from app.lipschitz.operators.reshape import Reshape
 
 @rule("sum.dim_IntList", "sum.default")
 def total(_builder: Builder, call: Call) -> Linear:
-    """Sum over dimensions."""
     value = only_dependent(call)
     return apply(call, value, _summation(value.shape, _dims(call, value), _out_shape(call)))
 
 
 @rule("mean.dim", "mean.default")
 def mean(_builder: Builder, call: Call) -> Linear:
-    """Mean over dimensions."""
     value = only_dependent(call)
     dims = _dims(call, value)
     count = math.prod(value.shape[dim] for dim in dims)

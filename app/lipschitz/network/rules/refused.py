@@ -43,7 +43,6 @@ def equality(builder: Builder, call: Call) -> Constant:
 
 @rule(*JUMPS)
 def jumps(_builder: Builder, call: Call) -> NoReturn:
-    """A step function."""
     raise Discontinuous(
         f"{call.place} is discontinuous: it has no finite Lipschitz constant on any domain where it jumps"
     )

@@ -50,7 +50,6 @@ class Softmax:
         return torch.where(self.mask, 0.0, torch.softmax(self._masked(x), self.axis + 1))
 
     def range(self, _function: Function, lower: Tensor, upper: Tensor) -> Ends:
-        """Entrywise enclosure, flat."""
         low, high = (self._masked(end.reshape(self.shape)) for end in (lower, upper))
         least, most = _probabilities(low, high, self.axis)
         return self._kept(least), self._kept(most)

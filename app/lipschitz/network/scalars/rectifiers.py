@@ -16,12 +16,10 @@ SIXTH = Interval.near(1 / 6)
 
 
 def identity() -> PiecewiseMonotone:
-    """x."""
     return PiecewiseMonotone(lambda x: x, Interval.point, lambda x: _everywhere(1.0, x), (), (ONE, ONE), linear=True)
 
 
 def constant(number: float) -> PiecewiseMonotone:
-    """A number."""
     return PiecewiseMonotone(
         lambda x: torch.full_like(x, number), lambda x: _everywhere(number, x), lambda x: _everywhere(0.0, x),
         linear=True,

@@ -53,7 +53,6 @@ class Boxes:
         return self[order[self.bounds[order] > level]]
 
     def joined(self, other: Boxes) -> Boxes:
-        """Both together."""
         mine, others = ((boxes.lower, boxes.upper, boxes.bounds, boxes.multipliers) for boxes in (self, other))
         return Boxes(*(torch.cat(two) for two in zip(mine, others, strict=True)))
 

@@ -25,7 +25,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop it."""
     op.drop_index("jobs_by_dataset", "jobs")
     op.drop_column("jobs", "dataset")
     op.drop_table("datasets")

@@ -10,12 +10,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the columns."""
     op.add_column("jobs", sa.Column("has_certificate", sa.Boolean, nullable=False, server_default=sa.false()))
     op.add_column("results", sa.Column("certificate", sa.JSON))
 
 
 def downgrade() -> None:
-    """Drop them."""
     op.drop_column("results", "certificate")
     op.drop_column("jobs", "has_certificate")

@@ -65,7 +65,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop them."""
     for table in ("hooks", "secrets", "attempts", "deliveries"):
         op.drop_table(table)
     op.drop_column("jobs", "webhook_url")

@@ -30,7 +30,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop them."""
     op.drop_index("jobs_queue", "jobs")
     op.create_index("jobs_queue", "jobs", QUEUE)
     op.drop_table("turns")

@@ -10,7 +10,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make their table."""
     op.create_table(
         "artifacts",
         sa.Column("tenant", sa.String(64), primary_key=True),
