@@ -68,16 +68,19 @@ Vector = tuple[Any, int]
 """Python integers and the power of two that they are multiples of."""
 
 
-def attained(problem: Problem, x: Tensor, y: Tensor, deadline: Deadline | None = None) -> Attained:
+def attained(
+    problem: Problem, x: Tensor, y: Tensor, deadline: Deadline | None = None, sharper: Deadline | None = None
+) -> Attained:
     """The slope between two flat points `(n,)` of the domain; 0 where nothing is certain.
 
-    OutOfTime only where a deadline is given; otherwise the problem's counts, and what can be had soon after it.
+    OutOfTime only where a deadline is given; otherwise the problem's counts, and what can be had soon after it. More
+    digits than the fewest are not begun where they would end after `sharper`.
     """
     apart = distance(x, y, problem.p)
     if not apart:
         return Attained(0.0, 0.0)
     best = Attained(0.0, math.inf)
-    for low, high in _rises(problem, x, y, deadline):
+    for low, high in _rises(problem, x, y, deadline, sharper):
         value, most = _down(low / apart), _up(high / apart)
         best = max(best, Attained(value, most - value), key=lambda one: one.value)
         if best.error <= CLOSE * best.value:
@@ -85,16 +88,16 @@ def attained(problem: Problem, x: Tensor, y: Tensor, deadline: Deadline | None =
     return best
 
 
-def _rises(problem: Problem, x: Tensor, y: Tensor, deadline: Deadline | None) -> Iterator[tuple[Fraction, Fraction]]:
+def _rises(
+    problem: Problem, x: Tensor, y: Tensor, deadline: Deadline | None, sharper: Deadline | None
+) -> Iterator[tuple[Fraction, Fraction]]:
     """Bounds of ||f(x) - f(y)||_p, sharper and sharper."""
     until = deadline or Deadline(max(problem.deadline.end, time.monotonic() + GRACE_S))
     is_known = False
     try:
         for places in PLACES:
-            if problem.deadline.passed or _is_large(problem.network):
-                until.begin(
-                    places * (DIGIT_WORK * forward_work(problem.network) + places * _entry_work(problem.network))
-                )
+            last = sharper if is_known and sharper is not None else until
+            last.begin(places * (DIGIT_WORK * forward_work(problem.network) + places * _entry_work(problem.network)))
             yield _lengths(_difference_of_values(problem, x, y, places, until), problem.p)
             is_known = True
     except (Unable, OutOfTime) as cause:

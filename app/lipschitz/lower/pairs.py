@@ -34,6 +34,9 @@ SEARCHING = 0.8
 EVALUATING, EVALUATING_S = 0.5, 1.0
 """Time that the evaluation may take, relative to the search's, and seconds that it may take in any case."""
 
+FIRST_S = 30.0
+"""Seconds that the first pair may take within the method's time: without it nothing is attained."""
+
 TELLING = 0.05
 """Part of the time that such evaluations may take before the end, to tell how far the search has come."""
 
@@ -140,23 +143,25 @@ class Best:
         Which pairs were told of depends on the load, so that those count only where the time is over.
         """
         assert self._pairs
-        limit = max(EVALUATING * (time.monotonic() - self._begun), EVALUATING_S)
         candidates = list(self._evaluated.values()) if self._problem.deadline.passed else []
-        self._problem = replace(self._problem, deadline=self._problem.deadline.within(limit))
+        given = self._problem.deadline
+        limit = given.within(max(EVALUATING * (time.monotonic() - self._begun), EVALUATING_S))
         ranked = sorted(self._pairs.values(), key=lambda one: one.slope, reverse=True)
         for pair in [*ranked[: EVALUATED - 1], self._pairs.get("first", ranked[-1])]:
             best = max((one.value for one in candidates), default=0.0)
-            if candidates and (self._problem.deadline.passed or 0.0 < pair.slope <= best):
+            if candidates and (limit.passed or 0.0 < pair.slope <= best):
                 break
-            candidates.append(self._evaluate(pair))
+            until = limit if candidates else given.within(max(FIRST_S, limit.left))
+            self._problem = replace(self._problem, deadline=until)
+            candidates.append(self._evaluate(pair, sharper=limit))
         return max(candidates, key=lambda one: one.value)
 
-    def _evaluate(self, pair: Pair, deadline: Deadline | None = None) -> Witness:
+    def _evaluate(self, pair: Pair, deadline: Deadline | None = None, sharper: Deadline | None = None) -> Witness:
         if pair in self._evaluated:
             return self._evaluated[pair]
         begun, before = time.monotonic(), max((one.value for one in self._evaluated.values()), default=-1.0)
         try:
-            value = attained(self._problem, pair.x, pair.y, deadline)
+            value = attained(self._problem, pair.x, pair.y, deadline, sharper)
         finally:
             self._spent += time.monotonic() - begun
         witness = self._evaluated[pair] = Witness(pair.x, pair.y, value.value, value.error)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from app.contract.options import GradientOptions
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.domain import Ball, Box, Domain, WholeSpace, vector_norm
+from app.lipschitz.lower import attained, pairs
 from app.lipschitz.lower import gradient as gradients
 from app.lipschitz.lower.gradient import gradient
 from app.lipschitz.network.build import build
@@ -100,3 +101,13 @@ def test_dear_ascents_leave_flat_pairs_behind_and_find_as_much(monkeypatch: pyte
     assert sum(points[:40]) < 0.6 * sum(points[40:])
     assert sorted(set(points)) == [2, 4, 8]
     assert found[0.0] >= 0.97 * found[torch.inf]
+
+
+def test_the_first_pair_may_take_longer_than_the_search_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of ResNet-18 nothing was attained, with minutes left: digits of one pair take longer than half its search."""
+    monkeypatch.setattr(pairs, "EVALUATING", 0.0)
+    monkeypatch.setattr(pairs, "EVALUATING_S", 0.0)
+    monkeypatch.setattr(attained, "GRACE_S", 0.0)
+    matrix = torch.randn(5, 30, dtype=torch.float64)
+    _, estimate = ascend(lambda x: F.relu(F.linear(x, matrix)), 30)
+    assert estimate.value > 0.5 * float(torch.linalg.matrix_norm(matrix, 2))
