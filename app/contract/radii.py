@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
 
 from app.contract.part import Part
 
-Curve = list[tuple[float, float]]
+
+def _as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Curve = list[Annotated[tuple[float, float], BeforeValidator(_as_tuple)]]
 
 
 class SampleView(Part):

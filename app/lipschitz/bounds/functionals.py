@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from app.lipschitz.bounds.backward import DUAL, SLACK
-from app.lipschitz.bounds.many import Many, Ranges
+from app.lipschitz.bounds.balls import Ranges
+from app.lipschitz.bounds.many import Many
 from app.lipschitz.bounds.pull import OUTWARD, pulled
 from app.lipschitz.network.nodes import Activation, Affine, Concat, Node
 from app.lipschitz.operators.rounding import TINY, UNIT, gamma

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from app.lipschitz.bounds.balls import Balls
 from app.lipschitz.bounds.functionals import CHUNK, Functionals, narrowed
 from app.lipschitz.bounds.linear import ranges
-from app.lipschitz.bounds.many import Balls, Many, serves
+from app.lipschitz.bounds.many import Many, serves
 from app.lipschitz.domain import Ball, Box
 from app.lipschitz.network.maxima import written_out
 from app.lipschitz.network.nodes import Affine, Network, Term

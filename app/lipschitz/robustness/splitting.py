@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from app.lipschitz.bounds.balls import Balls
 from app.lipschitz.bounds.functionals import CHUNK, narrowed
-from app.lipschitz.bounds.many import Balls, Many, is_rectifier
+from app.lipschitz.bounds.many import Many, is_rectifier
 from app.lipschitz.bounds.tuned import Climb
 from app.lipschitz.deadline import Deadline
 from app.lipschitz.network.nodes import Activation, Network, Node

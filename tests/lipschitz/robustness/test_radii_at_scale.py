@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from app.lipschitz.bounds.balls import Balls
 from app.lipschitz.bounds.functionals import Functionals, narrowed
-from app.lipschitz.bounds.many import Balls, Many
+from app.lipschitz.bounds.many import Many
 from app.lipschitz.bounds.tuned import Climb
 from app.lipschitz.deadline import NEVER
 from app.lipschitz.domain import vector_norm
