@@ -12,11 +12,13 @@ from torch import Tensor
 class Entries:
     """`lower <= d f_i / d x_j <= upper` at every point of the domain, `(m, n)` each; ends may be infinite.
 
-    So are the entries of a matrix J with f(x) - f(y) = J (x - y), for any two of its points.
+    So are the entries of a matrix J with f(x) - f(y) = J (x - y), for any two of its points. `sums`, `(m,)`, are at
+    least the sums of magnitudes in its rows, where more is known of these than what follows entry by entry.
     """
 
     lower: Tensor
     upper: Tensor
+    sums: Tensor | None = None
 
     @property
     def magnitude(self) -> Tensor:
@@ -25,8 +27,10 @@ class Entries:
 
     def met(self, other: Entries) -> Entries:
         """What both enclose."""
-        return Entries(torch.maximum(self.lower, other.lower), torch.minimum(self.upper, other.upper))
+        known = [sums for sums in (self.sums, other.sums) if sums is not None]
+        least = torch.stack(known).amin(0) if known else None
+        return Entries(torch.maximum(self.lower, other.lower), torch.minimum(self.upper, other.upper), least)
 
     def columns(self, chosen: Tensor) -> Entries:
         """Those of some inputs, `(n,)` booleans."""
-        return Entries(self.lower[:, chosen], self.upper[:, chosen])
+        return Entries(self.lower[:, chosen], self.upper[:, chosen], self.sums)

@@ -6,11 +6,14 @@ linear bounds of that network, those of its values in between whose sign matters
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from app.lipschitz.bounds.backward import Backward
 from app.lipschitz.bounds.entries import Entries
 from app.lipschitz.bounds.linear import MOST_WORK, Narrowing
 from app.lipschitz.bounds.lines import Fan, Lines
@@ -23,6 +26,7 @@ from app.lipschitz.network.intervals import Interval, enclose
 from app.lipschitz.network.nodes import Activation, Affine, Network, Node
 from app.lipschitz.network.propagation import of_domain
 from app.lipschitz.operators.composite import work
+from app.lipschitz.operators.rounding import TINY, UNIT, up_add, widened
 
 BETWEEN = 0.5
 """Part of a row's time for what comes before its output."""
@@ -42,15 +46,17 @@ def by_intervals(network: Network, ranges: Mapping[Node, Interval], deadline: De
 def by_lines(network: Network, ranges: Mapping[Node, Interval], known: Entries, deadline: Deadline) -> Entries:
     """Rows narrowed by linear bounds as long as there is time; those after have their intervals."""
     backwards = read_backwards(network, ranges)
-    rows = []
+    rows, sums = [], known.lower.new_full((network.output.size,), torch.inf)
     for row in range(network.output.size):
         if deadline.passed or bool((known.lower[row] == known.upper[row]).all()):
             rows.append(Interval(known.lower[row], known.upper[row]))
             continue
         domain = _unit(row, backwards)
         mine = deadline.share(1.0 / (network.output.size - row))
-        rows.append(_Rows(backwards, domain, mine).run()[backwards.output])
-    return _stacked(rows).met(known)
+        narrowing = _Rows(backwards, domain, mine)
+        rows.append(narrowing.run()[backwards.output])
+        sums[row] = narrowing.sum_of_magnitudes()
+    return replace(_stacked(rows), sums=sums).met(known)
 
 
 def moved_back(backwards: Network, domain: Box) -> dict[Node, Interval]:
@@ -78,6 +84,24 @@ class _Rows(Narrowing):
     def __init__(self, network: Network, domain: Box, deadline: Deadline) -> None:
         super().__init__(network, domain, moved_back(network, domain), deadline.share(BETWEEN))
         self._end = deadline
+
+    def sum_of_magnitudes(self) -> float:
+        """At least that of the row, for all of its values at once: |g| <= k g + c on [l, u] with the chord's slope k.
+
+        What cancels between the entries of one row is lost where each is bounded apart (GradNorm: Shi et al. 2022).
+        Infinite where there was no time for lines.
+        """
+        own, order = self._ranges[self._network.output], self._ancestors(self._network.output)
+        is_drawn = all(node in self._lines for node in order if isinstance(node, Activation))
+        if not is_drawn or not bool(torch.isfinite(own.magnitude).all()):
+            return math.inf
+        chord = (own.upper.abs() - own.lower.abs()) / (own.upper - own.lower)
+        slope = torch.where(own.lower >= 0.0, 1.0, torch.where(own.upper <= 0.0, -1.0, chord.clamp(-1.0, 1.0)))
+        offset = torch.maximum(own.upper.abs() - slope * own.upper, own.lower.abs() - slope * own.lower)
+        offset = (offset + 4.0 * UNIT * own.magnitude + TINY).sum()
+        backward = Backward(self._domain, self._ranges, self._lines, self._selections)
+        least = float(backward.least(self._network.output, -slope[None], order))
+        return up_add(-least, widened(float(offset), own.magnitude.numel()))
 
     def _narrow(self, node: Node) -> None:
         if node is self._network.output:

@@ -21,7 +21,7 @@ def largest_norm(entries: Entries, p: Norm, deadline: Deadline) -> float:
         return 0.0
     if not bool(torch.isfinite(size).all()):
         return math.inf
-    columns, rows = (widened(float(size.sum(axis).max()), size.shape[axis]) for axis in (0, 1))
+    columns, rows = widened(float(size.sum(0).max()), len(size)), _largest_row(size, entries.sums)
     if p != "2":
         return columns if p == "1" else rows
     middle = entries.lower / 2 + entries.upper / 2
@@ -29,6 +29,14 @@ def largest_norm(entries: Entries, p: Norm, deadline: Deadline) -> float:
     away = torch.where(away > 0.0, away * (1.0 + 4.0 * UNIT) + TINY, 0.0)
     around = up_add(_spectral(middle, deadline), _spectral(away, deadline))
     return min(up_sqrt(up_mul(columns, rows)), _spectral(size, deadline), around)
+
+
+def _largest_row(size: Tensor, sums: Tensor | None) -> float:
+    """At least the sum of magnitudes in every row."""
+    each = [widened(float(row), size.shape[1]) for row in size.sum(1)]
+    if sums is not None:
+        each = [min(own, float(known)) for own, known in zip(each, sums, strict=True)]
+    return max(each)
 
 
 def _spectral(matrix: Tensor, deadline: Deadline) -> float:

@@ -162,6 +162,20 @@ def test_linear_bounds_meet_intervals_and_are_closer() -> None:
     assert float(closer.magnitude.sum(1).max()) < 0.8 * float(known.magnitude.sum(1).max())
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_sums_of_rows_are_bounded_at_once_and_hold(seed: int) -> None:
+    """What cancels between the entries of a row is not lost, and no attained row is above."""
+    module = perceptron(seed, 20, 30, 30, 2)
+    problem = problem_of(module, (1, 20), "inf", Ball(torch.zeros(20).double(), 0.1, "inf"))
+    value, entries = bounded(problem)
+    points = problem.domain.sample(200, 20, 1.0, torch.Generator().manual_seed(seed))
+    attained = derivatives(problem.network, points).abs().sum(2).amax(0)
+    assert entries.sums is not None
+    assert bool((attained <= entries.sums).all())
+    assert bool((entries.sums < 0.99 * entries.magnitude.sum(1)).all())
+    assert value.value == pytest.approx(float(entries.sums.max()), rel=1e-12)
+
+
 @pytest.mark.parametrize("p", ["1", "inf"])
 def test_products_of_norms_are_far_above(p: Any) -> None:
     problem = problem_of(perceptron(2, 10, 20, 20, 3), (1, 10), p, Ball(torch.zeros(10).double(), 0.05, p))
