@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 
 import torch
 from torch import Tensor
@@ -13,7 +13,6 @@ from app.lipschitz.operators.composite import Composed, Sum
 from app.lipschitz.operators.convolution import Convolution
 from app.lipschitz.operators.dense import Dense
 from app.lipschitz.operators.diagonal import Diagonal
-from app.lipschitz.operators.rounding import UNIT, up_add, up_mul, up_sum
 
 
 def is_same(a: LinearOperator, b: LinearOperator) -> bool:
@@ -39,21 +38,12 @@ def minus(a: LinearOperator, b: LinearOperator) -> LinearOperator | None:
     """A - B, its `error` covering the subtraction's rounding; None where they are not of one form."""
     if type(a) is not type(b) or (a.in_shape, a.out_shape) != (b.in_shape, b.out_shape):
         return None
-    if isinstance(a, Dense | Convolution):
+    if isinstance(a, Dense | Convolution | Diagonal):
         total = algebra.add(a, b, -1.0)
         return None if isinstance(total, Sum) else total
-    if isinstance(a, Diagonal) and isinstance(b, Diagonal):
-        return _of_diagonals(a, b)
     if isinstance(a, Composed) and isinstance(b, Composed) and len(a.parts) == len(b.parts):
         return _of_products(a, b)
     return None
-
-
-def _of_diagonals(a: Diagonal, b: Diagonal) -> LinearOperator | None:
-    if a.weight.shape != b.weight.shape:
-        return None
-    sizes = up_add(max(a.absolute_sums()), max(b.absolute_sums()))
-    return replace(a, weight=a.weight - b.weight, error=up_sum([a.error, b.error, up_mul(2.0 * UNIT, sizes)]))
 
 
 def _of_products(a: Composed, b: Composed) -> LinearOperator | None:

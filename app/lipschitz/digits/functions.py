@@ -48,6 +48,8 @@ def _entrywise(
     """The function of every entry (n, e) = n 2^e, wrong by less than one in its last place, as (m, f)."""
     if x.digits[0].numel() > MOST:
         raise Unable(f"a quotient or a root of {x.digits[0].numel()} entries")
+    if not x.digits[0].numel():
+        return x
     numbers, exponent = integers(x)
     least, most = (end.reshape(-1) for end in ends(x))
     clear = torch.where(least > 0.0, least, -most)

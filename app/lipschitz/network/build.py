@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -95,9 +96,11 @@ def _called(builder: Builder, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
 
 
 def _without_empty(value: Any) -> Any:
-    """The value itself; a tensor without entries depends on nothing."""
+    """The value itself; a tensor without entries depends on nothing, and is exact."""
     if isinstance(value, Linear) and 0 in value.shape:
         return Constant(torch.zeros(value.shape, dtype=torch.float64), None, value.parameters)
+    if isinstance(value, Constant) and 0 in value.shape:
+        return replace(value, radius=None)
     return value
 
 

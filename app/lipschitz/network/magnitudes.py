@@ -28,6 +28,9 @@ from app.lipschitz.network.rules.norms import VANISHED, by_size, length
 from app.lipschitz.network.values import Linear
 from app.lipschitz.operators.rounding import up_sqrt
 
+LEAST = Fraction(1, 2**500)
+"""Of a weight that is served, and of its inverse: roots of others come near the ends of float64."""
+
 
 @dataclass(frozen=True, eq=False)
 class Magnitude:
@@ -63,7 +66,7 @@ class Magnitude:
 
     def range(self, _function: Function, lower: Tensor, upper: Tensor) -> Ends:
         """Of the length first, and then of the root."""
-        low, high = by_size(lambda x: length(x[:, self.index], [-1]).flatten(1), lower, upper)
+        low, high = by_size(lambda x: length(x[:, self.index], [-1]).reshape(len(x), -1), lower, upper)
         low, high = (self._value(end) for end in (low, high))
         low = torch.nan_to_num(low, posinf=torch.finfo(low.dtype).max)
         return widened(low * (1.0 - MARGIN), high * (1.0 + MARGIN), VANISHED)
@@ -84,6 +87,8 @@ def root_of_squares(builder: Builder, node: fx.Node, values: Values) -> Linear |
         return None
     squares = _squares(node.args[0], values)
     if squares is None or sum(index.shape[-1] for _, index in squares.terms) < 2:
+        return None
+    if not LEAST <= squares.weight <= 1 / LEAST:
         return None
     parts, before = [], 0
     for value, index in squares.terms:
@@ -115,7 +120,7 @@ def _squares(node: Any, values: Values) -> Squares | None:
         return None
     base = squared(node)
     value = values.get(base) if base is not None else None
-    if isinstance(value, Linear):
+    if isinstance(value, Linear) and value.operator.out_size:
         return Squares([(value, torch.arange(value.operator.out_size).reshape(*value.shape, 1))])
     form = FORMS.get(operator_of(node))
     return None if form is None else form(node, values)
@@ -127,7 +132,7 @@ def _sum(node: fx.Node, values: Values) -> Squares | None:
         return None
     shape = inner.terms[0][1].shape[:-1]
     dims = node.args[1] if len(node.args) > 1 else None
-    listed = dims if isinstance(dims, list | tuple) and dims else range(len(shape))
+    listed = dims if isinstance(dims, list | tuple) and dims and shape else range(len(shape))
     axes = sorted({int(str(dim)) % len(shape) for dim in listed})
     keeps = len(node.args) > 2 and node.args[2] is True
     terms = [(value, _grouped(index, axes, keeps)) for value, index in inner.terms]
@@ -166,7 +171,7 @@ def _multiplied(node: fx.Node, values: Values) -> Squares | None:
     orders = [node.args] if operator_of(node) == "div" else [node.args, node.args[::-1]]
     for a, b in orders:
         inner, number = _squares(a, values), literal(b, values)
-        if inner is not None and not inner.floor and number is not None and 2.0**-500 < number < 2.0**500:
+        if inner is not None and not inner.floor and number is not None and 0.0 < number < math.inf:
             factor = Fraction(number)
             return replace(inner, weight=inner.weight / factor if operator_of(node) == "div" else inner.weight * factor)
     return None

@@ -18,7 +18,7 @@ from app.lipschitz.operators.composite import Composed, Stack, Sum
 from app.lipschitz.operators.convolution import Convolution
 from app.lipschitz.operators.dense import Dense
 from app.lipschitz.operators.diagonal import Diagonal
-from app.lipschitz.operators.folding import kept, pattern
+from app.lipschitz.operators.folding import pattern, without_false_zeros
 from app.lipschitz.operators.fusion import fuse, is_identity
 from app.lipschitz.operators.gather import Gather
 from app.lipschitz.operators.reshape import Reshape
@@ -196,8 +196,14 @@ def _rounded(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _added(a: Tensor, b: Tensor, *, exact: bool) -> Tensor | None:
-    """The sum without false zeros: two exact numbers add up to 0 in floating point only if they cancel exactly."""
-    return kept(a + b, lambda: torch.zeros_like(a) if exact else pattern(a) + pattern(b))
+    """The sum without false zeros: two exact numbers add up to 0 in floating point only if they cancel exactly.
+
+    None where it overflows; sums do not underflow.
+    """
+    total = a + b
+    if not bool(torch.isfinite(total).all()):
+        return None
+    return total if exact else without_false_zeros(total, pattern(a) + pattern(b))
 
 
 def _add_dense(a: Dense, b: Dense) -> LinearOperator | None:

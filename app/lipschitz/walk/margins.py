@@ -113,10 +113,12 @@ def of_steepest_pairs(method: Method) -> Method:
     """A lower bound's method on the pairs that AutoLip bounds worst, one after another; the best witness counts."""
 
     def run(problem: Problem, options: Searching) -> Estimate:
-        constants = walked(problem).triu()
-        chosen = constants.flatten().topk(min(ATTACKED, len(constants) * (len(constants) - 1) // 2)).indices.tolist()
+        constants = walked(problem)
+        pairs = torch.triu_indices(len(constants), len(constants), offset=1)
+        steepest = constants[pairs[0], pairs[1]].topk(min(ATTACKED, pairs.shape[1])).indices
+        chosen = pairs[:, steepest].T.tolist()
         shared = options.model_copy(update={"seconds": options.seconds / len(chosen)})
-        estimates = [_on_pair(problem, method, shared, *divmod(position, len(constants))) for position in chosen]
+        estimates = [_on_pair(problem, method, shared, i, j) for i, j in chosen]
         return max(estimates, key=lambda one: one.value or 0.0)
 
     return run

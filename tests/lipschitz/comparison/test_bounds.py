@@ -110,6 +110,24 @@ def test_functions_with_other_settings_are_no_twins() -> None:
     assert least_size(at_point(difference, point), "inf") > 0.5
 
 
+def test_diagonals_that_differ_below_rounding_do_differ() -> None:
+    """(1 + 2^-30)(1 - 2^-30) is folded to 1: the difference to 1 is 2^-60 there, and not zero."""
+    near = torch.tensor([2.0**-30, 0.0, -(2.0**-30)], dtype=torch.float64)
+    halves = torch.tensor([0.5, 2.0, 0.25], dtype=torch.float64)
+
+    class Scaled(nn.Module):
+        def __init__(self, first: torch.Tensor, second: torch.Tensor) -> None:
+            super().__init__()
+            self.first, self.second = first, second
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.relu(x * self.first * self.second)
+
+    difference = difference_of(Scaled(1.0 + near, 1.0 - near), Scaled(halves, 1.0 / halves), (1, 3))
+    domain = Box(*(sign * torch.ones(3, dtype=torch.float64) for sign in (-1.0, 1.0)))
+    assert 2.0**-60 <= min(bound(difference, domain, "inf", NEVER).bounds.values()) < 1e-14
+
+
 def test_a_shared_beginning_is_one() -> None:
     torch.manual_seed(2)
     head, first, second = nn.Linear(4, 6), nn.Linear(6, 2), nn.Linear(6, 2)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from app.lipschitz.errors import NotGloballyLipschitz
 from app.lipschitz.network.magnitudes import Magnitude
+from app.lipschitz.network.nodes import Nonlinear
 from tests.lipschitz.helpers import autolip_of, jacobian_norms, network_of
 
 SHAPE = (2, 3, 4)
@@ -44,6 +45,22 @@ def test_the_constant_is_that_of_the_norm(name: str) -> None:
         assert attained <= bound * (1 + 1e-12)
         if p == "2":
             assert bound == pytest.approx(constant, rel=1e-9)
+
+
+@pytest.mark.parametrize(("factor", "size"), [(2.0**-499, 1.0), (2.0**499, 2.0**-500)])
+def test_weights_beyond_float64_are_left_to_the_single_steps(factor: float, size: float) -> None:
+    """The cube of the factor is no ordinary number: its root came out as zero, or ended in an overflow."""
+    with pytest.raises(NotGloballyLipschitz, match="pow"):
+        autolip_of(network_of(lambda x: torch.sqrt(((size * x) ** 2).sum(-1) * factor * factor * factor), (1, 3)), "2")
+
+
+def test_a_number_without_axes() -> None:
+    network = network_of(lambda x: torch.sqrt(x.reshape(()).square().sum(0) + x.reshape(()).square()), (1,))
+    (magnitude,) = [node for node in network.nodes if isinstance(node, Nonlinear)]
+    ones = torch.ones(2, dtype=torch.float64)
+    lower, upper = magnitude.range(-ones, ones)
+    assert lower.shape == upper.shape == (1,)
+    assert float(lower) <= 0.0 < 2.0**0.5 <= float(upper) < 1.5
 
 
 def test_parts_made_by_maps() -> None:

@@ -5,6 +5,8 @@ For an affine example the bound must also be exact (up to `slack` where a rule i
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -142,6 +144,20 @@ def test_affine_rules_are_exact(name: str, p: str) -> None:
 
 LOOSE: dict[object, float] = {}
 """How far a rule may lie above the truth, where exactness is not promised."""
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: torch.atan2(x[:, :0], x[:, :0]), lambda x: x[:0].square().sum(-1, keepdim=True).sqrt().reshape(1, 0),
+        lambda x: torch.relu(x[:, :0]) * 2.0 + 1.0, lambda x: torch.softmax(x[:, 2:2], 0),
+        lambda x: x[:, :0].square().mean(0, keepdim=True).sqrt(),
+    ],
+)  # fmt: skip
+def test_what_has_no_entries_is_constant(function: Callable[[Tensor], Tensor]) -> None:
+    """Extremes over no slopes, and means over no entries, ended in unhandled errors."""
+    network = network_of(lambda x: torch.cat([x, function(x)], 1), (1, 3))
+    assert network.nodes == (network.input,)
 
 
 @pytest.mark.parametrize(("name", "p"), sampled(NONLINEAR, ["1", "2", "inf"], every=3))

@@ -144,6 +144,14 @@ def test_a_lower_bound_is_attained_by_one_pair() -> None:
     assert len(result["estimates"][1]["details"]["pair"]) == 2
 
 
+def test_outputs_that_are_one_have_a_margin_that_does_not_vary() -> None:
+    """Among constants of zero the pair of an output with itself was taken for one."""
+    data = mlp([*weights(4, 5), np.zeros((4, 5))])
+    (found,) = analyze(data, {"methods": ["gradient"], "target": PAIRS})["result"]["estimates"]
+    assert (found["status"], found["value"]) == ("ok", 0.0)
+    assert found["details"]["pair"][0] < found["details"]["pair"][1]
+
+
 def test_a_spent_budget_leaves_the_walks_constants() -> None:
     data = mlp(weights(6, 8, 7, 4))
     late = pairs_of(data, "lipsdp", options={"lipsdp": {"seconds": 0.01}}, budget_s=1e-9)
