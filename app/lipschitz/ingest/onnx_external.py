@@ -22,7 +22,7 @@ LISTED = 20
 def fill(tensors: Iterable[TensorProto], files: Mapping[str, memoryview]) -> None:
     """Give every tensor its bytes; MissingData or SurplusData unless the model names `files` and no others."""
     places = [(tensor, _place(tensor)) for tensor in tensors if _is_external(tensor)]
-    _check_names({place.location for _, place in places}, files.keys())
+    _check_names({place.location for _, place in places}, files)
     for tensor, place in places:
         tensor.raw_data = bytes(_bytes_at(tensor, place, files[place.location]))
         tensor.ClearField("external_data")
@@ -51,8 +51,10 @@ def _place(tensor: TensorProto) -> Place:
     return Place.of(_entries(tensor))
 
 
-def _check_names(named: set[str], sent: Iterable[str]) -> None:
-    missing, surplus = sorted(named - {*sent}), sorted({*sent} - named)
+def _check_names(named: set[str], files: Mapping[str, memoryview]) -> None:
+    """An empty file is no surplus: torch writes one beside a model whose weights are all small."""
+    sent = {name for name, file in files.items() if len(file)}
+    missing, surplus = sorted(named - files.keys()), sorted(sent - named)
     beside = f" Sent was {_list(surplus)}, which it does not name." if surplus else ""
     if missing:
         raise MissingData(f"The model keeps weights in {_list(missing)}, which was not sent with it.{beside}")

@@ -21,6 +21,7 @@ from app.lipschitz.artifact.captured import Origin
 from app.lipschitz.errors import StatefulModel
 from app.lipschitz.ingest.decompositions import DECOMPOSITIONS
 from app.lipschitz.ingest.program import Program
+from app.lipschitz.ingest.rewriting import as_mean, read_through
 
 aten = torch.ops.aten
 
@@ -133,13 +134,20 @@ def _overwrites(node: Node) -> bool:
 def clean(graph: GraphModule) -> None:
     """Drop dead nodes and identities in place, and note every tensor's shape and type.
 
-    Views become reshapes: memory layout is not part of the function and differs between element types.
+    Views become reshapes: memory layout is not part of the function and differs between element types. Tables are
+    read by their indices, and what was written to parts of a tensor in place is read where it came from.
     """
     for node in graph.graph.nodes:
         if node.target in IDENTITIES:
             node.replace_all_uses_with(node.args[0])
         elif node.target in VIEWS:
             node.target = aten.reshape.default
+        elif node.target is aten.embedding.default:
+            node.target, node.args, node.kwargs = aten.index.Tensor, (node.args[0], [node.args[1]]), {}
+        elif node.target is aten.slice.Tensor:
+            read_through(node)
+        elif node.target is aten.add.Tensor:
+            as_mean(node)
     graph.graph.eliminate_dead_code(is_impure_node=lambda node: node.op in ("placeholder", "output"))
     for node in graph.graph.nodes:
         value = node.meta.get("val")

@@ -1,11 +1,13 @@
-"""Functions that exporters write out, in forms that stay finite far away: softplus, sigmoid, softsign, hyperbolas."""
+"""Functions that exporters write out, in forms that stay finite far away: softplus, sigmoid, softsign, SiLU,
+hyperbolas.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from app.lipschitz.network.expression import Apply, Number, Product, Step, Sum
-from app.lipschitz.network.scalars import powers, sigmoids
+from app.lipschitz.network.scalars import powers, sigmoids, swishes
 
 
 def scaled(step: Step, factor: float) -> Step:
@@ -14,7 +16,9 @@ def scaled(step: Step, factor: float) -> Step:
 
 
 def times(left: Step, right: Step) -> Step:
-    """left * right; g / (1 + |g|) has a name of its own."""
+    """left * right; g / (1 + |g|) and g sigmoid(g) have names of their own."""
+    if any(gate == Apply("sigmoid", (), g, SIGMOID) for g, gate in ((left, right), (right, left))):
+        return Apply("silu", (), right if isinstance(left, Apply) and left.argument == right else left, SILU)
     if isinstance(right, Apply) and right.name == "reciprocal" and right.argument == Sum(Number(1.0), _modulus(left)):
         return Apply("softsign", (), left, SOFTSIGN)
     return Product(left, right)
@@ -25,6 +29,7 @@ def _modulus(step: Step) -> Step:
 
 
 SOFTPLUS, SIGMOID, SOFTSIGN, POLE = sigmoids.softplus(), sigmoids.sigmoid(), sigmoids.softsign(), powers.reciprocal()
+SILU = swishes.silu()
 
 
 def canonical(step: Apply) -> Step:

@@ -27,6 +27,7 @@ from app.lipschitz.network.fused import Fused, slope_of
 from app.lipschitz.network.nodes import Input
 from app.lipschitz.network.rules.elementwise import DESCRIBED, on_flat
 from app.lipschitz.network.rules.movement import IDENTITIES
+from app.lipschitz.network.scalar import Scalar, Slope
 from app.lipschitz.network.values import Constant, Linear
 from app.lipschitz.operators.reshape import Reshape
 
@@ -54,9 +55,15 @@ def fused(builder: Builder, node: fx.Node, values: Values) -> Linear | None:
             continue
         slope = slope_of(region)
         if slope is not None:
-            scalar = Fused(region.value, expression=region, whole=slope)
-            return builder.activation(values[root], scalar, origin_of(node))
+            return builder.activation(values[root], _scalar(region, slope), origin_of(node))
     return None
+
+
+def _scalar(region: Step, slope: Slope) -> Scalar:
+    """The function of its own that the region is, or one that is enclosed by its expression."""
+    if isinstance(region, Apply) and region.argument == Variable():
+        return region.scalar
+    return Fused(region.value, expression=region, whole=slope)
 
 
 def _opens(node: fx.Node, dependent: fx.Node) -> bool:

@@ -37,8 +37,10 @@ def gru(call: OnnxCall) -> Sequence[Tensor]:
 
     def step(gates: Tensor, state: State, direction: int) -> State:
         weight, bias = _recurrent(call, direction)
-        from_state = state[0] @ weight[: 2 * hidden].t() + bias[: 2 * hidden]
-        z, r = torch.sigmoid(gates[:, : 2 * hidden] + from_state).chunk(2, -1)
+        z, r = (
+            torch.sigmoid(gates[:, gate] + state[0] @ weight[gate].t() + bias[gate])
+            for gate in (slice(0, hidden), slice(hidden, 2 * hidden))
+        )
         inner, inner_bias = weight[2 * hidden :].t(), bias[2 * hidden :]
         if linear_before_reset:
             n = torch.tanh(gates[:, 2 * hidden :] + r * (state[0] @ inner + inner_bias))
