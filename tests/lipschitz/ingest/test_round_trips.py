@@ -87,7 +87,7 @@ ROUND_TRIPS = [
     if name not in refused and (exporter != "jit.script" or name not in ASKING)
 ]
 QUICK = {
-    ("mlp", "onnx (dynamo, external data)"), ("GRU with state", "onnx (TorchScript)"), 
+    ("mlp", "onnx (dynamo, external data)"), ("GRU with state", "onnx (TorchScript)"),
     ("gated units", "onnx (TorchScript)"), ("given embeddings", "jit.script"), ("policy with history", "jit.script"),
 }  # fmt: skip
 
