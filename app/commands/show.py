@@ -11,6 +11,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from app.contract.comparison import ChangeView, ComparisonView
+from app.contract.domain import norm_words
 from app.contract.progress import Progress
 from app.contract.result import EstimateView, LayerView, ResultView
 from app.printable import printable
@@ -101,7 +102,7 @@ def _changes(layers: list[ChangeView]) -> Table:
 
 def _headline(name: str, result: ResultView) -> str:
     lower, upper = (_number(end, digits=10) for end in result.ends)
-    lines = [f"{printable(name)}: {lower} <= Lipschitz constant ({result.norm}-norm) <= {upper}"]
+    lines = [f"{printable(name)}: {lower} <= Lipschitz constant ({norm_words(result.norm)}) <= {upper}"]
     if result.ratio is not None:
         lines.append(f"ratio {result.ratio:.6g}")
     if result.certificates:

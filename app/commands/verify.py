@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from app.commands.local import verify_here
+from app.contract.domain import norm_words
 from app.contract.plain import Json
 from app.errors import Problem
 from app.printable import printable, printable_json
@@ -39,10 +40,8 @@ def _verdict(answer: Json) -> str:
     """For people: what is proved, and by what, or why nothing is."""
     if not answer["valid"]:
         return "\n".join(["INVALID", *(f"  {printable(reason)}" for reason in answer["reasons"])])
-    norm = answer["function"]["norm"]
-    lines = [
-        f"VALID: the {norm}-norm Lipschitz constant is at most {answer['bound']!r} ({printable(answer['method'])})"
-    ]
+    norm = norm_words(answer["function"]["norm"])
+    lines = [f"VALID: the {norm} Lipschitz constant is at most {answer['bound']!r} ({printable(answer['method'])})"]
     for piece in answer["pieces"]:
         place = f"nodes {piece['start']} to {piece['end']}"
         lines.append(f"  {place}: {piece['constant']!r} by {printable(piece['kind'])}, {printable(piece['check'])}")

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from app.contract.domain import Digest, Document
+from app.contract.domain import Digest, Document, TwoNorms
 from app.contract.part import Part
 from app.contract.question import Question
 from app.contract.request import AnalysisFields
@@ -45,6 +45,8 @@ class ComparisonFields(AnalysisFields):
     def _of_two(self) -> ComparisonFields:
         if self.target.kind != "all" or self.certify or self.output is not None:
             raise ValueError("a comparison is about all outputs: target, certify and output are none of its fields")
+        if isinstance(self.norm, TwoNorms):
+            raise ValueError("a comparison is in one norm for both spaces: `norm` names two")
         limits = self.gate.model_fields_set if self.gate else set()
         if foreign := sorted(limits - set(ONLY_OF_TWO)):
             raise ValueError(f"a comparison's gate knows {' and '.join(ONLY_OF_TWO)}, not {foreign[0]}")

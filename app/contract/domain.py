@@ -50,6 +50,23 @@ class Ball(Strict):
     radius: float = Field(gt=0, description="Its radius, in the request's norm.")
 
 
+NormName = Literal["1", "2", "inf"]
+
+
+class TwoNorms(Strict):
+    """One norm for each space."""
+
+    input: NormName = Field(description="Of the input space, and of a ball's radius.")
+    output: NormName = Field(description="Of the output space.")
+
+
+def norm_words(norm: object) -> str:
+    """`2-norm`, or `inf- to 2-norm` where each space has its own."""
+    if isinstance(norm, dict):
+        return f"{norm.get('input')}- to {norm.get('output')}-norm"
+    return f"{norm}-norm"
+
+
 class Logit(Strict):
     """One output coordinate."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator, model_validator
 
-from app.contract.domain import ALL, Ball, Digest, Document, Domain, Numbers, Strict, Target
+from app.contract.domain import ALL, Ball, Digest, Document, Domain, NormName, Numbers, Strict, Target, TwoNorms
 from app.contract.methods import METHODS
 from app.contract.options import (
     AnnealingOptions,
@@ -132,7 +132,11 @@ class Question(BaseModel):
         description="The output that is bounded, or another value of the graph; null: all outputs, end to end; `auto`: "
         "those that do not jump, or else what comes before the jumps.",
     )
-    norm: Literal["1", "2", "inf"] = Field(default="2", description="The norm of both spaces.")
+    norm: NormName | TwoNorms = Field(
+        default="2",
+        description="The norm of both spaces; or, as `input` and `output`, one for each: the constant is then the "
+        "largest ||f(x) - f(y)|| of the output over ||x - y|| of the input.",
+    )
     domain: Domain = Field(default=ALL, description="Where the constant is asked for.")
     target: Target = Field(default=ALL, description="Which output coordinates count.")
     options: MethodOptions = Field(
@@ -163,6 +167,18 @@ class Question(BaseModel):
     gate: Gate | None = Field(default=None, description="A limit that turns the bracket into a verdict.")
     budget_s: float = Field(default=60.0, gt=0, description="Time that the methods share, in seconds.")
     seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of everything random.")
+
+    @field_validator("norm")
+    @classmethod
+    def _short_norm(cls, norm: NormName | TwoNorms) -> NormName | TwoNorms:
+        """Two that are the same are one."""
+        return norm.input if isinstance(norm, TwoNorms) and norm.input == norm.output else norm
+
+    @model_validator(mode="after")
+    def _one_norm(self) -> Self:
+        if isinstance(self.norm, TwoNorms) and (self.certify or self.target.kind == "margins"):
+            raise ValueError("certify and the target margins are about one norm: `norm` names two")
+        return self
 
     @field_serializer("options")
     def _given_options(self, options: MethodOptions) -> Document:

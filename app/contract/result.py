@@ -203,7 +203,9 @@ class SensitivitiesView(Part):
 class ResultView(Part):
     """A bracket on the Lipschitz constant, and what it rests on."""
 
-    norm: str | Document = Field(description="The norm of both spaces: 1, 2 or inf.")
+    norm: str | Document = Field(
+        description="The norm of both spaces: 1, 2 or inf; with one for each, `input` and `output`."
+    )
     domain: Domain = Field(default=ALL, description="Where the constant is bounded.")
     target: Target = Field(default=ALL, description="Which output coordinates count.")
     upper: Bound | None = Field(description="The least certified upper bound; null where there is none.")

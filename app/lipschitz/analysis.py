@@ -17,7 +17,7 @@ from app.contract.options import GradientOptions
 from app.contract.result import EstimateView, ResultView
 from app.lipschitz.artifact import digest, from_bytes
 from app.lipschitz.artifact.captured import Captured
-from app.lipschitz.bracket import bracket, reconciled, value_of
+from app.lipschitz.bracket import bracket, info_of, reconciled, value_of
 from app.lipschitz.certificate.export import certificate as certified
 from app.lipschitz.certificate.record import Certificate
 from app.lipschitz.dataset import Dataset
@@ -30,6 +30,7 @@ from app.lipschitz.jacobian.names import Names
 from app.lipschitz.jacobian.sensitivities import Sensitivities, sensitivities
 from app.lipschitz.lower.gradient import deepen
 from app.lipschitz.methods import FOR_MARGINS, IMPLEMENTATIONS
+from app.lipschitz.mixed import through
 from app.lipschitz.network.inputs import with_input
 from app.lipschitz.portfolio import DEEP_ROUNDS, DEEP_SEARCH, allotted, reason_to_stop, to_come
 from app.lipschitz.problem import Estimate, Problem, Progress, Witness
@@ -192,6 +193,8 @@ def run_method(problem: Problem, request: Request, name: str) -> Estimate:
     """
     try:
         methods = FOR_MARGINS if request.target.kind == "margins" else IMPLEMENTATIONS
+        if problem.q is not None and info_of(name).kind != "lower":
+            return through(problem, name, methods[name], request.options[name])
         return methods[name](problem, request.options[name])
     except MethodSkipped as reason:
         return Estimate(name, None, "skipped", reason.detail)

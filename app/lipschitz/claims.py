@@ -135,16 +135,17 @@ class Program:
 
 @dataclass(frozen=True, eq=False)
 class RowsClaim:
-    """LipSDP from `start` to `end` in the inf- or 1-norm: the `programs` bound every row's sum of magnitudes.
+    """LipSDP from `start` to `end` beyond the 2-norm: the `programs` bound every row, or all outputs together.
 
-    `slopes`, `fallback`, `nodes`, `origin` and `work`, that of one program, as in `SemidefiniteClaim`.
+    There is no `fallback` from one norm to another. `slopes`, `nodes`, `origin` and `work`, that of one program, as in
+    `SemidefiniteClaim`.
     """
 
     start: Node
     end: Node
     slopes: Mapping[Activation, tuple[Tensor, Tensor]]
     programs: tuple[Program, ...]
-    fallback: WalkClaim
+    fallback: WalkClaim | None
     work: float
     nodes: tuple[Node, ...]
     origin: Mapping[Activation, Activation]

@@ -60,6 +60,8 @@ def _problem(
     check_agreement(whole, captured, outputs, request.seed, domain)
     network = with_target(whole, request.target)
     problem = Problem(captured, network, p, domain, request.seed, deadline, progress, dataset)
+    q: Norm | None = request.output_norm  # type: ignore[assignment]
+    problem = replace(problem, q=q)
     return replace(problem, outputs=outputs, target=request.target, output=selection.record, units=units)
 
 

@@ -22,8 +22,10 @@ from app.lipschitz.domain import Domain
 from app.lipschitz.network.nodes import Network
 from app.lipschitz.network.units import Units
 from app.lipschitz.operators.base import LinearOperator
+from app.lipschitz.operators.embedding import embedding
 from app.lipschitz.operators.norm import Norm, NormBound
 from app.lipschitz.operators.norms import Norms
+from app.lipschitz.operators.rounding import up_mul
 
 Details = dict[str, Any]
 """What a method tells of its work beside its number: plain values by name."""
@@ -32,7 +34,7 @@ Progress = Callable[[dict[str, object]], None]
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """One network, one norm, one domain; `norm_of` proves each operator's norm once for all methods.
+    """One network, a norm for each space, one domain; `norm_of` proves each operator's norm once for all methods.
 
     No method works beyond `deadline`. The network is that of the captured graph's `outputs`, all of them for None, with
     the request's `target` after them. `ceiling` is the least certified bound so far: a search that attains it may end.
@@ -53,8 +55,15 @@ class Problem:
     ceiling: float = math.inf
     units: Units | None = None
     floor: Witness | None = None
+    q: Norm | None = None
+    """The output's norm where it is not the input's, `p`."""
     output: OutputView | None = None
     """What was bounded in place of outputs that jump, as the result tells it."""
+
+    @property
+    def output_norm(self) -> Norm:
+        """That of the output space."""
+        return self.q or self.p
 
     @cached_property
     def local(self) -> Local:
@@ -69,6 +78,17 @@ class Problem:
         """Until when a method works that may take `seconds`, and that `share` of the time left."""
         return self.deadline.share(share).within(seconds)
 
+    def in_norms(self, r: Norm, s: Norm) -> Problem:
+        """The same function and domain from the norm r to the norm s, with nothing known of the bracket."""
+        twin = replace(self, p=r, q=None if r == s else s, norms=Norms(), ceiling=math.inf, floor=None)
+        twin.__dict__["local"] = self.local
+        return twin
+
+    def carried(self, r: Norm, s: Norm) -> float:
+        """What a constant from r to s is multiplied by to be one in this problem's norms."""
+        first, last = self.network.input.size, self.network.output.size
+        return up_mul(embedding(first, self.p, r), embedding(last, s, self.output_norm))
+
     def until(self, deadline: Deadline, floor: Witness | None = None) -> Problem:
         """The same problem, with all that is known of it, for a method that has to end sooner."""
         twin = replace(self, deadline=deadline, floor=floor or self.floor)
@@ -78,7 +98,7 @@ class Problem:
 
 @dataclass(frozen=True, eq=False)
 class Witness:
-    """Two flat inputs; `value` is a safe lower bound of ||f(x) - f(y)||_p / ||x - y||_p, which may be `error` more."""
+    """Two flat inputs; `value` is a safe lower bound of ||f(x) - f(y)||_q / ||x - y||_p, which may be `error` more."""
 
     x: Tensor
     y: Tensor
@@ -102,4 +122,6 @@ class Estimate:
     layers: list[Details] = field(default_factory=list)
     witness: Witness | None = None
     claims: Sequence[Claim] = ()
+    through: tuple[Norm, Norm] | None = None
+    """The norms that the claims are in, where the request's two are bounded by way of others."""
     entries: Entries | None = None

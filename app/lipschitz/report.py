@@ -106,7 +106,7 @@ def result_record(
     closed = upper is not None and lower is not None and attained_by(lower) > 0
     batch = problem.captured.batch
     return ResultView(
-        norm=request.norm,
+        norm=request.norms,
         domain=request.domain,
         target=request.target,
         upper=_end(upper, upper.value, "certified") if upper else None,

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from app.contract.domain import ALL, Document, Domain, Target
+from app.contract.domain import ALL, Document, Domain, Target, TwoNorms
 from app.contract.methods import AUTO, METHODS, MethodInfo, method_named
 from app.contract.options import Options
 from app.contract.question import Gate, Question, Shapes
@@ -27,6 +27,8 @@ class Request:
     methods: tuple[str, ...]
     is_auto: bool = False
     norm: str = "2"
+    output_norm: str | None = None
+    """Where it is not the input's, `norm`."""
     inputs: Shapes | None = None
     input: str | None = None
     output: str | None = None
@@ -41,6 +43,11 @@ class Request:
     output_names: list[str] | None = None
     budget_s: float = 60.0
     seed: int = 0
+
+    @property
+    def norms(self) -> str | Document:
+        """As the request tells them: one for both spaces, or each."""
+        return self.norm if self.output_norm is None else {"input": self.norm, "output": self.output_norm}
 
     @property
     def needs_jacobian(self) -> bool:
@@ -62,16 +69,25 @@ class Request:
             given["certify"] = True
         if parts.gate is not None and parts.gate.asks_for_sensitivities and JACOBIAN not in methods:
             methods = (*methods, JACOBIAN)
-        norm = str(fields.get("norm") or "2")
-        if norm not in NORMS:
-            raise InvalidRequest(f"norm {norm!r} is not one of {', '.join(NORMS)}")
+        norm, output_norm = _norms(fields)
         options = fields.get("options") or {}
         for name in options:
             _known(name)
         chosen = {name: _checked(_known(name), options.get(name, {})) for name in methods}
         is_auto = (fields.get("methods") or "auto") in ("auto", ["auto"])
-        request = cls(methods, is_auto, norm, options=chosen, **given)
+        request = cls(methods, is_auto, norm, output_norm, options=chosen, **given)
         return replace(request, domain=parts.domain, target=parts.target, gate=parts.gate)
+
+
+def _norms(fields: Mapping[str, Any]) -> tuple[str, str | None]:
+    """The input's norm, and the output's where that is another."""
+    norm = fields.get("norm") or "2"
+    if not isinstance(norm, Mapping):
+        if str(norm) not in NORMS:
+            raise InvalidRequest(f"norm {norm!r} is not one of {', '.join(NORMS)}")
+        return str(norm), None
+    both = _parts({key: fields[key] for key in ("norm", "certify", "target") if fields.get(key) is not None}).norm
+    return (both.input, both.output) if isinstance(both, TwoNorms) else (both, None)
 
 
 def _parts(fields: Mapping[str, Any]) -> Question:

@@ -10,6 +10,7 @@ from app.contract.question import Gate, Question
 from app.contract.radii import SampleView
 from app.contract.result import ResultView, SensitivitiesView
 from app.pages import text
+from app.pages.norms import norms, sizes
 
 STATUSES: dict[str, tuple[str, str, str]] = {
     "queued": ("Waiting", "cool", "The job waits for a free worker."),
@@ -29,7 +30,6 @@ VERDICTS: dict[str, tuple[str, str, str]] = {
 }
 """By verdict: a sign, a colour, a word."""
 
-NORMS = {"1": "1-norm", "2": "2-norm", "inf": "maximum norm"}
 NEARLY_CLOSED = 1.1
 """Ratios below are told as a gap."""
 
@@ -48,7 +48,7 @@ class Limit:
 
 def question(request: Question) -> str:
     """What the bound is about."""
-    return f"{_target(request.target)}, {NORMS[request.norm]}, {_domain(request.domain)}"
+    return f"{_target(request.target)}, {norms(request)}, {_domain(request.domain)}"
 
 
 def interval(result: ResultView | None) -> str:
@@ -74,7 +74,7 @@ def meaning(request: Question, result: ResultView) -> str:
     step, units = min(STEP, radius), request.input_scale or request.output_scale
     reached = "" if low is None else f"; a pair reaches {text.lower(step * low, 3)}"
     told = f"An input change of {text.number(step)} moves the output by at most {text.upper(step * high, 3)}{reached}"
-    return f"{told}, both in the {NORMS[request.norm]}{' and in the units asked for' if units else ''}."
+    return f"{told}, {sizes(request)}{' and in the units asked for' if units else ''}."
 
 
 def signs(sensitivities: SensitivitiesView) -> str:

@@ -14,6 +14,7 @@ import httpx
 
 from lipserve_client.client import Client, Job, Refused, Unexpected
 from lipserve_client.contract.comparison import ComparisonView
+from lipserve_client.contract.domain import norm_words
 
 ERROR, INTERRUPTED = 3, 130
 OF_VERDICT = {"pass": 0, "fail": 1, "inconclusive": 2, None: 0}
@@ -111,7 +112,7 @@ def _summary(job: Job) -> str:
         line = "identical functions" if result.identical else f"{lower} <= largest difference <= {upper}"
     else:
         line = f"{lower} <= Lipschitz constant <= {upper}"
-    return f"{line} ({result.norm}-norm)" + (f"\ngate: {job.verdict}" if job.verdict else "")
+    return f"{line} ({norm_words(result.norm)})" + (f"\ngate: {job.verdict}" if job.verdict else "")
 
 
 def _plain(text: str) -> str:

@@ -31,6 +31,8 @@ from app.lipschitz.walk.walk import walk
 def check_piece(problem: Problem, record: PieceRecord) -> str:
     """ "independent", or "recomputed" where the service's own code had to be trusted; else InvalidCertificate."""
     nodes = _nodes(problem, record)
+    if problem.q is not None and record.kind != "rows":
+        raise InvalidCertificate(f"a piece of kind {record.kind} is in one norm for both spaces")
     if record.kind == "lipsdp":
         return _semidefinite(problem, record, nodes)
     if record.kind == "rows":
@@ -135,12 +137,10 @@ def _of_elementwise(
 
 def _rows(problem: Problem, record: PieceRecord, nodes: Sequence[Node]) -> str:
     """Every output, or every input where the network is read backwards, by one of the programs."""
-    if problem.p == "2":
-        raise InvalidCertificate("rows by themselves prove bounds of the inf- and 1-norm only")
     plain = written_out(nodes[1:])
     _, slopes = _of_elementwise(problem, record, plain.nodes, plain.origin)
     try:
-        check_programs(nodes[0], plain.nodes[-1], slopes, record, problem.p)
+        check_programs(nodes[0], plain.nodes[-1], slopes, record, (problem.p, problem.output_norm))
     except TooLarge as reason:
         raise InvalidCertificate(f"too large to be checked: {reason}") from reason
     return "independent"

@@ -74,10 +74,16 @@ def _is_claimed(estimate: Estimate) -> bool:
 def _certificate(problem: Problem, request: Request, sha256: str, estimate: Estimate) -> Certificate:
     position = {node: i for i, node in enumerate(problem.network.nodes)}
     with np.errstate(all="ignore"):
-        pieces = [_piece(problem, claim, position) for claim in estimate.claims]
-    bound = max(up_product([piece.constant for piece in pieces]), value_of(estimate))
+        mine = problem if estimate.through is None else problem.in_norms(*estimate.through)
+        pieces = [_piece(mine, claim, position) for claim in estimate.claims]
+    more = 1.0 if estimate.through is None else problem.carried(*estimate.through)
+    constants = [more, *(piece.constant for piece in pieces)]
+    bound = max(up_product(constants), value_of(estimate))
     nodes, engine = node_records(problem.network), f"lipserve {__version__}"
-    return Certificate(sha256, _function(problem, request), engine, estimate.method, bound, nodes, pieces)
+    document = Certificate(sha256, _function(problem, request), engine, estimate.method, bound, nodes, pieces)
+    if estimate.through is None:
+        return document
+    return replace(document, through=dict(zip(("input", "output"), estimate.through, strict=True)))
 
 
 def _reported(estimates: Sequence[Estimate]) -> Reported | None:
@@ -100,7 +106,7 @@ def _function(problem: Problem, request: Request) -> Json:
     asked = problem.domain if problem.units is None else problem.units.domain
     if isinstance(domain.get("center"), str) and isinstance(asked, Ball):
         domain["center"] = asked.center.tolist()
-    kept = {key: getattr(request, key) for key in ("inputs", "input", "output", "norm")}
+    kept = {key: getattr(request, key) for key in ("inputs", "input", "output")} | {"norm": request.norms}
     target = request.target.model_dump(mode="json")
     return function(json.loads(json.dumps(kept | {"domain": domain, "target": target} | _scales(problem))))
 
@@ -114,7 +120,11 @@ def _scales(problem: Problem) -> Json:
 def _piece(problem: Problem, claim: Claim, position: dict[Node, int]) -> PieceRecord:
     if isinstance(claim, PhaseClaim):
         return phase_record(problem, claim, position)
+    if isinstance(claim, RowsClaim) and claim.fallback is None:
+        unproved = PieceRecord("recomputed", position[claim.start], position[claim.end], math.inf)
+        return rows_record(problem, claim, position) or unproved
     if isinstance(claim, RowsClaim):
+        assert claim.fallback is not None
         return rows_record(problem, claim, position) or _walk(problem, claim.fallback, position)
     if isinstance(claim, FourierClaim):
         return fourier_record(problem, claim, position) or _walk(problem, claim.fallback, position)

@@ -24,6 +24,7 @@ FIELDS = ("inputs", "input", "output", "norm", "domain", "target")
 SCALES = ("input_scale", "output_scale")
 """Units, where they are not the file's: u -> f(s u) / t is the function."""
 MOST_AXES = 16
+NORMS = ("1", "2", "inf")
 TARGETS: dict[str, tuple[str, ...]] = {"all": (), "logit": ("index",), "margin": ("i", "j")}
 """What can be proved, with its numbers. `margins` is no function but many, and no certificate proves all of them."""
 
@@ -36,10 +37,26 @@ def function(given: Any) -> Json:
         "inputs": _shapes(given["inputs"]),
         "input": _name(given["input"], "function.input"),
         "output": _name(given["output"], "function.output"),
-        "norm": choice(given["norm"], ("1", "2", "inf"), "function.norm"),
+        "norm": norm(given["norm"]),
         "domain": _domain(given["domain"]),
         "target": _target(given["target"]),
     }
+
+
+def norm(given: Any) -> str | dict[str, str]:
+    """One for both spaces, or two that differ."""
+    if not isinstance(given, dict):
+        return choice(given, NORMS, "function.norm")
+    both = norms(given, "function.norm")
+    if both["input"] == both["output"]:
+        raise InvalidCertificate("function.norm names one norm twice")
+    return both
+
+
+def norms(given: Any, name: str) -> dict[str, str]:
+    """One for each space."""
+    given = whole(given, name, ("input", "output"))
+    return {space: choice(given[space], NORMS, f"{name}.{space}") for space in ("input", "output")}
 
 
 def _positive(given: Any, name: str) -> float | list[float]:

@@ -20,7 +20,7 @@ from app.lipschitz.certificate.fields import (
     text,
     whole,
 )
-from app.lipschitz.certificate.function import function
+from app.lipschitz.certificate.function import function, norms
 from app.lipschitz.certificate.read_ranges import MOST_PIECES, choice_, line_, names, range_
 from app.lipschitz.certificate.record import (
     FORMAT,
@@ -89,6 +89,7 @@ def parsed(given: Any) -> Certificate:
         [range_(one) for one in entries(given.get("ranges", []), "ranges", MOST_PIECES)],
         [line_(one) for one in entries(given.get("lines", []), "lines", MOST_PIECES)],
         [choice_(one) for one in entries(given.get("choices", []), "choices", MOST_PIECES)],
+        norms(given["through"], "through") if "through" in given else None,
     )
 
 

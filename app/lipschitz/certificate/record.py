@@ -167,7 +167,8 @@ class Certificate:
     """`bound` is at least the Lipschitz constant of the function that `function` selects from the model.
 
     `method` is the one whose bound it is; `reported` is no claim and is not checked. `ranges`, `lines` and `choices`
-    prove what the pieces use of a bounded domain.
+    prove what the pieces use of a bounded domain. Where the function has a norm for each space, the pieces' constants
+    are in the `input` and the `output` norm of `through`.
     """
 
     sha256: str
@@ -181,9 +182,12 @@ class Certificate:
     ranges: list[RangeRecord] = field(default_factory=list)
     lines: list[LineRecord] = field(default_factory=list)
     choices: list[ChoiceRecord] = field(default_factory=list)
+    through: dict[str, str] | None = None
 
     def fields(self) -> Json:
         """As JSON."""
         plain = asdict(self)
+        if plain["through"] is None:
+            del plain["through"]
         model = {"sha256": plain.pop("sha256")}
         return {"format": FORMAT, "version": VERSION, "model": model} | plain

@@ -13,7 +13,7 @@ from app.lipschitz.certificate.forms import Slopes
 from app.lipschitz.certificate.matrices import TooLarge, array
 from app.lipschitz.certificate.raised import stated_slopes
 from app.lipschitz.certificate.record import ActivationRecord, PieceRecord, ProgramRecord
-from app.lipschitz.certificate.rows import check_programs, total
+from app.lipschitz.certificate.rows import Reading, check_programs
 from app.lipschitz.certificate.work import proof_work
 from app.lipschitz.claims import RowsClaim
 from app.lipschitz.network.nodes import Activation, Node
@@ -27,12 +27,13 @@ RAISED = (0.0, 1e-6, 1e-4, 1e-2)
 def rows_record(problem: Problem, claim: RowsClaim, position: Mapping[Node, int]) -> PieceRecord | None:
     """The programs as they are claimed or a little larger; None where the check accepts none of them."""
     slopes = {node: _slopes(problem, claim, node) for node in claim.slopes}
+    norms = problem.p, problem.output_norm
     for more in RAISED:
         if not problem.deadline.fits(proof_work(claim)):
             return None
-        record = _record(claim, slopes, position, 1.0 + more)
+        record = _record(claim, slopes, position, 1.0 + more, Reading.of(*norms))
         try:
-            check_programs(claim.start, claim.nodes[-1], slopes, record, problem.p)
+            check_programs(claim.start, claim.nodes[-1], slopes, record, norms)
         except TooLarge:
             return None
         except InvalidCertificate:
@@ -52,7 +53,7 @@ def _slopes(problem: Problem, claim: RowsClaim, node: Activation) -> Slopes:
 
 
 def _record(
-    claim: RowsClaim, slopes: Mapping[Activation, Slopes], position: Mapping[Node, int], factor: float
+    claim: RowsClaim, slopes: Mapping[Activation, Slopes], position: Mapping[Node, int], factor: float, reading: Reading
 ) -> PieceRecord:
     """With 1 in place of the multiplier of a neuron that is a variable."""
     programs = [
@@ -69,7 +70,7 @@ def _record(
         is_free[bounds.free] = 1.0
         ends = bounds.lower.tolist(), bounds.upper.tolist()
         activations.append(ActivationRecord(places[node], *ends, is_free.tolist()))
-    largest = max(total(np.array(program.weights)) for program in programs)
+    largest = max(reading.size(np.array(program.weights)) for program in programs)
     constant = math.nextafter(up_sqrt(largest) * (1.0 + 2.0**-48), math.inf)
     record = PieceRecord("rows", position[claim.start], position[claim.end], constant)
     return replace(record, activations=activations, programs=programs)

@@ -9,7 +9,7 @@ Parts that only the service's own code could bound are reported as "recomputed".
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from fractions import Fraction
 
@@ -29,6 +29,7 @@ from app.lipschitz.errors import LipschitzError
 from app.lipschitz.failures import failure, is_exhaustion
 from app.lipschitz.formulation import make_problem
 from app.lipschitz.network.inputs import with_input
+from app.lipschitz.operators.norm import Norm
 from app.lipschitz.problem import Problem
 from app.lipschitz.request import Request
 
@@ -49,6 +50,7 @@ def verify(artifact: bytes, certificate: bytes, model_sha256: str) -> Json:
         problem = _problem(artifact, stated, model_sha256)
         _check_shape(stated, problem)
         problem = with_ranges(problem, stated.ranges, stated.lines, stated.choices)
+        problem = _in_norms(problem, stated)
         answer["pieces"] = [_checked(problem, piece) for piece in stated.pieces]
     except InvalidCertificate as reason:
         answer["reasons"] = [str(reason)]
@@ -103,8 +105,29 @@ def _check_shape(stated: Certificate, problem: Problem) -> None:
     follow = [piece.start for piece in stated.pieces] == ends[:-1] and ends == sorted(set(ends))
     if not follow or ends[-1] != len(problem.network.nodes) - 1:
         raise InvalidCertificate("the pieces do not lead from the input to the output")
-    if _product(stated.pieces) > Fraction(stated.bound):
+    if _carried(problem, stated) * _product(stated.pieces) > Fraction(stated.bound):
         raise InvalidCertificate("the bound is less than the product of the pieces' constants")
+
+
+def _in_norms(problem: Problem, stated: Certificate) -> Problem:
+    """The problem in the norms that the pieces are in."""
+    if stated.through is None:
+        return problem
+    r, s = _way(stated.through)
+    if r != s and len(stated.pieces) > 1:
+        raise InvalidCertificate("pieces that follow one another are in one norm for both spaces")
+    return problem.in_norms(r, s)
+
+
+def _way(through: Mapping[str, str]) -> tuple[Norm, Norm]:
+    return through["input"], through["output"]  # type: ignore[return-value]
+
+
+def _carried(problem: Problem, stated: Certificate) -> Fraction:
+    """What the pieces' constants are multiplied by to be in the function's norms."""
+    if (stated.through is None) != (problem.q is None):
+        raise InvalidCertificate("`through` belongs to functions with a norm for each space, and only to them")
+    return Fraction(1) if stated.through is None else Fraction(problem.carried(*_way(stated.through)))
 
 
 def _product(pieces: Sequence[PieceRecord]) -> Fraction:

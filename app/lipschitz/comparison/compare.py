@@ -29,7 +29,7 @@ from app.lipschitz.dataset import Dataset
 from app.lipschitz.deadline import Deadline, OutOfTime
 from app.lipschitz.device import on_fastest
 from app.lipschitz.domain import Domain, WholeSpace
-from app.lipschitz.errors import BracketViolation, LipschitzError
+from app.lipschitz.errors import BracketViolation, InvalidRequest, LipschitzError
 from app.lipschitz.failures import failure
 from app.lipschitz.formulation import make_domain
 from app.lipschitz.network.inputs import with_input
@@ -68,6 +68,8 @@ def compare(
     `fields` are those of `POST /v1/comparisons`. Raises a LipschitzError naming the cause when nothing can be said.
     """
     request = Request.parse(fields)
+    if request.output_norm is not None:
+        raise InvalidRequest("a comparison is in one norm for both spaces")
     deadline = Deadline.after(request.budget_s)
     progress({"phase": "reading"})
     joint = join(*(with_input(from_bytes(artifact), request.input) for artifact in (a, b)))

@@ -24,11 +24,14 @@ from app.lipschitz.lipsdp.primal.rows import rows_bound
 from app.lipschitz.lipsdp.semidefinite import Bound, bound
 from app.lipschitz.lipsdp.sizes import is_large, side
 from app.lipschitz.lipsdp.torus.bound import FourierBound, fourier_bound
+from app.lipschitz.operators.norm import Norm
 from app.lipschitz.operators.rounding import up_product
 from app.lipschitz.problem import Details, Estimate, Problem
 from app.lipschitz.walk.claims import walk_claim
 from app.lipschitz.walk.pieces import Piece, constants_within, cuts
 
+NATIVE: tuple[tuple[Norm, Norm], ...] = (("inf", "2"), ("2", "inf"), ("2", "1"), ("1", "2"))
+"""Pairs of norms with programs of their own."""
 CERTIFYING = 0.3
 """Share of the time, at most, that is left for checking the certificate."""
 
@@ -57,6 +60,8 @@ class Factor:
 def lipsdp(problem: Problem, options: LipsdpOptions) -> Estimate:
     """The certified bound of the form and splitting asked for; never above the product of AutoLip's factors."""
     check(problem, options)
+    if problem.q is not None:
+        return _between_norms(problem, options)
     deadline = problem.deadline_within(options.seconds)
     finest = cuts(problem.network)
     with_maxima = problem.p == "2" and not problem.local.bounded
@@ -70,6 +75,20 @@ def lipsdp(problem: Problem, options: LipsdpOptions) -> Estimate:
     return Estimate("lipsdp", value, details=_details(factors, options), layers=_layers(factors), claims=claims)
 
 
+def _between_norms(problem: Problem, options: LipsdpOptions) -> Estimate:
+    """From one norm to another: the whole network in one piece, or nothing."""
+    first, *others = problem.network.nodes
+    whole, asked = Piece(first, tuple(others)), (problem.p, problem.output_norm)
+    if asked not in NATIVE or not is_worthwhile(whole):
+        raise MethodSkipped(f"LipSDP has no program for this network from the {asked[0]}- to the {asked[1]}-norm")
+    bound = rows_bound(problem, whole, {}, problem.deadline_within(options.seconds))
+    if bound is None:
+        raise MethodSkipped(f"LipSDP from the {asked[0]}- to the {asked[1]}-norm fits neither memory nor time")
+    factor = Factor(whole, bound.value, bound.value, bound)
+    details = _details([factor], options)
+    return Estimate("lipsdp", bound.value, details=details, layers=_layers([factor]), claims=[bound.claim])
+
+
 def _for_certificate(problem: Problem, pieces: Sequence[Piece], deadline: Deadline) -> float:
     """Seconds that the certificate will take, a share of what is left at most."""
     local = problem.local
@@ -81,7 +100,7 @@ def _for_certificate(problem: Problem, pieces: Sequence[Piece], deadline: Deadli
 
 def check(problem: Problem, options: LipsdpOptions) -> None:
     """MethodSkipped where LipSDP cannot serve the norm or the form."""
-    if problem.p != "2" and options.form == "layer":
+    if (problem.p, problem.output_norm) != ("2", "2") and options.form == "layer":
         raise MethodSkipped(f"LipSDP with one multiplier a layer bounds the 2-norm, not the {problem.p}-norm")
     if options.form == "network":
         raise MethodSkipped(

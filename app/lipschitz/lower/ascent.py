@@ -62,7 +62,7 @@ def _pulls(problem: Problem, coordinates: Coordinates, y: Tensor, v: Tensor, bet
     """The gradients of log ||J_beta v|| in y and v."""
     y, v = y.detach().requires_grad_(True), v.detach().requires_grad_(True)
     pushed = tangent(problem.network, coordinates.points(y), v, beta)
-    logarithm = torch.log(vector_norm(pushed, problem.p).clamp(min=TINY)).sum()
+    logarithm = torch.log(vector_norm(pushed, problem.output_norm).clamp(min=TINY)).sum()
     pull_y, pull_v = torch.autograd.grad(logarithm, (y, v), materialize_grads=True)
     return torch.nan_to_num(pull_y, posinf=0.0, neginf=0.0), torch.nan_to_num(pull_v, posinf=0.0, neginf=0.0)
 

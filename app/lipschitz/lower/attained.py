@@ -1,4 +1,4 @@
-"""What a pair of points certainly attains: ||f(x) - f(y)||_p / ||x - y||_p from below, every rounding counted.
+"""What a pair of points certainly attains: ||f(x) - f(y)||_q / ||x - y||_p from below, every rounding counted.
 
 The points are float64 numbers and their distance is computed in integers, rounded up. f is evaluated on the captured
 graph, with the stored weights, in long arithmetic: exactly, or with an error that more digits make smaller. Where an
@@ -91,14 +91,14 @@ def attained(
 def _rises(
     problem: Problem, x: Tensor, y: Tensor, deadline: Deadline | None, sharper: Deadline | None
 ) -> Iterator[tuple[Fraction, Fraction]]:
-    """Bounds of ||f(x) - f(y)||_p, sharper and sharper."""
+    """Bounds of ||f(x) - f(y)||_q, sharper and sharper."""
     until = deadline or Deadline(max(problem.deadline.end, time.monotonic() + GRACE_S))
     is_known = False
     try:
         for places in PLACES:
             last = sharper if is_known and sharper is not None else until
             last.begin(places * (DIGIT_WORK * forward_work(problem.network) + places * _entry_work(problem.network)))
-            yield _lengths(_difference_of_values(problem, x, y, places, until), problem.p)
+            yield _lengths(_difference_of_values(problem, x, y, places, until), problem.output_norm)
             is_known = True
     except (Unable, OutOfTime) as cause:
         if deadline is not None and isinstance(cause, OutOfTime):
@@ -163,7 +163,7 @@ def _by_intervals(problem: Problem, x: Tensor, y: Tensor) -> tuple[Fraction, Fra
     if not bool(torch.isfinite(least).all() and torch.isfinite(most).all()):
         return nothing
     low, high = exact_vector(least.clamp(min=0.0)), exact_vector(most.clamp(min=0.0))
-    return _length(low, problem.p, up=False), _length(high, problem.p, up=True)
+    return _length(low, problem.output_norm, up=False), _length(high, problem.output_norm, up=True)
 
 
 def exact_vector(x: Tensor) -> Vector:

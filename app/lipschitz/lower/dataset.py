@@ -55,7 +55,7 @@ def _offer_pairs(problem: Problem, best: Best, points: Tensor, deadline: Deadlin
         if deadline.passed:
             break
         block = slice(start, start + BLOCK)
-        slopes = _distances(values[block], values, problem.p) / _distances(points[block], points, problem.p)
+        slopes = _distances(values[block], values, problem.output_norm) / _distances(points[block], points, problem.p)
         position = int(torch.nan_to_num(slopes, nan=0.0, posinf=0.0).argmax())
         row, column = divmod(position, len(points))
         done += len(points[block])

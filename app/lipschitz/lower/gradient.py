@@ -202,7 +202,7 @@ def _ascended(
             middle, direction, spread = middle[kept], direction[kept], spread[kept]
         distance = spread * _distance(done, steps)
         x, y = ends(problem, middle, direction, distance)
-        slope, pull_x, pull_y = _pulls(problem.network, x, y, problem.p)
+        slope, pull_x, pull_y = _pulls(problem.network, x, y, (problem.p, problem.output_norm))
         best.offer(x, y, slope)
         direction = steepest(pull_y - pull_x, problem.p, fallback=direction)
         middle = problem.domain.project(middle + STRIDE * distance * unit(pull_x + pull_y))
@@ -226,11 +226,13 @@ def _distance(step: int, steps: int) -> float:
     return float(first * (last / first) ** (done / max(count - 1, 1)))
 
 
-def _pulls(function: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, p: Norm) -> tuple[Tensor, Tensor, Tensor]:
+def _pulls(
+    function: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, norms: tuple[Norm, Norm]
+) -> tuple[Tensor, Tensor, Tensor]:
     """Slope of every pair `(R,)`, and the gradients of log ||f(x) - f(y)|| in x and y, `(R, n)`."""
     both = torch.cat([x, y]).requires_grad_(True)
     value_x, value_y = function(both).split(len(x))
-    logarithm = torch.log(vector_norm(value_y - value_x, p).clamp(min=TINY)).sum()
+    logarithm = torch.log(vector_norm(value_y - value_x, norms[1]).clamp(min=TINY)).sum()
     (pull,) = torch.autograd.grad(logarithm, both, materialize_grads=True)
     pull = torch.nan_to_num(pull)
-    return safe_slopes(x, y, value_x.detach(), value_y.detach(), p), pull[: len(x)], pull[len(x) :]
+    return safe_slopes(x, y, value_x.detach(), value_y.detach(), norms), pull[: len(x)], pull[len(x) :]

@@ -10,6 +10,7 @@ these norms guide a search, and only pairs of points (`pairs.py`) are witnesses.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -32,6 +33,7 @@ STEP = 1e-6
 ENTRIES = 2**23
 """Most numbers that a batch of points may need at a time: 64 MiB."""
 
+DUAL: dict[Norm, Norm] = {"1": "inf", "2": "2", "inf": "1"}
 Function = Callable[[Tensor], Tensor]
 
 
@@ -63,19 +65,27 @@ def products(network: Network) -> int:
 
 
 def steepest_at(
-    network: Network, points: Tensor, p: Norm, directions: Tensor | None = None, deadline: Deadline = NEVER
+    network: Network,
+    points: Tensor,
+    p: Norm,
+    directions: Tensor | None = None,
+    deadline: Deadline = NEVER,
+    *,
+    q: Norm | None = None,
 ) -> Steepest:
-    """Jacobian norms at `points`, `(B, n)`; the power method starts from `directions` where they are given.
+    """Jacobian norms from p to q (p where there is none) at `points`, `(B, n)`.
+
+    The power method starts from `directions` where they are given.
 
     OutOfTime where the deadline passes between two products.
     """
     if _is_dense(network):
-        return _of_matrices(jacobians(network, points, deadline), p)
+        return _of_matrices(jacobians(network, points, deadline), p, q or p)
     if directions is None:
         generator = torch.Generator(points.device).manual_seed(0)
         directions = torch.randn(points.shape, dtype=torch.float64, generator=generator)
         directions = directions / vector_norm(directions, p)[:, None]
-    return _by_power_method(network, points, p, directions, deadline)
+    return _by_power_method(_Linearised(network, points), (p, q or p), directions, deadline)
 
 
 def steepest(pull: Tensor, p: Norm, fallback: Tensor | None = None) -> Tensor:
@@ -145,15 +155,34 @@ class _Linearised:
         return torch.nan_to_num(pull, posinf=0.0, neginf=0.0)
 
 
-def _of_matrices(jacobians: Tensor, p: Norm) -> Steepest:
-    """Exact norms of `(B, m, n)` and where they are attained."""
-    if p == "2":
+def _of_matrices(jacobians: Tensor, p: Norm, q: Norm) -> Steepest:
+    """Norms of `(B, m, n)` and where they are attained: exact but from inf to 2 and to 1 and from 2 to 1, which are
+    NP-hard in the inf-norm and what the power method finds.
+    """
+    if p == q == "2":
         return _of_gram(jacobians)
     if p == "1":
-        norms, column = jacobians.abs().sum(1).max(1)
+        norms, column = vector_norm(jacobians.mT.flatten(0, 1), q).unflatten(0, jacobians.mT.shape[:2]).max(1)
         return Steepest(norms, torch.nn.functional.one_hot(column, jacobians.shape[2]).to(torch.float64))
-    norms, row = jacobians.abs().sum(2).max(1)
-    return Steepest(norms, torch.sign(jacobians[torch.arange(len(row), device=row.device), row]))
+    if q == "inf":
+        norms, row = vector_norm(jacobians.flatten(0, 1), DUAL[p]).unflatten(0, jacobians.shape[:2]).max(1)
+        return Steepest(norms, steepest(jacobians[torch.arange(len(row), device=row.device), row], p))
+    start = _of_gram(jacobians).directions
+    start = start / vector_norm(start, p)[:, None].clamp(min=torch.finfo(torch.float64).tiny)
+    return _by_power_method(_Matrices(jacobians), (p, q), start, NEVER)
+
+
+@dataclass(frozen=True, eq=False)
+class _Matrices:
+    """`(B, m, n)` as operators."""
+
+    entries: Tensor
+
+    def mv(self, v: Tensor) -> Tensor:
+        return torch.einsum("bmn,bn->bm", self.entries, v)
+
+    def rmv(self, u: Tensor) -> Tensor:
+        return torch.einsum("bmn,bm->bn", self.entries, u)
 
 
 def _of_gram(jacobians: Tensor) -> Steepest:
@@ -169,15 +198,12 @@ def _of_gram(jacobians: Tensor) -> Steepest:
     return Steepest(values[:, -1].clamp(min=0.0).sqrt() * size[:, 0, 0], top)
 
 
-def _by_power_method(network: Network, points: Tensor, p: Norm, directions: Tensor, deadline: Deadline) -> Steepest:
-    linear = _Linearised(network, points)
+def _by_power_method(
+    linear: _Linearised | _Matrices, norms: tuple[Norm, Norm], directions: Tensor, deadline: Deadline
+) -> Steepest:
+    p, q = norms
     for _ in range(ITERATIONS):
         deadline.check()
-        directions = steepest(linear.rmv(_dual(linear.mv(directions), p)), p, fallback=directions)
-    return Steepest(vector_norm(linear.mv(directions), p), directions)
-
-
-def _dual(rows: Tensor, p: Norm) -> Tensor:
-    """u with <u, w> = ||w||_p ||u||_q, 1/p + 1/q = 1, for every row w."""
-    others: dict[Norm, Norm] = {"1": "inf", "2": "2", "inf": "1"}
-    return steepest(rows, others[p])
+        u = steepest(linear.mv(directions), DUAL[q])  # <u, J v> = ||J v||_q
+        directions = steepest(linear.rmv(u), p, fallback=directions)
+    return Steepest(vector_norm(linear.mv(directions), q), directions)

@@ -67,7 +67,7 @@ def _steepest(problem: Problem, points: Tensor, directions: Tensor, places: Tens
     with torch.no_grad():
         values = problem.network(line).reshape(count, POINTS, -1)
     line = line.reshape(count, POINTS, size)
-    rise, run = (_steps(one, problem.p) for one in (values, line))
+    rise, run = _steps(values, problem.output_norm), _steps(line, problem.p)
     slope = torch.nan_to_num(rise / run.clamp(min=TINY), nan=0.0, posinf=0.0)
     best, rows = slope.argmax(1), torch.arange(count, device=points.device)
     return problem.domain.project(torch.lerp(line[rows, best], line[rows, best + 1], 0.5))

@@ -1,6 +1,6 @@
 """Pairs of points as witnesses of a lower bound, and the steepest ones seen.
 
-A pair attains ||f(x) - f(y)||_p / ||x - y||_p exactly, smooth or not, where a Jacobian from autodiff can be wrong
+A pair attains ||f(x) - f(y)||_q / ||x - y||_p exactly, smooth or not, where a Jacobian from autodiff can be wrong
 at a kink. The search compares pairs in float64, less a share of the values that cancel; what is reported of the pairs
 that it ends with is evaluated anew, with every rounding counted (`attained.py`).
 """
@@ -49,17 +49,20 @@ LADDER = tuple(10.0**-k for k in range(1, 7))
 TINY = torch.finfo(torch.float64).tiny
 
 
-def slopes(function: Function, x: Tensor, y: Tensor, p: Norm) -> Tensor:
-    """The slope of every pair, `(B,)`, less what rounding is likely to have added; 0 where x is y."""
+def slopes(function: Function, x: Tensor, y: Tensor, p: Norm, q: Norm | None = None) -> Tensor:
+    """The slope of every pair, `(B,)`, from p to q (p where there is none), less what rounding is likely to have added.
+
+    0 where x is y.
+    """
     with torch.no_grad():
         value_x, value_y = function(torch.cat([x, y])).split(len(x))
-    return safe_slopes(x, y, value_x, value_y, p)
+    return safe_slopes(x, y, value_x, value_y, (p, q or p))
 
 
-def safe_slopes(x: Tensor, y: Tensor, value_x: Tensor, value_y: Tensor, p: Norm) -> Tensor:
+def safe_slopes(x: Tensor, y: Tensor, value_x: Tensor, value_y: Tensor, norms: tuple[Norm, Norm]) -> Tensor:
     """The same from known values."""
-    sizes_x, sizes_y, apart = vector_norm(torch.cat([x, y, y - x]), p).split(len(x))
-    values = vector_norm(torch.cat([value_x, value_y, value_y - value_x]), p)
+    sizes_x, sizes_y, apart = vector_norm(torch.cat([x, y, y - x]), norms[0]).split(len(x))
+    values = vector_norm(torch.cat([value_x, value_y, value_y - value_x]), norms[1])
     sizes_of_x, sizes_of_y, rise = values.split(len(x))
     distance = apart.clamp(min=TINY)
     slope = rise / distance
@@ -97,7 +100,7 @@ class Best:
     def offer(self, x: Tensor, y: Tensor, slope: Tensor | None = None) -> None:
         """Consider pairs `(B, n)`, whose slopes may be known."""
         if slope is None:
-            slope = slopes(self._problem.network, x, y, self._problem.p)
+            slope = slopes(self._problem.network, x, y, self._problem.p, self._problem.q)
         position = int(slope.argmax())
         self._keep(x[position], y[position], float(slope[position]))
 

@@ -73,7 +73,9 @@ def evaluated(
     starts = range(0, len(points), size)
     parts = [slice(start, start + size) for start in starts]
     pairs = [
-        steepest_at(problem.network, points[p], problem.p, None if directions is None else directions[p], deadline)
+        steepest_at(
+            problem.network, points[p], problem.p, None if directions is None else directions[p], deadline, q=problem.q
+        )
         for p in parts
     ]
     return Population(points, *(torch.cat(column) for column in zip(*pairs, strict=True)))

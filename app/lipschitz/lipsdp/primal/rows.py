@@ -1,4 +1,4 @@
-"""LipSDP in the inf- and 1-norm: one program a row of the Jacobian, with a weight for every input, proved.
+"""LipSDP beyond the 2-norm: a program a row of the Jacobian, or one for all, with a weight for every input, proved.
 
 The multipliers of one row are feasible for all others, and one factorisation tells what they give for each. So the
 row with the largest bound so far is solved for next, until that is no more than what a row is known to attain. Where
@@ -17,7 +17,7 @@ import torch
 
 from app.lipschitz.certificate.balls import Array
 from app.lipschitz.certificate.matrices import TooLarge
-from app.lipschitz.certificate.rows import total
+from app.lipschitz.certificate.rows import Reading
 from app.lipschitz.certificate.sparse import planned
 from app.lipschitz.claims import Program, RowsClaim
 from app.lipschitz.deadline import Deadline, Laps
@@ -27,6 +27,7 @@ from app.lipschitz.lipsdp.primal.multipliers import RAISES, Point, Search, times
 from app.lipschitz.lipsdp.primal.passes import Passes
 from app.lipschitz.lipsdp.semidefinite import Bound
 from app.lipschitz.network.nodes import Node
+from app.lipschitz.operators.norm import Norm
 from app.lipschitz.operators.rounding import up_sqrt
 from app.lipschitz.problem import Problem
 from app.lipschitz.walk.claims import walk_claim
@@ -52,6 +53,7 @@ LEAST_WEIGHT = 1e-6
 class Rows:
     """The programs so far, their weights adding up to one, with `levels` `(p,)` each: the squares they prove."""
 
+    reading: Reading
     points: list[Point] = field(default_factory=list)
     levels: list[Array] = field(default_factory=list)
     attained: float = 0.0
@@ -70,13 +72,14 @@ class Rows:
 
 
 def rows_bound(problem: Problem, piece: Piece, constants: Mapping[Node, float], deadline: Deadline) -> Bound | None:
-    """The piece's constant in the inf- or 1-norm; None where its proof fits neither memory nor time."""
+    """The piece's constant in norms that `Reading` knows; None where its proof fits neither memory nor time."""
     if not all(1.0 / MODERATE < one < MODERATE for one in constants.values()):
         return None
     parts = parts_of_piece(problem, piece, deadline)
     if parts is None:
         return None
-    if problem.p == "1":
+    reading = Reading.of(problem.p, problem.output_norm)
+    if reading.is_turned:
         turned = parts.system.transposed
         try:
             parts = Parts(parts.piece, parts.origin, turned, planned(turned), parts.free)
@@ -84,11 +87,11 @@ def rows_bound(problem: Problem, piece: Piece, constants: Mapping[Node, float], 
             return None
     if not deadline.fits(PROOFS * parts.work):
         return None
-    layers = parts.layers if problem.p == "inf" else parts.layers[::-1]
-    search = Search(parts.system, parts.plan, layers, deadline, parts.work, whole=False)
-    rows = Rows()
+    layers = parts.layers[::-1] if reading.is_turned else parts.layers
+    search = Search(parts.system, parts.plan, layers, deadline, parts.work, whole=reading.together)
+    rows = Rows(reading)
     _solve(problem, piece, parts, search=search, rows=rows, deadline=deadline)
-    best = rows.squares(parts.system.outputs)
+    best = rows.squares(1 if reading.together else parts.system.outputs)
     if not rows.points or not 0.0 < float(best.max()) < math.inf:
         return None
     proved = _proved(search, rows, float(best.max()))
@@ -100,6 +103,11 @@ def _solve(problem: Problem, piece: Piece, parts: Parts, *, search: Search, rows
     count, rank = parts.system.outputs, _ranks(search)
     at_once = max(1, min(MOST_ROWS, NUMBERS // (12 * max(node.size for node in (piece.start, *parts.piece.nodes)))))
     tops = [math.inf] * PATIENCE
+    if search.whole:
+        ascent = _ascended(problem, piece, parts, rows=rows, chosen=None, deadline=deadline)
+        rows.attained = float(ascent.value.max())
+        _collect(parts, search, rows, ascent, None)
+        return
     if count > MANY_ROWS or (count > 1 and parts.work > EXPENSIVE):
         _collect(parts, search, rows, _ascended(problem, piece, parts, rows=rows, chosen=None, deadline=deadline), None)
     while search.go_on(4):
@@ -136,8 +144,8 @@ def _collect(parts: Parts, search: Search, rows: Rows, ascent: Ascent, chosen: S
             continue
         weights = maximum.weights[i].cpu().numpy() / square
         weights = weights + LEAST_WEIGHT * weights.mean()
-        guess = Point(weights / weights.sum(), parts.multipliers(maximum, i) / square)
-        if parts.system.outputs > MANY_ROWS:
+        guess = Point(weights / rows.reading.size(weights), parts.multipliers(maximum, i) / square)
+        if parts.system.outputs > MANY_ROWS and not search.whole:
             rows.guesses.append(guess)
         elif chosen is None or rows.is_open(rows.squares(parts.system.outputs)[chosen[i]]):
             _add(search, rows, guess)
@@ -150,13 +158,16 @@ def _add(search: Search, rows: Rows, guess: Point) -> None:
     point = search.feasible(guess.weights, guess.t)
     if point is not None:
         rows.points.append(point[0])
-        rows.levels.append(point[1] * total(point[0].weights))
+        levels = np.asarray(np.linalg.eigvalsh(point[1])[-1:] if search.whole else point[1], dtype=np.float64)
+        rows.levels.append(levels * rows.reading.size(point[0].weights))
 
 
 def _programs(problem: Problem, piece: Piece, parts: Parts, rows: Sequence[int] | None) -> Programs:
     passes, slopes = Passes(piece.start, parts.piece.nodes), on_device(problem, piece, parts)
-    there, back = (passes.forward, passes.backward) if problem.p == "inf" else (passes.backward, passes.forward)
-    return Programs(there, back, parts.system.inputs, parts.system.outputs, slopes, "inf", rows)
+    reading = Reading.of(problem.p, problem.output_norm)
+    there, back = (passes.backward, passes.forward) if reading.is_turned else (passes.forward, passes.backward)
+    norm: Norm = "inf" if reading.are_weighed else "2"
+    return Programs(there, back, parts.system.inputs, parts.system.outputs, slopes, norm, rows)
 
 
 def _ranks(search: Search) -> Array:
@@ -180,7 +191,7 @@ def _proved(search: Search, rows: Rows, square: float) -> list[tuple[tuple[int, 
             best = max(range(len(covers)), key=lambda i: int((covers[i] & left).sum()))
             if not (covers[best] & left).any() or not search.go_on(1):
                 return None
-            point = times(rows.points[best], square * (1.0 + more) / total(rows.points[best].weights))
+            point = times(rows.points[best], square * (1.0 + more) / rows.reading.size(rows.points[best].weights))
             proved = search.proves(point) & left
             covers[best] = np.zeros_like(left)
             if proved.any():
@@ -196,11 +207,14 @@ def _proved(search: Search, rows: Rows, square: float) -> list[tuple[tuple[int, 
 def _bound(
     problem: Problem, piece: Piece, parts: Parts, rows: Rows, proved: Sequence[tuple[tuple[int, ...], Point]]
 ) -> Bound:
-    square = max(total(point.weights) for _, point in proved)
+    square = max(rows.reading.size(point.weights) for _, point in proved)
     value = up_sqrt(square) * (1.0 + 2.0**-50)
     slopes = {n: (torch.from_numpy(bounds.lower), torch.from_numpy(bounds.upper)) for n, bounds in parts.free.items()}
-    programs = tuple(Program(own, torch.from_numpy(point.weights), parts.scattered(point).t) for own, point in proved)
-    walk = walk_claim(problem, piece.start, piece.nodes)
+    every = tuple(range(parts.system.outputs)) if rows.reading.together else None
+    programs = tuple(
+        Program(every or own, torch.from_numpy(point.weights), parts.scattered(point).t) for own, point in proved
+    )
+    walk = walk_claim(problem, piece.start, piece.nodes) if problem.q is None else None
     claim = RowsClaim(piece.start, piece.end, slopes, programs, walk, parts.work, parts.piece.nodes, parts.origin)
     optimum = min(rows.attained, value)
     return Bound(value, optimum, 1.0 - (optimum / value) ** 2, rows.passes, parts.system.neurons, [], claim)
