@@ -100,9 +100,9 @@ def _on_uncaught(kind: type[BaseException], error: BaseException, trace: Traceba
     logger.critical("an error that nothing caught", exc_info=(kind, error, trace))
 
 
-def _on_uncaught_in_thread(told: threading.ExceptHookArgs) -> None:
-    if told.exc_value is not None and told.exc_type is not SystemExit:
-        _on_uncaught(told.exc_type, told.exc_value, told.exc_traceback)
+def _on_uncaught_in_thread(uncaught: threading.ExceptHookArgs) -> None:
+    if uncaught.exc_value is not None and uncaught.exc_type is not SystemExit:
+        _on_uncaught(uncaught.exc_type, uncaught.exc_value, uncaught.exc_traceback)
 
 
 def _add_request_id(record: logging.LogRecord) -> bool:

@@ -67,8 +67,8 @@ async def _of_files(request: Request, services: Services, caller: Caller, key: s
             asked = fields.model_dump(mode="json", exclude_unset=True) | {"a": models[0], "b": models[1]}
             return await _submitted(request, services, caller, parse_fields(ComparisonRequest, asked), key)
 
-        told = [*first.summary(), *second.summary()]
-        return await submitted_once(request, services, caller, key=key, received=told, act=act)
+        received_files = [*first.summary(), *second.summary()]
+        return await submitted_once(request, services, caller, key=key, received=received_files, act=act)
 
 
 async def _submitted(

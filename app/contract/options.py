@@ -32,13 +32,13 @@ Scale = Annotated[float, Field(ge=1e-6, le=1e6, description="standard deviation 
 
 
 class AutolipPowerOptions(Options):
-    """Options of `autolip_power`."""
+    """The options that `autolip_power` has."""
 
     iterations: int = Field(default=100, ge=1, le=10_000, description="power iterations per affine block")
 
 
 class GreedySeqlipOptions(Options):
-    """Options of `greedy_seqlip`."""
+    """The options that `greedy_seqlip` has."""
 
     search: Literal["greedy", "ascent"] = Field(
         default="greedy", description="greedy flips as published, or sign ascent from many starts"
@@ -48,7 +48,7 @@ class GreedySeqlipOptions(Options):
 
 
 class SeqlipOptions(Options):
-    """Options of `seqlip`."""
+    """The options that `seqlip` has."""
 
     gap: float = Field(
         default=1e-3, ge=1e-9, le=1.0, description="relative gap at which a pair's enclosure is closed enough"
@@ -57,7 +57,7 @@ class SeqlipOptions(Options):
 
 
 class LipsdpOptions(Options):
-    """Options of `lipsdp`."""
+    """The options that `lipsdp` has."""
 
     form: Literal["layer", "neuron", "network"] = Field(
         default="neuron", description="one multiplier per neuron or per layer; network is refused, since it is no bound"
@@ -72,26 +72,26 @@ class LipsdpOptions(Options):
 
 
 class ExactOptions(Options):
-    """Options of `exact`."""
+    """The options that `exact` has."""
 
     gap: float = Field(default=1e-4, ge=0.0, le=1.0, description="relative gap of the bracket at which to stop")
     seconds: Seconds = 600.0
 
 
 class JacobianOptions(Options):
-    """Options of `jacobian`."""
+    """The options that `jacobian` has."""
 
     seconds: Seconds = 60.0
 
 
 class DatasetOptions(Options):
-    """Options of `dataset`."""
+    """The options that `dataset` has."""
 
     seconds: Seconds = 10.0
 
 
 class AnnealingOptions(Options):
-    """Options of `annealing`."""
+    """The options that `annealing` has."""
 
     chains: int = Field(default=64, ge=1, le=65_536, description="chains, moved in one batch")
     steps: int = Field(
@@ -102,7 +102,7 @@ class AnnealingOptions(Options):
 
 
 class GridOptions(Options):
-    """Options of `grid`."""
+    """The options that `grid` has."""
 
     points: int = Field(default=10_000, ge=1, le=100_000_000, description="grid points at most")
     seconds: Seconds = 5.0
@@ -112,7 +112,7 @@ class GridOptions(Options):
 
 
 class GradientOptions(Options):
-    """Options of `gradient`."""
+    """The options that `gradient` has."""
 
     restarts: int = Field(
         default=8,

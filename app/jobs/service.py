@@ -87,8 +87,8 @@ class JobService:
         self, tenant: str, sha256: str, blob: str, timeout_s: float, *, quick: bool = False, program: bool = False
     ) -> JobRecord:
         """Queue the inspection of a file that is not a model yet: whether it should be short, and runs the file."""
-        told = {"timeout_s": timeout_s, "tenant": tenant, "quick": quick, "program": program}
-        values = new_row(Kind.INSPECT, sha256, blob, **told)
+        terms = {"timeout_s": timeout_s, "tenant": tenant, "quick": quick, "program": program}
+        values = new_row(Kind.INSPECT, sha256, blob, **terms)
         return self._queued(self._repository.insert(values))
 
     def submit_graph(self, tenant: str, sha256: str, request: Json, timeout_s: float) -> JobRecord:

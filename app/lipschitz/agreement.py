@@ -61,15 +61,15 @@ def _compare(ours: Tensor, theirs: Tensor, measured: Callable[[], float | None])
     apart, size = float((ours - theirs).abs().max()), float(theirs.abs().max())
     if apart <= TOLERANCE * max(size, 1e-30):
         return
-    told = f"the network differs from the captured graph by {apart:.3g} at outputs of size {size:.3g}"
+    message = f"the network differs from the captured graph by {apart:.3g} at outputs of size {size:.3g}"
     if not math.isfinite(apart):
-        raise ConversionMismatch(f"{told}: its values overflow float64 where the graph's do not, or are no numbers")
+        raise ConversionMismatch(f"{message}: its values overflow float64 where the graph's do not, or are no numbers")
     noise = measured()
     if noise is None or apart > NOISE_FACTOR * noise:
-        raise ConversionMismatch(f"{told}: a rule is wrong for this model; please report it")
+        raise ConversionMismatch(f"{message}: a rule is wrong for this model; please report it")
     if noise > CEILING * size:
         raise ConversionMismatch(
-            f"{told}, but float64 itself rounds the graph's outputs by {noise:.3g}: terms that cancel are so large "
+            f"{message}, but float64 itself rounds the graph's outputs by {noise:.3g}: terms that cancel are so large "
             "that the two cannot be compared, and no bound is given without"
         )
 

@@ -26,8 +26,8 @@ class Rail:
 
 def sources_of(layers: Sequence[LayerView]) -> list[list[int]]:
     """Where each layer reads: its `sources`; the layer before it where a result of before tells of none."""
-    told = [sorted(set(layer.sources)) for layer in layers]
-    return told if all(told) else [[index - 1] for index in range(len(layers))]
+    sources = [sorted(set(layer.sources)) for layer in layers]
+    return sources if all(sources) else [[index - 1] for index in range(len(layers))]
 
 
 def rails(sources: Sequence[Sequence[int]]) -> list[Rail]:

@@ -118,10 +118,10 @@ def _schema(name: str, schema: Json) -> Schema:
 
 
 def _field(name: str, schema: Json, is_required: bool, place: str = "", about: str | None = None) -> Field:
-    told = [about or schema.get("description", "")]
+    says = [about or schema.get("description", "")]
     if "default" in schema:
-        told.append(f"Default: `{json.dumps(schema['default'])}`.")
-    return Field(name, place, _kind(schema), is_required, _prose(" ".join(filter(None, told))))
+        says.append(f"Default: `{json.dumps(schema['default'])}`.")
+    return Field(name, place, _kind(schema), is_required, _prose(" ".join(filter(None, says))))
 
 
 def _kind(schema: Json) -> Markup:

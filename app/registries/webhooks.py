@@ -72,17 +72,17 @@ class Sender:
             return
         started = time.monotonic()
         outcome, retry_after_s, is_final = self._attempt(claimed, started)
-        told = f"message {delivery_id} of job {claimed['job']}"
+        message = f"message {delivery_id} of job {claimed['job']}"
         if outcome.error is None:
             self._repository.delivered(claimed, outcome)
-            logger.info("%s: delivered", told)
+            logger.info("%s: delivered", message)
         elif is_final or claimed["tries"] > len(self._terms.pauses_s):
             self._repository.give_up(claimed, outcome)
-            logger.warning("%s: given up: %s", told, outcome.error)
+            logger.warning("%s: given up: %s", message, outcome.error)
         else:
             delay_s = max(pause(self._terms.pauses_s, claimed["tries"]), retry_after_s)
             self._repository.postpone(claimed, outcome, delay_s)
-            logger.info("%s: again in %.1f s: %s", told, delay_s, outcome.error)
+            logger.info("%s: again in %.1f s: %s", message, delay_s, outcome.error)
 
     def _attempt(self, claimed: RowMapping, started: float) -> tuple[Outcome, float, bool]:
         """What came of one try, how long the receiver wants to be left alone, and whether it is no use to go on."""

@@ -113,12 +113,12 @@ class DeliveryRepository:
     def _settle(self, claimed: RowMapping, outcome: Outcome, values: Values) -> None:
         """Write the attempt down; a message that was taken over or resent meanwhile is left to its new sender."""
         still = and_(deliveries.c.id == claimed["id"], deliveries.c.lease_until == claimed["lease_until"])
-        told = {"status": outcome.status, "error": outcome.error and outcome.error[:MAX_ERROR]}
+        attempt = {"status": outcome.status, "error": outcome.error and outcome.error[:MAX_ERROR]}
         with self._database.write() as connection:
             connection.execute(update(deliveries).where(still).values(lease_until=None, **values))
             there = select(deliveries.c.id).where(deliveries.c.id == claimed["id"])
             if connection.scalar(there) is not None:
-                query = insert(attempts).values(delivery=claimed["id"], at=now(), seconds=outcome.seconds, **told)
+                query = insert(attempts).values(delivery=claimed["id"], at=now(), seconds=outcome.seconds, **attempt)
                 connection.execute(query)
 
 

@@ -75,8 +75,8 @@ def fork_for_parent() -> int:
         return 0
     os.close(writer)
     os.waitpid(between, 0)
-    with os.fdopen(reader) as told:
-        return int(told.read())
+    with os.fdopen(reader) as pipe:
+        return int(pipe.read())
 
 
 def _run(module: str, request: Json, streams: array.array[int] | list[int]) -> NoReturn:

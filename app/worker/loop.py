@@ -32,7 +32,7 @@ class Voice:
     def __init__(self, pipe: BinaryIO) -> None:
         self.turn = FIRST_TURN
         self._pipe = pipe
-        self._told: tuple[float, object] = (0.0, None)
+        self._reported: tuple[float, object] = (0.0, None)
 
     def tell(self, kind: str, body: Mapping[str, Any], **files: bytes) -> None:
         """One message with its files; ValueError for numbers that JSON cannot carry, or a body that is too long."""
@@ -47,8 +47,8 @@ class Voice:
     def report(self, progress: Mapping[str, object]) -> None:
         """How far the work has come, unless that was told a moment ago."""
         now, about = time.monotonic(), (progress.get("method"), progress.get("phase"))
-        if now - self._told[0] >= PROGRESS_S or about != self._told[1]:
-            self._told = now, about
+        if now - self._reported[0] >= PROGRESS_S or about != self._reported[1]:
+            self._reported = now, about
             self.tell("progress", progress)
 
     def fail(self, slug: str, detail: str) -> None:

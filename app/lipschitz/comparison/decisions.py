@@ -38,11 +38,11 @@ def decisions(difference: Difference, rows: Dataset, radius: float | None, p: No
 
 def _short(rows: list[DecisionRow]) -> list[DecisionRow]:
     """The rows, with as many of their witnesses as may be told."""
-    left, told = MOST_NUMBERS, []
+    left, kept = MOST_NUMBERS, []
     for row in rows:
         left -= len(row.witness or ())
-        told.append(row if left >= 0 else row.model_copy(update={"witness": None}))
-    return told
+        kept.append(row if left >= 0 else row.model_copy(update={"witness": None}))
+    return kept
 
 
 def alike(rows: Dataset, radius: float | None) -> Decisions:
@@ -58,24 +58,24 @@ def _row(
         return DecisionRow(index=index, decision="open", a=None, b=None, reason="no time was left")
     a, b = _decided(difference.first, x), _decided(difference.second, x)
 
-    def told(fate: Fate, reason: str | None = None, witness: Tensor | None = None) -> DecisionRow:
+    def row(fate: Fate, reason: str | None = None, witness: Tensor | None = None) -> DecisionRow:
         point = None if witness is None else witness.tolist()
         return DecisionRow(index=index, decision=fate, a=a, b=b, reason=reason, witness=point)
 
     if a is None or b is None:
-        return told("open", "two outputs are too close at the row to be told apart")
+        return row("open", "two outputs are too close at the row to be told apart")
     if a != b:
-        return told("changed")
+        return row("changed")
     if radius is None:
-        return told("kept")
+        return row("kept")
     ball = Ball(x, radius, p)
     if all(_stays(network, ball, a, deadline) for network in (difference.first, difference.second)):
-        return told("kept")
+        return row("kept")
     for point in _tries(difference, ball, a):
         here = [_decided(network, point) for network in (difference.first, difference.second)]
         if None not in here and here[0] != here[1]:
-            return told("changed", "at another point of the ball", point)
-    return told("open", "neither is proved on the whole ball")
+            return row("changed", "at another point of the ball", point)
+    return row("open", "neither is proved on the whole ball")
 
 
 def _decided(network: Network, x: Tensor) -> int | None:

@@ -48,14 +48,14 @@ class Fallen:
 
 
 def attacked(
-    problem: Problem, points: Tensor, predicted: Tensor, proved: Margins, told: Callable[[int], None]
+    problem: Problem, points: Tensor, predicted: Tensor, proved: Margins, report: Callable[[int], None]
 ) -> Fallen:
     """The nearest changes of prediction about `points` `(S, n)` of classes `predicted` that time allows to find."""
     fallen = Fallen.none(points)
     for rows in torch.arange(len(points)).split(BATCH):
         if problem.deadline.passed:
             break
-        told(int(rows[0]))
+        report(int(rows[0]))
         near = _nearest(problem, points[rows], predicted[rows])
         _keep_proved(problem, fallen, rows, near, predicted=predicted[rows], proved=proved)
     return fallen

@@ -117,7 +117,7 @@ class _Search:
         samples, now = self.known.samples, self.known.radii
         assert samples is not None
         assert now is not None
-        if not len(samples.index) or self._told(now, 0, len(samples.index), "attacking"):
+        if not len(samples.index) or self._report(now, 0, len(samples.index), "attacking"):
             return self.known
         self._attack(samples)
         self._check()
@@ -126,7 +126,7 @@ class _Search:
         if not self._is_decided():
             now = self._grown(split_further, now, SPLIT_SHARE, "splitting")
         if not self._is_decided():
-            now = grown(self.problem, samples, self.constants, now, lambda radii: self._told(radii, 0, 0, "certifying"))
+            now = grown(self.problem, samples, self.constants, now, lambda radii: self._report(radii, 0, 0, "certifying"))
             self.known = replace(self.known, radii=now)
         self._check()
         return self.known
@@ -141,7 +141,7 @@ class _Search:
             now,
             ceiling=self.known.fallen.distance,
             asked=None if self.gate is None else self.gate.radius,
-            told=lambda radii, done, of: self._told(radii, done, of, phase),
+            report=lambda radii, done, of: self._report(radii, done, of, phase),
         )
         self.known = replace(self.known, radii=now)
         return now
@@ -149,16 +149,16 @@ class _Search:
     def _attack(self, samples: Samples) -> None:
         problem, total = self._within(ATTACK_SHARE), len(samples.index)
 
-        def told(done: int) -> None:
+        def report(done: int) -> None:
             problem.progress({"phase": "attacking", "done": done, "total": total})
 
-        fallen = attacked(problem, samples.points, samples.predicted, self.linear.at, told)
+        fallen = attacked(problem, samples.points, samples.predicted, self.linear.at, report)
         self.known = replace(self.known, fallen=fallen)
 
     def _within(self, share: float) -> Problem:
         return self.problem.until(self.problem.deadline.share(share))
 
-    def _told(self, radii: Radii, done: int, total: int, phase: str) -> bool:
+    def _report(self, radii: Radii, done: int, total: int, phase: str) -> bool:
         self.known = replace(self.known, radii=radii)
         if total:
             self.problem.progress({"phase": phase, "done": done, "total": total, **self._share()})

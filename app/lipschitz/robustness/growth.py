@@ -25,7 +25,7 @@ CLOSE = 1.02
 SPLITS, AT_ONCE = 4, 16
 """Radii of a row that branch and bound tries, and rows that are cut into parts together."""
 
-Told = Callable[[Radii, int, int], bool]
+Report = Callable[[Radii, int, int], bool]
 """Radii so far, rows that are done, of so many; true where the search may stop."""
 
 
@@ -37,7 +37,7 @@ def grown_linearly(
     *,
     ceiling: Tensor,
     asked: float | None,
-    told: Told,
+    report: Report,
 ) -> Radii:
     """The radii after linear bounds; `ceiling`, `(S,)`, are distances at which the prediction is known to change."""
     if asked is not None:
@@ -45,14 +45,14 @@ def grown_linearly(
         rows = hopeful.nonzero()[:, 0]
         rows = rows[radii.radius[rows].argsort(descending=True)]
         for done, part in _parts(rows, linear.batch):
-            if problem.deadline.passed or told(radii, done, len(rows)):
+            if problem.deadline.passed or report(radii, done, len(rows)):
                 return radii
             radii = radii.better(part, _at(linear, samples, part, torch.full((len(part),), asked, dtype=torch.float64)))
-        if told(radii, len(rows), len(rows)):
+        if report(radii, len(rows), len(rows)):
             return radii
     rows = ((radii.radius * CLOSE < ceiling) & torch.isfinite(radii.radius)).nonzero()[:, 0]
     for done, part in _parts(rows, linear.batch):
-        if problem.deadline.passed or told(radii, done, len(rows)):
+        if problem.deadline.passed or report(radii, done, len(rows)):
             break
         radii = _searched(linear, samples, radii, part, ceiling=ceiling[part], deadline=problem.deadline)
     return radii
@@ -66,7 +66,7 @@ def split_further(
     *,
     ceiling: Tensor,
     asked: float | None,
-    told: Told,
+    report: Report,
 ) -> Radii:
     """The radii after branch and bound on balls: at the radius that is asked for, then between what is proved and what
     has fallen, the rows that are nearest to either first.
@@ -76,7 +76,7 @@ def split_further(
         rows = ((radii.radius < goal) & (goal < ceiling)).nonzero()[:, 0]
         rows = rows[(goal / radii.radius)[rows].argsort(stable=True)]
         for done, part in _parts(rows, AT_ONCE):
-            if problem.deadline.passed or told(radii, done, len(rows)):
+            if problem.deadline.passed or report(radii, done, len(rows)):
                 return radii
             proved = linear.split(samples.points[part], goal[part], samples.predicted[part])
             better = part[proved & (samples.margins[part] > 0.0).all(1)]

@@ -21,9 +21,9 @@ def drawn(spec: Spec, description: str | None = None) -> Markup:
 
     To readers of screens it is one image with that description, or nothing where the page around describes it.
     """
-    told = 'aria-hidden="true"' if description is None else f'role="img" aria-label="{escape(description)}"'
+    attributes = 'aria-hidden="true"' if description is None else f'role="img" aria-label="{escape(description)}"'
     svg = _svg(json.dumps(_themed(spec), sort_keys=True, allow_nan=False))
-    return Markup(svg.replace("<svg", f"<svg {told}", 1))  # noqa: S704 (made by the library, which escapes all text)
+    return Markup(svg.replace("<svg", f"<svg {attributes}", 1))  # noqa: S704 (made by the library, which escapes all text)
 
 
 @lru_cache(maxsize=KEPT)

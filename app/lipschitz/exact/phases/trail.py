@@ -16,7 +16,7 @@ class Trail:
     """Points (seconds, upper, lower)."""
 
     def __init__(self, progress: Progress) -> None:
-        self._progress, self._begun, self._told = progress, time.monotonic(), 0.0
+        self._progress, self._begun, self._reported = progress, time.monotonic(), 0.0
         self._points: list[tuple[float, float, float]] = []
 
     def record(self, upper: float, lower: float) -> None:
@@ -24,8 +24,8 @@ class Trail:
         now = time.monotonic()
         if not self._points or self._points[-1][1:] != (upper, lower):
             self._points.append((round(now - self._begun, 3), upper, lower))
-        if now - self._told > NEWS_EVERY:
-            self._told = now
+        if now - self._reported > NEWS_EVERY:
+            self._reported = now
             self._progress({"method": "exact", "upper": upper, "lower": lower})
 
     def details(self) -> Details:
