@@ -22,6 +22,7 @@ from app.pages.charts.layers import factor_of, growth_chart, hot_spots, share_ch
 from app.pages.charts.radii import radius_chart, survival
 from app.pages.charts.scales import Spec
 from app.pages.charts.sensitivities import image_of, picture_chart, ranking_chart
+from app.pages.limits import is_right, reach
 
 Events = list[tuple[datetime, Progress]]
 """Reports of progress, oldest first."""
@@ -92,7 +93,7 @@ def radius_figure(gate: Gate | None, samples: list[SampleView], together: RadiiV
     """The share of samples certified up to each radius, and that which an attack leaves."""
     share, radius = (None, None) if gate is None else (gate.min_certified_share, gate.radius)
     asked = None if share is None or radius is None else (radius, share)
-    reaches = [words.reach(one) for one in samples if words.is_right(one)]
+    reaches = [reach(one) for one in samples if is_right(one)]
     description = "The share of samples that are rightly predicted and certified, falling as the radius grows."
     if together is None:
         return figure(lambda width: radius_chart(survival(reaches, len(samples)), [], asked, width), description)

@@ -29,6 +29,8 @@ from app.pages.figures import (
     sensitivity_figures,
     share_figure,
 )
+from app.pages.limits import is_right, reach
+from app.pages.limits import limits as limits_of
 from app.pages.rails import Rail, rails, sources_of
 
 FEW_LAYERS = 24
@@ -151,7 +153,7 @@ def report_of(
         radii=_radii(gate, result),
         sensitivities=None if is_comparison else _sensitivities(result),
         meaning="" if is_comparison else words.meaning(job.request, result),
-        limits=words.limits(gate, result) if job.result else [],
+        limits=limits_of(gate, result) if job.result else [],
         advice=advice(job.error.type) if job.error else "",
     )
 
@@ -173,7 +175,7 @@ def lines_of(job: JobView, model: ModelView | None) -> list[str]:
     status = words.STATUSES[job.status][0].lower()
     lines = [f"{words.interval(result) or status}  ({words.question(job.request)})"]
     if result.verdict:
-        limits = words.limits(job.request.gate, result)
+        limits = limits_of(job.request.gate, result)
         lines += [f"gate {result.verdict}: {' '.join(limit.finding for limit in limits)}"]
     if job.error:
         lines += [job.error.detail]
@@ -214,7 +216,7 @@ def _radii(gate: Gate | None, result: ResultView) -> Radii | None:
     samples, together = result.certificates, result.radii
     if not samples:
         return None
-    right = [words.reach(one) for one in samples if words.is_right(one)]
+    right = [reach(one) for one in samples if is_right(one)]
     drawing = radius_figure(gate, samples, together)
     rows = samples[:MOST_SAMPLES]
     if together is None:

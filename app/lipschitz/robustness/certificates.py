@@ -126,7 +126,9 @@ class _Search:
         if not self._is_decided():
             now = self._grown(split_further, now, SPLIT_SHARE, "splitting")
         if not self._is_decided():
-            now = grown(self.problem, samples, self.constants, now, lambda radii: self._report(radii, 0, 0, "certifying"))
+            now = grown(
+                self.problem, samples, self.constants, now, lambda radii: self._report(radii, 0, 0, "certifying")
+            )
             self.known = replace(self.known, radii=now)
         self._check()
         return self.known

@@ -83,7 +83,9 @@ def radii_of(margins: Tensor, constants: Tensor, way: int = GLOBAL) -> Radii:
     return Radii(radius, against, torch.full_like(against, way))
 
 
-def grown(problem: Problem, samples: Samples, constants: Tensor, radii: Radii, report: Callable[[Radii], bool]) -> Radii:
+def grown(
+    problem: Problem, samples: Samples, constants: Tensor, radii: Radii, report: Callable[[Radii], bool]
+) -> Radii:
     """The radii after the balls of as many samples as time allows have grown; `told` of them says when to stop."""
     rows = ((radii.radius > 0.0) & torch.isfinite(radii.radius)).nonzero()[:, 0]
     local = local_margins(problem) if len(rows) and problem.deadline.left else None
