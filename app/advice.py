@@ -12,6 +12,8 @@ ADVICE: dict[str, str] = {
     "not-found": "Check the address, or go to the start page.",
     "unknown-job": "Check the address. The job may have been deleted, or belong to the owner of another key.",
     "unknown-model": "Upload the model again.",
+    "unknown-series": "Upload a model with the query parameters `name` and `version`.",
+    "version-taken": "Give the model a version of its own: what has a version does not change.",
     "unknown-dataset": "Upload the data set again.",
     "job-expired": "Ask the same question again: the service keeps results for a limited time only.",
     "invalid-request": "Correct the field that is named and submit again.",

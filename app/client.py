@@ -17,6 +17,7 @@ from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -27,6 +28,7 @@ from app.contract.job import QueueView, Urls
 from app.contract.problem import ProblemView
 from app.contract.progress import Progress
 from app.contract.result import Verdict
+from app.contract.series import SeriesView
 from app.lipschitz.bundle import Member, identity
 from app.lipschitz.external_data import files_beside
 
@@ -114,8 +116,8 @@ class Client:
     ) -> None:
         self._http.close()
 
-    def upload(self, model: Path) -> str:
-        """The id of an uploaded model, its SHA-256; the same bytes are stored once.
+    def upload(self, model: Path, name: str | None = None, version: str | None = None) -> str:
+        """The id of an uploaded model, its SHA-256; the same bytes are stored once. `version` of `name`, for `series`.
 
         Files beside an ONNX model that hold its weights go with it; OSError where one is not there. The id of several
         files is the SHA-256 of their sorted lines `<sha256>  <name>`, and that of an archive of a folder what it holds.
@@ -125,7 +127,8 @@ class Client:
             files = {name: stack.enter_context(path.open("rb")) for name, path in paths.items()}
             digest = _identity(files)
             parts = [("file", (name, file)) for name, file in files.items()]
-            told = self._call("POST", "/v1/models", files=parts).get("id")
+            named = {key: value for key, value in (("name", name), ("version", version)) if value is not None}
+            told = self._call("POST", "/v1/models", files=parts, params=named).get("id")
         if told != digest and not _may_be_unpacked(model):
             raise Unexpected(f"The service took another file: {told}, sent was {digest}.")
         return str(told)
@@ -161,13 +164,25 @@ class Client:
         """Ask for the job's end."""
         return Job.of(self._call("POST", f"/v1/jobs/{job_id}/cancel"))
 
+    def series(self, name: str) -> SeriesView:
+        """Every version that was uploaded under the name, with its bracket, norms and radii."""
+        return SeriesView.model_validate(self._call("GET", f"/v1/series/{quote(name)}"))
+
     def certificate(self, job_id: str) -> Document:
         """What proves the job's upper bound; Refused where there is none."""
         return self._call("GET", f"/v1/jobs/{job_id}/certificate")
 
-    def analyze(self, model: Path, request: Mapping[str, Any], on_progress: OnProgress | None = None) -> Job:
+    def analyze(
+        self,
+        model: Path,
+        request: Mapping[str, Any],
+        on_progress: OnProgress | None = None,
+        *,
+        name: str | None = None,
+        version: str | None = None,
+    ) -> Job:
         """Upload, submit, and wait for the end; an interrupt (KeyboardInterrupt) cancels the job."""
-        return self._ended(self.submit(self.upload(model), request), on_progress)
+        return self._ended(self.submit(self.upload(model, name, version), request), on_progress)
 
     def compare(self, a: Path, b: Path, request: Mapping[str, Any], on_progress: OnProgress | None = None) -> Job:
         """Upload both models, submit, and wait for the end, as `analyze`."""

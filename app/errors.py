@@ -42,13 +42,8 @@ class Problem(Exception):
 
     def document(self, instance: str | None = None) -> Json:
         """The problem as RFC 9457 JSON; `instance` is the path of the request or job that met it."""
-        members = {
-            "type": TYPE_PREFIX + self.slug,
-            "title": self.title,
-            "status": self.status,
-            "detail": self.detail,
-            "instance": instance,
-        }
+        members: Json = {"type": TYPE_PREFIX + self.slug, "title": self.title, "status": self.status}
+        members |= {"detail": self.detail, "instance": instance}
         step = {"advice": ADVICE[self.slug]} if self.slug in ADVICE else {}
         return members | step | ({"errors": self.errors} if self.errors else {})
 
@@ -100,6 +95,10 @@ class UnknownDataset(Problem, status=404, title="No such data set"):
     """No data set of that digest has been uploaded."""
 
 
+class UnknownSeries(Problem, status=404, title="No such series"):
+    """No model was given a version under that name."""
+
+
 class UnknownDelivery(Problem, status=404, title="No such delivery"):
     """No webhook of that id."""
 
@@ -134,6 +133,10 @@ class ModelInUse(Problem, status=409, title="Jobs on this model are not over"):
 
 class DatasetInUse(Problem, status=409, title="Jobs that use this data set are not over"):
     """The data set cannot be deleted while jobs that use it wait or run."""
+
+
+class VersionTaken(Problem, status=409, title="The version is another model"):
+    """The series has a version of that name already, of other bytes."""
 
 
 class IdempotencyConflict(Problem, status=409, title="A request with this Idempotency-Key is in flight"):

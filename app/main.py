@@ -10,7 +10,20 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from app import __version__, observability
-from app.api import comparisons, datasets, documents, hooks, jobs, models, problems, session, sources, system, webhooks
+from app.api import (
+    comparisons,
+    datasets,
+    documents,
+    hooks,
+    jobs,
+    models,
+    problems,
+    series,
+    session,
+    sources,
+    system,
+    webhooks,
+)
 from app.api.cross_site import CrossSiteProtection
 from app.api.hosts import Hosts
 from app.api.job_metrics import EndingMetrics, JobMetrics
@@ -77,6 +90,7 @@ def create_app(settings: Settings) -> FastAPI:
         datasets.router,
         jobs.router,
         comparisons.router,
+        series.router,
         pages.router,
         webhooks.router,
     )

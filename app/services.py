@@ -9,6 +9,7 @@ from app.jobs.admission import ModelService
 from app.jobs.datasets import DatasetService
 from app.jobs.engine import Engine
 from app.jobs.record import Kind
+from app.jobs.series import SeriesService
 from app.jobs.service import JobService
 from app.jobs.slot_context import WorkerView
 from app.jobs.watch import Watch
@@ -20,6 +21,7 @@ from app.store.database import Database
 from app.store.endings import EndingRepository
 from app.store.idempotency import IdempotencyRepository
 from app.store.keys import KeyRepository
+from app.store.series import SeriesRepository
 from app.store.uploads import dataset_repository, model_repository
 from app.store.workers import WorkerRepository
 
@@ -41,6 +43,7 @@ class Services:
     idempotency: IdempotencyRepository
     endings: EndingRepository
     workers: WorkerRepository
+    series: SeriesService
     drain: Drain
     outbound: Outbound
 
@@ -51,6 +54,7 @@ class Services:
         database, blobs = engine.database, engine.blobs
         jobs = JobService(engine.repository, engine.dispatcher, engine.watch, settings)
         models = ModelService(model_repository(database), blobs, engine.artifacts, jobs, settings.inspect_timeout_s)
+        series = SeriesService(SeriesRepository(database))
         idempotency = IdempotencyRepository(database, settings.idempotency_s)
         return cls(
             settings=settings,
@@ -66,8 +70,9 @@ class Services:
             idempotency=idempotency,
             endings=EndingRepository(database),
             workers=WorkerRepository(database),
+            series=series,
             drain=drain,
-            outbound=open_outbound(settings, database, blobs, Intake(settings, models, jobs, idempotency)),
+            outbound=open_outbound(settings, database, blobs, Intake(settings, models, jobs, series, idempotency)),
         )
 
     def start(self) -> None:

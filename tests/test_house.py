@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from tests.conftest import ROOT
+from tests.imports import imports
 
 FILES = sorted((ROOT / "app").rglob("*.py"))
 MOST_LINES = 257
@@ -66,10 +67,8 @@ def test_each_module_can_be_imported_before_those_that_need_it() -> None:
     modules = {named(path) for path in FILES}
 
     def needed(path: Path) -> set[str]:
-        froms = [node for node in ast.walk(tree(path)) if isinstance(node, ast.ImportFrom) and node.module]
-        plain = [alias.name for node in ast.walk(tree(path)) if isinstance(node, ast.Import) for alias in node.names]
-        of_modules = {f"{node.module}.{alias.name}" for node in froms for alias in node.names} | set(plain)
-        return (of_modules | {str(node.module) for node in froms}) & modules - {named(path)}
+        names = set(imports(path))
+        return (names | {name.rpartition(".")[0] for name in names}) & modules - {named(path)}
 
     packages = {named(path) for path in FILES if path.name == "__init__.py"}
     left = {named(path): needed(path) - packages for path in FILES if path.name != "__init__.py"}

@@ -54,8 +54,7 @@ def json_body(schema: str) -> Json:
 def query_fields() -> Json:
     """Every field of an analysis as a query parameter."""
     fields = AnalysisFields.model_fields.items()
-    parameters = [_query_parameter(name, field.description or "") for name, field in fields]
-    return {"parameters": [_query_parameter("name", "The model's name, for a raw body."), *parameters]}
+    return {"parameters": [_query_parameter(name, field.description or "") for name, field in fields]}
 
 
 def _query_parameter(name: str, description: str) -> Json:

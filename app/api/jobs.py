@@ -20,6 +20,7 @@ from app.api.models import CREATION_PROBLEMS, UPLOAD_PROBLEMS, admitted
 from app.api.paging import InPages
 from app.api.problems import parse_json
 from app.api.queries import fields_of
+from app.api.series import AsVersion, name_version
 from app.api.submission import submitted, submitted_once, view_of
 from app.api.uploads import received_model
 from app.api.views import bracket_of, job_summary
@@ -62,7 +63,9 @@ MAX_EVENTS = 1000
     openapi_extra=file_body(with_request=True) | query_fields(),
     responses=answers(*UPLOAD_PROBLEMS, *SUBMISSION_PROBLEMS, also={200: {"model": JobView}}),
 )
-async def analyze(request: Request, services: InServices, caller: InCaller, key: InKey = None) -> Response:
+async def analyze(
+    request: Request, services: InServices, caller: InCaller, named: AsVersion, key: InKey = None
+) -> Response:
     """Upload a model and analyze it: one request, one answer with `Prefer: wait=N`."""
     asked = parse_fields(AnalysisFields, fields_of(request.query_params), is_text=True)
     async with received_model(request, services.blobs, services.settings.max_unpacked_bytes, ("request",)) as upload:
@@ -73,6 +76,7 @@ async def analyze(request: Request, services: InServices, caller: InCaller, key:
             fields = parse_fields(AnalysisFields, body | query if isinstance(body, dict) else body)
             caller.require_priority(fields.priority)
             model, _ = await admitted(services, caller, upload)
+            await name_version(services, caller, named, model.id)
             return await submitted(request, services, caller, model=model.id, fields=fields, key=key)
 
         return await submitted_once(request, services, caller, key=key, received=upload.summary(), act=act)

@@ -14,6 +14,7 @@ from app.api.forms import Upload
 from app.api.idempotency import InKey, once
 from app.api.paging import InPages
 from app.api.queries import fields_of
+from app.api.series import AsVersion, name_version
 from app.api.sources import SourceRequest, fetched, names_source, source_request
 from app.api.uploads import received_model
 from app.api.views import created, model_view
@@ -41,6 +42,7 @@ from app.errors import (
     TimeLimit,
     TorchscriptRefused,
     UnknownModel,
+    VersionTaken,
     WorkerCrashed,
     WorkerLost,
     WorkerProtocol,
@@ -70,7 +72,7 @@ Digest = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="SHA-256 of t
 
 UPLOAD_PROBLEMS = (
     MalformedRequest, TooLarge, NotAModel, InvalidModel, MissingData, SurplusData,
-    TorchscriptRefused, Busy, StorageUnavailable, StorageFull,
+    TorchscriptRefused, Busy, StorageUnavailable, StorageFull, VersionTaken,
 )  # fmt: skip
 SOURCE_PROBLEMS = (DigestMismatch, MalformedJson, InvalidRequest, SourceRefused, SourceUnreachable)
 CREATION_PROBLEMS = (IdempotencyConflict, IdempotencyMismatch, Draining)
@@ -102,7 +104,9 @@ async def admitted(services: Services, caller: Caller, upload: Upload) -> tuple[
     openapi_extra=file_body(source="SourceRequest"),
     responses=answers(*UPLOAD_PROBLEMS, *SOURCE_PROBLEMS, *CREATION_PROBLEMS, also={201: {"model": ModelView}}),
 )
-async def upload_model(request: Request, services: InServices, caller: InCaller, key: InKey = None) -> Response:
+async def upload_model(
+    request: Request, services: InServices, caller: InCaller, named: AsVersion, key: InKey = None
+) -> Response:
     """Upload a model, or name where it is: 201 when it is new, 200 when the same bytes are known."""
     if names_source(request):
         asked = await source_request(request)
@@ -112,11 +116,16 @@ async def upload_model(request: Request, services: InServices, caller: InCaller,
             caller,
             key=key,
             received=asked.model_dump(),
-            act=lambda: _from_source(services, caller, asked),
+            act=lambda: _from_source(services, caller, asked, named),
         )
     async with received_model(request, services.blobs, services.settings.max_unpacked_bytes) as upload:
         return await once(
-            request, services, caller, key=key, received=upload.summary(), act=lambda: _answer(services, caller, upload)
+            request,
+            services,
+            caller,
+            key=key,
+            received=upload.summary(),
+            act=lambda: _answer(services, caller, upload, named),
         )
 
 
@@ -125,14 +134,16 @@ async def upload_model(request: Request, services: InServices, caller: InCaller,
     response_model=ModelView,
     dependencies=[TakingWork],
     openapi_extra=file_body(),
-    responses=answers(DigestMismatch, *UPLOAD_PROBLEMS, Draining, also={201: {"model": ModelView}}),
+    responses=answers(DigestMismatch, InvalidRequest, *UPLOAD_PROBLEMS, Draining, also={201: {"model": ModelView}}),
 )
-async def put_model(model_id: Digest, request: Request, services: InServices, caller: InCaller) -> Response:
+async def put_model(
+    model_id: Digest, request: Request, services: InServices, caller: InCaller, named: AsVersion
+) -> Response:
     """Upload a model whose SHA-256 is known beforehand."""
     async with received_model(request, services.blobs, services.settings.max_unpacked_bytes) as upload:
         if upload.staged.sha256 != model_id:
             raise DigestMismatch(f"The bytes received have the SHA-256 {upload.staged.sha256}.")
-        return await _answer(services, caller, upload)
+        return await _answer(services, caller, upload, named)
 
 
 @router.get("", responses=answers(InvalidRequest))
@@ -179,14 +190,16 @@ def delete_model(model_id: Digest, services: InServices, caller: InCaller) -> No
     services.models.delete(caller.tenant, model_id)
 
 
-async def _from_source(services: Services, caller: Caller, asked: SourceRequest) -> Response:
+async def _from_source(services: Services, caller: Caller, asked: SourceRequest, named: AsVersion) -> Response:
     async with fetched(services, caller, asked) as location:
         if isinstance(location, Upload):
-            return await _answer(services, caller, location)
+            return await _answer(services, caller, location, named)
         model = await to_thread.run_sync(services.models.get, caller.tenant, location)
+        await name_version(services, caller, named, model.id)
         return created(model_view(model), f"/v1/models/{model.id}", is_new=False)
 
 
-async def _answer(services: Services, caller: Caller, upload: Upload) -> Response:
+async def _answer(services: Services, caller: Caller, upload: Upload, named: AsVersion) -> Response:
     model, is_new = await admitted(services, caller, upload)
+    await name_version(services, caller, named, model.id)
     return created(model_view(model), f"/v1/models/{model.id}", is_new)

@@ -11,7 +11,7 @@ from app.errors import MalformedJson
 from app.refusals import InvalidRequest
 
 JSON_FIELDS = frozenset({"inputs", "domain", "target", "options", "gate", "metadata"})
-NOT_FIELDS = frozenset({"name"})
+NOT_FIELDS = frozenset({"name", "version"})
 
 
 def fields_of(query: Mapping[str, str]) -> Json:

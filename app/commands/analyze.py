@@ -37,6 +37,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", type=Path, help="ONNX, TorchScript or torch.export file, or a folder or an archive that holds it"
     )
+    parser.add_argument("--name", help="what the service should call the model, with --version: kept as a series")
+    parser.add_argument("--version", help="which version of --name it is")
     parser.add_argument("--methods", help="names with commas between, or auto (default)")
     parser.add_argument("--dataset", type=Path, help="npy or npz file of points")
     parser.add_argument("--certify", action="store_true", help="radii for every row of the data set")
@@ -108,6 +110,8 @@ def _next_step(error: Exception) -> str:
 
 def _run(options: argparse.Namespace) -> int:
     server = options.server or ClientSettings().url
+    if options.version is not None and not server:
+        raise ValueError("--version is kept by a service: name one with --server")
     display = Display(is_live=sys.stderr.isatty() and not options.quiet)
     with display:
         request = request_of(options)
@@ -201,7 +205,8 @@ def _there(url: str, options: argparse.Namespace, request: Fields, progress: OnP
     with Client(url, ClientSettings().key) as client:
         if options.dataset is not None:
             request = request | {"dataset": client.upload_dataset(options.dataset)}
-        job = client.analyze(model_in(options.model), with_baseline(request, options, client.upload), progress)
+        asked = with_baseline(request, options, client.upload)
+        job = client.analyze(model_in(options.model), asked, progress, name=options.name, version=options.version)
         if job.result is None and job.error is not None:
             raise Refused(job.error.status or 0, job.error)
         if job.result is None:

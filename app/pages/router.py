@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.routing import APIRoute
 
 from app.advice import advice
@@ -15,20 +15,24 @@ from app.api.dependencies import InServices
 from app.api.documents import answers
 from app.api.jobs import MAX_EVENTS, NO_JOB, JobId
 from app.api.problems import answer
+from app.api.series import Name, Question
 from app.api.submission import view_of
 from app.api.views import model_view
 from app.contract.job import JobView, time_of
 from app.contract.methods import AUTO, METHODS
 from app.contract.progress import Progress
 from app.contract.result import CertificateView
+from app.contract.series import MOST_VERSION
 from app.contract.stored import readable
 from app.contract.uploads import ModelView
-from app.errors import Forbidden, Problem, Unauthorized, UnknownModel
+from app.errors import Forbidden, Problem, Unauthorized, UnknownModel, UnknownSeries
 from app.pages import render
 from app.pages.charts.draw import drawn
 from app.pages.figures import Events
 from app.pages.reference import Reference
 from app.pages.report import lines_of, picture_of, report_of
+from app.pages.series import page_of
+from app.refusals import InvalidRequest
 from app.services import Services
 
 SVG, HTML = "image/svg+xml", "text/html"
@@ -74,6 +78,25 @@ def get_start(request: Request) -> Response:
 def get_reference(request: Request) -> Response:
     """The OpenAPI document as a page."""
     return render.page("reference.html", reference=Reference(request.app.openapi()))
+
+
+@open_router.get(
+    "/series/{name:path}",
+    response_class=Response,
+    responses=answers(Unauthorized, Forbidden, UnknownSeries, InvalidRequest, also={200: {"content": {HTML: {}}}}),
+)
+def get_series_page(
+    name: Name,
+    services: InServices,
+    caller: InCaller,
+    *,
+    question: Question = None,
+    before: Annotated[str | None, Query(max_length=MOST_VERSION, description="A version to compare ...")] = None,
+    after: Annotated[str | None, Query(max_length=MOST_VERSION, description="... with this one.")] = None,
+) -> Response:
+    """A series as a page for people: the timeline, two versions side by side, links to reports."""
+    page = page_of(services.series.view(caller.tenant, name, question), before, after)
+    return render.page("series.html", None, page=page)
 
 
 @router.get(

@@ -11,6 +11,7 @@ from sqlalchemy import RowMapping
 
 from app.contract.plain import Json
 from app.contract.result import ResultView
+from app.contract.series import ModelVersion
 from app.errors import Busy, Problem, QueueFull, QuotaExceeded, SourceUnreachable, StorageFull, StorageUnavailable
 from app.jobs.record import JobRecord
 from app.registries.poller import Poller
@@ -36,6 +37,9 @@ Fetch = Callable[[Location, Source], tuple[Staged, str]]
 class Registry(Protocol):
     """A place that tells us of models, and may want to hear what we found."""
 
+    def version(self, event: dict[str, str]) -> ModelVersion:
+        """The series and the version that the event is about."""
+
     def source(self, event: dict[str, str]) -> Source:
         """The model that the event is about; Refused or Unreachable."""
 
@@ -51,6 +55,9 @@ class Intake(Protocol):
 
     def admit(self, tenant: str, staged: Staged, name: str) -> None:
         """Have a child read the file, and keep it; raises the refusal."""
+
+    def name(self, tenant: str, named: ModelVersion, sha256: str) -> None:
+        """Make the model that version of a series, if there is none yet."""
 
     def submit(self, tenant: str, sha256: str, shapes: tuple[Shape, ...], key: str, metadata: Json) -> JobRecord:
         """Queue the analysis; the same key gives the same job."""
@@ -122,6 +129,7 @@ class HookWorker:
                 self._intake.admit(row["tenant"], staged, name)
             finally:
                 staged.close()
+        self._intake.name(row["tenant"], self._registry(key).version(row["event"]), sha256)
         metadata = {key.registry: row["event"] | {"delivery": key.delivery}}
         job = self._intake.submit(
             row["tenant"], sha256, location.shapes, f"hook {key.registry} {key.delivery}", metadata

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from contextlib import suppress
 
 from app.contract.comparison import stored_result
 from app.contract.domain import Document
 from app.contract.plain import Json
 from app.contract.request import AnalysisFields
 from app.contract.result import ResultView
-from app.errors import IdempotencyMismatch
+from app.contract.series import ModelVersion
+from app.errors import IdempotencyMismatch, VersionTaken
 from app.jobs.admission import ModelService, check_format
 from app.jobs.record import JobRecord
+from app.jobs.series import SeriesService
 from app.jobs.service import JobService
 from app.jobs.submission import Submission
 from app.parsing import parse_fields
@@ -29,11 +32,17 @@ class Intake:
     """Blocks its thread; `settings.hook_request` says what is asked of every model."""
 
     def __init__(
-        self, settings: Settings, models: ModelService, jobs: JobService, idempotency: IdempotencyRepository
+        self,
+        settings: Settings,
+        models: ModelService,
+        jobs: JobService,
+        series: SeriesService,
+        idempotency: IdempotencyRepository,
     ) -> None:
         self._settings = settings
         self._models = models
         self._jobs = jobs
+        self._series = series
         self._idempotency = idempotency
         self._fields = parse_fields(AnalysisFields, settings.hook_request)
 
@@ -52,6 +61,13 @@ class Intake:
             time.sleep(LOOK_S)
             inspection = self._jobs.get(tenant, inspection.id)
         self._models.admit(tenant, staged, name, inspection)
+
+    def name(self, tenant: str, named: ModelVersion, sha256: str) -> None:
+        """Make the model that version of a series. One that is another model already stays: a name that two registries
+        share is no reason to leave a model unexamined.
+        """
+        with suppress(VersionTaken):
+            self._series.name(tenant, named, sha256)
 
     def submit(self, tenant: str, sha256: str, shapes: tuple[Shape, ...], key: str, metadata: Document) -> JobRecord:
         """Queue the analysis; the same key gives the same job."""

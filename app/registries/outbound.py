@@ -8,6 +8,7 @@ from functools import partial
 
 from sqlalchemy import RowMapping
 
+from app.contract.series import ModelVersion
 from app.errors import SourceRefused
 from app.registries import hooks, huggingface, mlflow, webhooks
 from app.registries.fetch import Fetcher
@@ -35,6 +36,10 @@ class MlflowRegistry:
     def __init__(self, server: Server) -> None:
         self._server = server
 
+    def version(self, event: dict[str, str]) -> ModelVersion:
+        """The registered model and its version."""
+        return ModelVersion.of(event["name"], event["version"])
+
     def source(self, event: dict[str, str]) -> Source:
         """The version that the event is about."""
         return self._server.version(event["name"], event["version"], None)
@@ -51,6 +56,10 @@ class HubRegistry:
     def __init__(self, hub: Hub, patterns: str) -> None:
         self._hub = hub
         self._patterns = patterns
+
+    def version(self, event: dict[str, str]) -> ModelVersion:
+        """The repository and the commit."""
+        return ModelVersion.of(event["repository"], event["revision"])
 
     def source(self, event: dict[str, str]) -> Source:
         """The repository at the commit that the event is about."""

@@ -20,6 +20,7 @@ from app.store.crowds import ahead
 from app.store.database import Database
 from app.store.job_queries import JobQueries
 from app.store.line import Wanted, crowds_in_line, is_line, next_in_line, own_line, take_turn
+from app.store.series import remember
 from app.store.tables import Values, jobs, results
 from app.store.transitions import Fence, Move, insert_job, move_job, record_event
 
@@ -155,6 +156,7 @@ class JobRepository(JobQueries):
             if row is not None and result is not None:
                 product = {"result": result, "witness": witness, "certificate": certificate, "radii": radii}
                 connection.execute(insert(results).values(job=fence.job, **product))
+                remember(connection, row, result)
             return row
 
     def remove(self, job_id: str, statuses: Collection[str]) -> bool:

@@ -42,6 +42,8 @@ def parser() -> Parser:
     analyze.add_argument("models", nargs=1, type=Path, metavar="MODEL")
     analyze.add_argument("--methods", help="names with commas between, or auto (default)")
     analyze.add_argument("--baseline", type=Path, metavar="FILE", help="the model that --max-increase compares with")
+    analyze.add_argument("--name", help="what the model is called, with --version: kept as a series")
+    analyze.add_argument("--version", help="which version of --name it is")
     compare = commands.add_parser("compare", help="how far two models of the same inputs and outputs are apart")
     compare.add_argument("models", nargs=2, type=Path, metavar=("A", "B"))
     for command, name in ((analyze, "analyze"), (compare, "compare")):
@@ -74,8 +76,10 @@ def _run(options: argparse.Namespace) -> int:
         raise ValueError("no service is named: --url, or LIPSERVE_URL")
     with Client(options.url, os.environ.get("LIPSERVE_KEY")) as client:
         request = _request(options, client)
-        ask = client.compare if options.command == "compare" else client.analyze
-        job = ask(*options.models, request)
+        if options.command == "compare":
+            job = client.compare(*options.models, request)
+        else:
+            job = client.analyze(*options.models, request, name=options.name, version=options.version)
     if job.result is None:
         raise ValueError(f"the job {job.id} {job.status}: {job.error.detail if job.error else 'no result'}")
     if request.get("gate") and job.verdict is None:

@@ -37,6 +37,7 @@ def test_every_path_of_the_contract_is_there(document: dict[str, Any]) -> None:
         "GET /livez", "GET /readyz", "GET /v2/health/live", "GET /v2/health/ready", "GET /metrics",
         "GET /version", "GET /v1/methods", "GET /v1/operators", "GET /v1/workers",
         "GET /v1/models/{model_id}/graph",
+        "GET /v1/series/{name}", "DELETE /v1/series/{name}", "GET /series/{name}",
         "POST /v1/models", "GET /v1/models", "PUT /v1/models/{model_id}", "GET /v1/models/{model_id}",
         "HEAD /v1/models/{model_id}", "DELETE /v1/models/{model_id}",
         "POST /v1/datasets", "GET /v1/datasets", "GET /v1/datasets/{dataset_id}",
@@ -83,7 +84,7 @@ def test_every_operation_and_parameter_says_what_it_is(document: dict[str, Any])
             assert operation["description"], path
             names = {parameter["name"] for parameter in operation.get("parameters", [])}
             if path == "/v1/analyze":
-                assert names == {"name", "Idempotency-Key", *AnalysisFields.model_fields}
+                assert names == {"name", "version", "Idempotency-Key", *AnalysisFields.model_fields}
 
 
 def test_examples_are_true() -> None:
