@@ -1,6 +1,7 @@
 """Entries of the Jacobian where few neurons are open: its extremes over all slopes are at the slopes' ends.
 
-An entry is affine in each slope apart, so it is least and largest at a vertex (`exact.vertices`).
+An entry is affine in each slope apart, so it is least and largest at a vertex (`exact.vertices`). The sum of a row's
+magnitudes is convex in each, so it is largest at one too.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from app.lipschitz.lipsdp.region import Region, region_of, varying
 from app.lipschitz.network.ends import outward
 from app.lipschitz.network.intervals import Interval
 from app.lipschitz.network.nodes import Activation, Affine, Concat, Network, Node
+from app.lipschitz.operators.rounding import TINY, gamma
 from app.lipschitz.problem import Problem
 from app.lipschitz.walk.pieces import Piece, constants_within
 
@@ -66,7 +68,7 @@ def _slopes(node: Activation, ranges: Mapping[Node, Interval]) -> tuple[torch.Te
 def _extremes(folded: Folded, deadline: Deadline) -> Entries | None:
     """The least and the largest of every entry, what was computed wrongly counted."""
     size = (folded.c.shape[0] + folded.count) * folded.inputs
-    least, most = [], []
+    least, most, sums = [], [], []
     for part in torch.arange(2**folded.count).split(max(1, MOST_ENTRIES // size)):
         deadline.check()
         bits = (part[:, None] >> torch.arange(folded.count)) & 1
@@ -74,9 +76,11 @@ def _extremes(folded: Folded, deadline: Deadline) -> Entries | None:
         jacobians, error = folded.jacobians(slopes), folded.error(slopes)
         least.append(jacobians.amin(0) - error)
         most.append(jacobians.amax(0) + error)
+        sums.append((jacobians.abs() + error).sum(2).amax(0))
     lower, upper = torch.stack(least).amin(0), torch.stack(most).amax(0)
     if not bool(torch.isfinite(lower).all() & torch.isfinite(upper).all()):
         return None
     scale = 2.0**folded.exponent
     lower, upper = outward(lower, upper)
-    return Entries(*outward(lower * scale, upper * scale))
+    largest = torch.stack(sums).amax(0) * (1.0 + 4.0 * gamma(folded.inputs + 4))
+    return Entries(*outward(lower * scale, upper * scale), largest * scale + TINY)

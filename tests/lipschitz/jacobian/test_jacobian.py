@@ -101,8 +101,8 @@ def box(size: int) -> Box:
     return Box(-torch.ones(size, dtype=torch.float64), torch.ones(size, dtype=torch.float64))
 
 
-def extremes(module: nn.Sequential, problem: Any) -> tuple[Tensor, Tensor]:
-    """The least and the largest entries over all patterns of the neurons that the ranges leave open."""
+def extremes(module: nn.Sequential, problem: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """The least and the largest entries, and largest sums of magnitudes of rows, over the open neurons' patterns."""
     activations = [node for node in problem.network.nodes if isinstance(node, Activation)]
     ends = [node.scalar.slopes(*_ends(problem, node)) for node in activations]
     choices = [
@@ -117,7 +117,8 @@ def extremes(module: nn.Sequential, problem: Any) -> tuple[Tensor, Tensor]:
             own, rest = rest[: len(choice)], rest[len(choice) :]
             matrix = weight @ (torch.tensor(own, dtype=torch.float64)[:, None] * matrix)
         found.append(matrix)
-    return torch.stack(found).amin(0), torch.stack(found).amax(0)
+    stacked = torch.stack(found)
+    return stacked.amin(0), stacked.amax(0), stacked.abs().sum(2).amax(0)
 
 
 def _ends(problem: Any, node: Activation) -> tuple[Tensor, Tensor]:
@@ -130,11 +131,14 @@ def test_few_open_neurons_are_enumerated(seed: int) -> None:
     module = perceptron(seed, 3, 5, 4, 2)
     problem = problem_of(module, (1, 3), "2", box(3))
     found, entries = bounded(problem)
-    lower, upper = extremes(module, problem)
+    lower, upper, sums = extremes(module, problem)
     assert found.details["way"] == "vertices"
     torch.testing.assert_close(entries.lower, lower, rtol=1e-9, atol=1e-11)
     torch.testing.assert_close(entries.upper, upper, rtol=1e-9, atol=1e-11)
     assert bool((entries.lower <= lower).all() & (entries.upper >= upper).all())
+    assert entries.sums is not None
+    assert bool((entries.sums >= sums).all())
+    torch.testing.assert_close(entries.sums, sums, rtol=1e-9, atol=1e-11)
 
 
 def test_more_open_neurons_than_exponents_of_a_double() -> None:
