@@ -14,8 +14,8 @@ from typing import Any
 from app.contract.result import BaselineView, ResultView, Verdict
 from app.lipschitz.analysis import Answer, analyze
 from app.lipschitz.errors import LipschitzError
+from app.lipschitz.layers import finite
 from app.lipschitz.problem import Progress
-from app.lipschitz.report import finite
 from app.lipschitz.request import Request
 
 SHARE = 0.5

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.contract.question import Gate
-from app.contract.result import (
-    Verdict,
-    ViolationView,
-)
+from app.contract.result import Verdict, ViolationView
 from app.lipschitz.bracket import attained_by, value_of
 from app.lipschitz.jacobian.sensitivities import Sensitivities
 from app.lipschitz.problem import Estimate

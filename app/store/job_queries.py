@@ -6,13 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    RowMapping,
-    func,
-    select,
-    tuple_,
-)
+from sqlalchemy import ColumnElement, RowMapping, func, select, tuple_
 
 from app.contract.plain import Json
 from app.store.clock import now

@@ -79,9 +79,8 @@ class Narrowing:
         self._lines: dict[Activation, Lines] = {}
         self._fans: dict[Activation, Fan] = {}
         self.choices: dict[Node, Choice] = {}
-        self._kept = 0
         self._selections: dict[Nonlinear, Selection] = {}
-        self._left = MOST_WORK
+        self._kept, self._left = 0, MOST_WORK
         self._work = {node: _work(node) for node in network.nodes}
         self._readers: dict[Node, list[Node]] = {node: [] for node in network.nodes}
         for node in network.nodes:

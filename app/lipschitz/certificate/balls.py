@@ -34,17 +34,17 @@ def times(left: Array, right: Array) -> Array:
     is_large = left.ndim == right.ndim == 2 and float(left.size) * right.shape[1] > LARGE
     if not (is_large and all(one.flags.writeable and min(one.strides) >= 0 for one in (left, right))):
         return np.asarray(left @ right)
-    found: Array = torch.mm(torch.from_numpy(left), torch.from_numpy(right)).numpy()
-    return found
+    product: Array = torch.mm(torch.from_numpy(left), torch.from_numpy(right)).numpy()
+    return product
 
 
 def lower_gram(matrix: Array) -> Array:
     """The lower triangle of A A^T, and zeros or entries of it above."""
-    found = np.zeros((len(matrix), len(matrix)))
+    product = np.zeros((len(matrix), len(matrix)))
     for start in range(0, len(matrix), ROWS):
         end = start + ROWS
-        found[start:end, :end] = times(matrix[start:end], matrix[:end].T)
-    return found
+        product[start:end, :end] = times(matrix[start:end], matrix[:end].T)
+    return product
 
 
 def share(terms: int) -> float:

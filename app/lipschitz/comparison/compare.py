@@ -32,11 +32,12 @@ from app.lipschitz.domain import Domain, WholeSpace
 from app.lipschitz.errors import BracketViolation, InvalidRequest, LipschitzError
 from app.lipschitz.failures import failure
 from app.lipschitz.formulation import make_domain
+from app.lipschitz.layers import finite
 from app.lipschitz.network.inputs import with_input
 from app.lipschitz.operators.norm import Norm
 from app.lipschitz.operators.norms import Norms
 from app.lipschitz.problem import Estimate, Problem, Progress
-from app.lipschitz.report import finite, model_record
+from app.lipschitz.report import model_record
 from app.lipschitz.request import Request
 
 RANGES_SHARE, DECISIONS_SHARE = 0.3, 0.3

@@ -14,15 +14,7 @@ from torch import Generator
 from app.contract.options import AnnealingOptions
 from app.lipschitz.deadline import Deadline, OutOfTime
 from app.lipschitz.lower.pairs import SEARCHING, TINY, Best
-from app.lipschitz.lower.search import (
-    Population,
-    generator,
-    moved,
-    offer_best,
-    reach,
-    scouted,
-    spread_points,
-)
+from app.lipschitz.lower.search import Population, generator, moved, offer_best, reach, scouted, spread_points
 from app.lipschitz.problem import Estimate, Problem
 
 TEMPERATURES = (0.3, 0.003)

@@ -33,15 +33,7 @@ from app.lipschitz.lower.effort import forward_work, norm_work, step_work, withi
 from app.lipschitz.lower.hops import deepened
 from app.lipschitz.lower.jacobian import batch_size, steepest, unit
 from app.lipschitz.lower.pairs import SEARCHING, TINY, Best, ends, safe_slopes
-from app.lipschitz.lower.search import (
-    Population,
-    evaluated,
-    generator,
-    offer_best,
-    scouted,
-    spread_points,
-    unexplored,
-)
+from app.lipschitz.lower.search import Population, evaluated, generator, offer_best, scouted, spread_points, unexplored
 from app.lipschitz.operators.norm import Norm
 from app.lipschitz.problem import Details, Estimate, Problem
 

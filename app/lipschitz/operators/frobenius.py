@@ -17,16 +17,7 @@ from app.lipschitz.operators.diagonal import Diagonal
 from app.lipschitz.operators.gather import Gather
 from app.lipschitz.operators.materialise import affordable, matrix_with_error, moderate
 from app.lipschitz.operators.reshape import Reshape
-from app.lipschitz.operators.rounding import (
-    up_add,
-    up_hypot,
-    up_ldexp,
-    up_mul,
-    up_product,
-    up_sqrt,
-    up_sum,
-    widened,
-)
+from app.lipschitz.operators.rounding import up_add, up_hypot, up_ldexp, up_mul, up_product, up_sqrt, up_sum, widened
 
 
 def frobenius(operator: LinearOperator, deadline: Deadline = NEVER) -> float:

@@ -19,13 +19,13 @@ from app.lipschitz.bounds.local import Local
 from app.lipschitz.deadline import NEVER, Deadline
 from app.lipschitz.domain import Ball, Box, Domain
 from app.lipschitz.errors import NotGloballyLipschitz
+from app.lipschitz.layers import layer_table
 from app.lipschitz.lower.gradient import gradient
 from app.lipschitz.methods import IMPLEMENTATIONS
 from app.lipschitz.network.build import build
 from app.lipschitz.network.nodes import Network
 from app.lipschitz.operators.norm import norm
 from app.lipschitz.problem import Problem
-from app.lipschitz.report import layer_table
 from app.lipschitz.walk.autolip import autolip
 from app.lipschitz.walk.walk import Step, walk
 from tests.effort import examples, sampled

@@ -17,15 +17,7 @@ import torch
 from torch import Tensor
 
 from app.lipschitz.lipsdp.system import Block, System
-from app.lipschitz.lipsdp.torus.chain import (
-    Layer,
-    Slopes,
-    channel_slopes,
-    coarse_sides,
-    matrix_side,
-    periods,
-    widths,
-)
+from app.lipschitz.lipsdp.torus.chain import Layer, Slopes, channel_slopes, coarse_sides, matrix_side, periods, widths
 from app.lipschitz.lipsdp.torus.symbols import real_form, symbol_error, symbols
 from app.lipschitz.network.nodes import Activation
 from app.lipschitz.operators.base import Shape
