@@ -143,13 +143,14 @@ class Question(BaseModel):
         default_factory=MethodOptions, description="Options by method; see `GET /v1/methods`."
     )
     dataset: Digest | None = Field(default=None, description="SHA-256 of an uploaded data set.")
-    input_scale: Numbers | Literal["dataset"] | None = Field(
+    input_scale: Numbers | Literal["dataset", "quantiles"] | None = Field(
         default=None,
         description="How much of each input coordinate is one unit: a number, one a coordinate, or `dataset`, the "
-        "standard deviations of its columns (1 where one does not vary). Constants, witnesses and derivatives are in "
+        "standard deviations of its columns, or `quantiles`, the distances between the quantiles 0.05 and 0.95 of its "
+        "columns (1 where one does not vary). Constants, witnesses and derivatives are in "
         "these units, and so is a ball's radius; the rest of the domain is in the file's.",
     )
-    output_scale: Numbers | Literal["dataset"] | None = Field(
+    output_scale: Numbers | Literal["dataset", "quantiles"] | None = Field(
         default=None, description="The same of each output coordinate, before `target` selects some."
     )
     input_names: FeatureNames | None = Field(

@@ -82,8 +82,12 @@ class AnalysisFields(Question):
         named = self.center_name
         if named == "dataset" and self.dataset is None:
             raise ValueError("domain.center names a row of `dataset`, which is not given")
-        if "dataset" in (self.input_scale, self.output_scale) and self.dataset is None and named is None:
-            raise ValueError("input_scale or output_scale asks for the deviations of `dataset`, which is not given")
+        if (
+            {"dataset", "quantiles"} & {one for one in (self.input_scale, self.output_scale) if isinstance(one, str)}
+            and self.dataset is None
+            and named is None
+        ):
+            raise ValueError("input_scale or output_scale asks for the columns of `dataset`, which is not given")
         if named not in (None, "dataset", self.dataset or named):
             raise ValueError("domain.center names another data set than `dataset`")
         return self

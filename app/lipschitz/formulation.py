@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -24,10 +25,14 @@ from app.lipschitz.operators.norm import Norm
 from app.lipschitz.problem import Problem, Progress
 from app.lipschitz.request import Request
 
-DATASET = "dataset"
+OF_COLUMNS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "dataset": lambda rows: rows.std(0, correction=0),
+    "quantiles": lambda rows: rows.quantile(0.95, 0) - rows.quantile(0.05, 0),
+}
+"""How much of each column is one unit, by the word that asks for it."""
 LEAST_SCALE = 1e-100
 MOST_ROWS = 256
-"""Of a data set whose outputs' deviations are taken."""
+"""Of a data set whose outputs' spread is taken."""
 
 
 def make_problem(
@@ -74,11 +79,11 @@ def _in_units(
     sizes = [torch.Size(spec.shape).numel() for spec in captured.inputs]
     results = [torch.Size(captured.outputs[position].shape).numel() for position in outputs]
     s, t = request.input_scale, request.output_scale
-    if s == DATASET:
-        s = _deviations(_needed(dataset, "input_scale").inputs)
-    if t == DATASET:
+    if isinstance(s, str):
+        s = _spread(s, _needed(dataset, "input_scale").inputs)
+    if isinstance(t, str):
         rows = _needed(dataset, "output_scale").inputs[:MOST_ROWS]
-        t = _deviations(torch.stack([evaluate_graph(captured, outputs, row) for row in rows]))
+        t = _spread(t, torch.stack([evaluate_graph(captured, outputs, row) for row in rows]))
     whole = None if s is None else _scale(s, "input_scale", sum(sizes))
     out = None if t is None else _scale(t, "output_scale", sum(results))
     units = Units(_stated(s, whole), _stated(t, out), domain)
@@ -91,14 +96,14 @@ def _in_units(
 
 def _needed(dataset: Dataset | None, field: str) -> Dataset:
     if dataset is None:
-        raise InvalidRequest(f"{field} asks for a data set's deviations, but the request names no data set")
+        raise InvalidRequest(f"{field} asks for a data set's columns, but the request names no data set")
     return dataset
 
 
-def _deviations(rows: torch.Tensor) -> list[float]:
-    """Standard deviations of the columns, 1 for those that do not vary."""
-    deviations = rows.std(0, correction=0)
-    return torch.where(deviations > 0.0, deviations, 1.0).tolist()
+def _spread(word: str, rows: torch.Tensor) -> list[float]:
+    """How far the columns vary, 1 for those that do not."""
+    spread = OF_COLUMNS[word](rows)
+    return torch.where(spread > 0.0, spread, 1.0).tolist()
 
 
 def _scale(given: object, field: str, size: int) -> torch.Tensor:

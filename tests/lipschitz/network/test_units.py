@@ -69,6 +69,18 @@ def test_a_data_set_gives_its_deviations() -> None:
     np.testing.assert_allclose(result["result"]["output_scale"], outputs, rtol=1e-9)
 
 
+def test_quantiles_are_not_moved_by_an_outlier() -> None:
+    rows = np.random.default_rng(3).normal(size=(50, 3))
+    rows[:, 2] = 4.0
+    far = np.concatenate([rows, [[1e6, 0.0, 4.0]]])
+    stored = io.BytesIO()
+    np.save(stored, far)
+    result = answer(mlp(weights()), stored.getvalue(), methods=["autolip"], input_scale="quantiles")["result"]
+    spread = np.quantile(far, 0.95, axis=0) - np.quantile(far, 0.05, axis=0)
+    np.testing.assert_allclose(result["input_scale"], [*spread[:2], 1.0], rtol=1e-9)
+    assert max(result["input_scale"]) < 10.0
+
+
 def test_the_certificate_states_the_units_and_the_check_reads_them() -> None:
     data = mlp(weights())
     found = answer(data, methods=["autolip"], domain={"kind": "all"}, input_scale=S, output_scale=2.0)
