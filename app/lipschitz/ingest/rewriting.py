@@ -1,4 +1,6 @@
-"""Forms that torch's recurrent layers leave in a trace, in place: the same function, as their papers write it."""
+"""Forms that torch's recurrent layers and pooling by norms leave in a trace, in place: the same function, as their
+papers write it.
+"""
 
 from __future__ import annotations
 
@@ -54,6 +56,16 @@ def as_mean(node: Node) -> None:
             new.meta = dict(node.meta)
         node.args = tuple(terms)
         return
+
+
+def without_sign(node: Node) -> None:
+    """sign(a) |a| is a, which is how torch writes pooling by norms."""
+    factors: Any = node.args
+    for sign, size in (factors, factors[::-1]):
+        inner = size.args[0] if _is(size, aten.relu.default) else size
+        if _is(sign, aten.sign.default) and _is(inner, aten.abs.default) and sign.args == inner.args:
+            node.replace_all_uses_with(sign.args[0])
+            return
 
 
 def _gated(node: Node) -> Iterator[tuple[Any, Any, Any]]:

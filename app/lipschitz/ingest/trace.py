@@ -21,7 +21,7 @@ from app.lipschitz.artifact.captured import Origin
 from app.lipschitz.errors import StatefulModel
 from app.lipschitz.ingest.decompositions import DECOMPOSITIONS
 from app.lipschitz.ingest.program import Program
-from app.lipschitz.ingest.rewriting import as_mean, read_through
+from app.lipschitz.ingest.rewriting import as_mean, read_through, without_sign
 
 aten = torch.ops.aten
 
@@ -148,6 +148,8 @@ def clean(graph: GraphModule) -> None:
             read_through(node)
         elif node.target is aten.add.Tensor:
             as_mean(node)
+        elif node.target is aten.mul.Tensor:
+            without_sign(node)
     graph.graph.eliminate_dead_code(is_impure_node=lambda node: node.op in ("placeholder", "output"))
     for node in graph.graph.nodes:
         value = node.meta.get("val")

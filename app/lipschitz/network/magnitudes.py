@@ -2,10 +2,10 @@
 
     sqrt(c + w sum_j x_j^2),  w > 0, c >= 0
 
-over groups of entries, each in one group. The square and the root have no constant on the whole space; their
-composition is the 2-norm of (sqrt(w) x, sqrt(c)) and has one: its gradient w x / sqrt(c + w |x|^2) has 2-norm at most
-sqrt(w), so entries of at most sqrt(w), and a 1-norm of at most sqrt(w k) for k entries. On a box, with |x| <= r, the
-2-norm is at most w r / sqrt(c + w r^2).
+over groups of entries; what several groups share, as windows do, is copied before. The square and the root have no
+constant on the whole space; their composition is the 2-norm of (sqrt(w) x, sqrt(c)) and has one: its gradient
+w x / sqrt(c + w |x|^2) has 2-norm at most sqrt(w), so entries of at most sqrt(w), and a 1-norm of at most sqrt(w k) for
+k entries. On a box, with |x| <= r, the 2-norm is at most w r / sqrt(c + w r^2).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from app.lipschitz.network.ends import MARGIN, Ends, magnitude, widened
 from app.lipschitz.network.nodes import Constants, Function
 from app.lipschitz.network.patterns import Values, literal, operator_of, power_of, squared
 from app.lipschitz.network.rules.norms import VANISHED, by_size, length
+from app.lipschitz.network.rules.product import entries
 from app.lipschitz.network.values import Linear
 from app.lipschitz.operators.rounding import up_sqrt
 
@@ -94,14 +95,16 @@ def root_of_squares(builder: Builder, node: fx.Node, values: Values) -> Linear |
     for value, index in squares.terms:
         parts.append(index + before)
         before += value.operator.out_size
-    layer = Magnitude(torch.cat(parts, -1), squares.weight, squares.floor)
+    groups = torch.cat(parts, -1)
     values_of_terms = [value for value, _ in squares.terms]
     value = (
         values_of_terms[0]
         if before == values_of_terms[0].operator.out_size
         else builder.stack(values_of_terms, origin_of(node))
     )
-    shape = tuple(layer.index.shape[:-1])
+    if groups.unique().numel() < groups.numel():
+        value, groups = entries(value, groups), torch.arange(groups.numel()).reshape(groups.shape)
+    layer, shape = Magnitude(groups, squares.weight, squares.floor), tuple(groups.shape[:-1])
     return builder.nonlinear(
         value,
         shape,
@@ -177,4 +180,54 @@ def _multiplied(node: fx.Node, values: Values) -> Squares | None:
     return None
 
 
-FORMS = {"sum": _sum, "mean": _sum, "add": _added, "mul": _multiplied, "div": _multiplied}
+def _pooled(node: fx.Node, values: Values) -> Squares | None:
+    """The mean over windows that lie within the tensor."""
+    _, kernel, *options = node.args
+    dims = int(operator_of(node).removeprefix("avg_pool").removesuffix("d"))
+    inner = _squares(node.args[0], values)
+    if inner is None or inner.floor or len(options) > 1:
+        return None
+    size, stride = (_per_dimension(given, dims) for given in (kernel, options[0] if options else kernel))
+    return replace(
+        inner,
+        terms=[(value, _windows(index, size, stride)) for value, index in inner.terms],
+        weight=inner.weight / math.prod(size),
+    )
+
+
+def _per_dimension(given: Any, dims: int) -> list[int]:
+    sizes = [given] if isinstance(given, int) else list(given)
+    return sizes if len(sizes) == dims else sizes * dims
+
+
+def _windows(index: Tensor, size: Sequence[int], stride: Sequence[int]) -> Tensor:
+    """The groups of each window's entries joined, `(*shape, k)`."""
+    rank = index.ndim - 1
+    for axis, (taps, step) in enumerate(zip(size, stride, strict=True), start=rank - len(size)):
+        index = index.unfold(axis, taps, step)
+    return index.flatten(rank)
+
+
+def _reshaped(node: fx.Node, values: Values) -> Squares | None:
+    """An axis of one entry put in or left out."""
+    inner, axis = _squares(node.args[0], values), node.args[1] if len(node.args) == 2 else None
+    if inner is None or not isinstance(axis, int):
+        return None
+    terms = []
+    for value, index in inner.terms:
+        places = axis % (index.ndim if operator_of(node) == "unsqueeze" else index.ndim - 1)
+        terms.append((value, index.unsqueeze(places) if operator_of(node) == "unsqueeze" else index.squeeze(places)))
+    return replace(inner, terms=terms)
+
+
+FORMS = {
+    "squeeze": _reshaped,
+    "unsqueeze": _reshaped,
+    "avg_pool2d": _pooled,
+    "avg_pool3d": _pooled,
+    "sum": _sum,
+    "mean": _sum,
+    "add": _added,
+    "mul": _multiplied,
+    "div": _multiplied,
+}

@@ -376,6 +376,12 @@ def test_resize_by_scales_and_to_sizes(attributes: dict[str, Any]) -> None:
     agrees([sizes], IMAGE, {"s": i64(1, 4, 9, 7)})
 
 
+@pytest.mark.parametrize("order", [1, 2])
+def test_pooling_by_norms(order: int) -> None:
+    agrees([node("LpPool", ["x"], ["y"], p=order, kernel_shape=[3, 2], strides=[2, 1], pads=[1, 0, 1, 0])], IMAGE)
+    agrees([node("GlobalLpPool", ["x"], ["y"], p=order)], IMAGE)
+
+
 def test_resize_of_named_axes() -> None:
     attributes = {"mode": "linear", "coordinate_transformation_mode": "half_pixel", "axes": [3, 2]}
     agrees([node("Resize", ["x", "", "s"], ["y"], **attributes)], IMAGE, {"s": f32(2, 3)}, opset=18)

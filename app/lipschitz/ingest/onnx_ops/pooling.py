@@ -58,6 +58,25 @@ def _counted_share(window: Window, x: Tensor, reach: Sequence[int], include: boo
     return F.pad(counted, torch_pads([0] * len(rest), rest))
 
 
+@op("LpPool")
+def norm_pool(call: OnnxCall) -> Tensor:
+    """The 1- or 2-norm of windows; zeros around the map change neither."""
+    x, window, order = call.tensor(0), _window(call), call.attr("p", 2)
+    if order not in (1, 2) or set(window.dilations) != {1} or call.attr("ceil_mode", 0):
+        raise call.refuse("norms but 1 and 2, dilations and ceil_mode")
+    powers = F.pad(x.abs() if order == 1 else x.square(), torch_pads(window.begin, window.end))
+    pooled = AVERAGES[len(window.kernel)](powers, window.kernel, window.strides) * float(math.prod(window.kernel))
+    return pooled if order == 1 else pooled.sqrt()
+
+
+@op("GlobalLpPool")
+def global_norm_pool(call: OnnxCall) -> Tensor:
+    """The norm of each whole map."""
+    x = call.tensor(0)
+    found: Tensor = torch.linalg.vector_norm(x, call.attr("p", 2), list(range(2, x.ndim)), keepdim=True)
+    return found
+
+
 @op("GlobalAveragePool")
 def global_average(call: OnnxCall) -> Tensor:
     """Mean over all spatial axes, which stay with size one."""
