@@ -12,9 +12,9 @@ from app.api.dependencies import InServices, TakingWork
 from app.api.documents import answers, json_body
 from app.api.idempotency import InKey
 from app.api.jobs import MAX_REQUEST_BYTES, SUBMISSION_PROBLEMS
-from app.api.models import UPLOAD_PROBLEMS, admitted
+from app.api.models import UPLOAD_PROBLEMS, admit
 from app.api.problems import parse_json
-from app.api.submission import submitted, submitted_once
+from app.api.submission import submit, submit_once
 from app.api.uploads import received_pair
 from app.contract.comparison import ComparisonFields, ComparisonRequest
 from app.contract.job import JobView
@@ -52,10 +52,10 @@ async def compare(request: Request, services: InServices, caller: InCaller, key:
     body = await small_body(request, MAX_REQUEST_BYTES)
 
     async def act() -> Response:
-        return await _submitted(request, services, caller, parse_fields(ComparisonRequest, parse_json(body)), key)
+        return await _submit(request, services, caller, parse_fields(ComparisonRequest, parse_json(body)), key)
 
     received = hashlib.sha256(body).hexdigest()
-    return await submitted_once(request, services, caller, key=key, received=received, act=act)
+    return await submit_once(request, services, caller, key=key, received=received, act=act)
 
 
 async def _of_files(request: Request, services: Services, caller: Caller, key: str | None) -> Response:
@@ -63,16 +63,16 @@ async def _of_files(request: Request, services: Services, caller: Caller, key: s
 
         async def act() -> Response:
             fields = parse_fields(ComparisonFields, parse_json(first.fields.get("request", b"{}")))
-            models = [(await admitted(services, caller, upload))[0].id for upload in (first, second)]
+            models = [(await admit(services, caller, upload))[0].id for upload in (first, second)]
             asked = fields.model_dump(mode="json", exclude_unset=True) | {"a": models[0], "b": models[1]}
-            return await _submitted(request, services, caller, parse_fields(ComparisonRequest, asked), key)
+            return await _submit(request, services, caller, parse_fields(ComparisonRequest, asked), key)
 
         received_files = [*first.summary(), *second.summary()]
-        return await submitted_once(request, services, caller, key=key, received=received_files, act=act)
+        return await submit_once(request, services, caller, key=key, received=received_files, act=act)
 
 
-async def _submitted(
+async def _submit(
     request: Request, services: Services, caller: Caller, fields: ComparisonRequest, key: str | None
 ) -> Response:
     caller.require_priority(fields.priority)
-    return await submitted(request, services, caller, model=fields.a, fields=fields, key=key)
+    return await submit(request, services, caller, model=fields.a, fields=fields, key=key)

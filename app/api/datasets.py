@@ -52,7 +52,7 @@ async def upload_dataset(request: Request, services: InServices, caller: InCalle
             caller,
             key=key,
             received=upload.summary(),
-            act=lambda: _admitted(services, caller, upload),
+            act=lambda: _admit(services, caller, upload),
         )
 
 
@@ -83,7 +83,7 @@ def delete_dataset(dataset_id: Digest, services: InServices, caller: InCaller) -
     services.datasets.delete(caller.tenant, dataset_id)
 
 
-async def _admitted(services: Services, caller: Caller, upload: Upload) -> Response:
+async def _admit(services: Services, caller: Caller, upload: Upload) -> Response:
     content = await to_thread.run_sync(arrays.described, upload.staged.path, services.settings.max_dataset_bytes)
     dataset, is_new = await to_thread.run_sync(
         services.datasets.admit, caller.tenant, upload.staged, upload.name, *content

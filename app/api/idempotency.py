@@ -88,7 +88,7 @@ async def _first(
     """Do it and keep the answer; where there is none to keep, the next request may try again."""
     is_kept = False
     try:
-        async with _renewed(services, claim, hold):
+        async with _renew(services, claim, hold):
             response = await act()
         is_kept = await _keep(services, claim, hold, response)
         return response
@@ -111,7 +111,7 @@ async def _keep(services: Services, claim: Claim, hold: float, response: Respons
 
 
 @asynccontextmanager
-async def _renewed(services: Services, claim: Claim, hold: float) -> AsyncIterator[None]:
+async def _renew(services: Services, claim: Claim, hold: float) -> AsyncIterator[None]:
     """Renew the claim inside the block: an upload may take minutes."""
 
     async def renew() -> None:

@@ -16,12 +16,12 @@ from app.api.dependencies import InServices, TakingWork
 from app.api.documents import answers, file_body, json_body, query_fields
 from app.api.events import MOST_EVENTS, event_stream, wants_stream
 from app.api.idempotency import InKey
-from app.api.models import CREATION_PROBLEMS, UPLOAD_PROBLEMS, admitted
+from app.api.models import CREATION_PROBLEMS, UPLOAD_PROBLEMS, admit
 from app.api.paging import InPages
 from app.api.problems import parse_json
 from app.api.queries import fields_of
 from app.api.series import AsVersion, name_version
-from app.api.submission import submitted, submitted_once, view_of
+from app.api.submission import submit, submit_once, view_of
 from app.api.uploads import received_model
 from app.api.views import bracket_of, job_summary
 from app.api.waiting import until_over
@@ -75,11 +75,11 @@ async def analyze(
             query = asked.model_dump(exclude_unset=True)
             fields = parse_fields(AnalysisFields, body | query if isinstance(body, dict) else body)
             caller.require_priority(fields.priority)
-            model, _ = await admitted(services, caller, upload)
+            model, _ = await admit(services, caller, upload)
             await name_version(services, caller, named, model.id)
-            return await submitted(request, services, caller, model=model.id, fields=fields, key=key)
+            return await submit(request, services, caller, model=model.id, fields=fields, key=key)
 
-        return await submitted_once(request, services, caller, key=key, received=upload.summary(), act=act)
+        return await submit_once(request, services, caller, key=key, received=upload.summary(), act=act)
 
 
 @router.post(
@@ -97,10 +97,10 @@ async def submit_job(request: Request, services: InServices, caller: InCaller, k
     async def act() -> Response:
         fields = parse_fields(JobRequest, parse_json(body))
         caller.require_priority(fields.priority)
-        return await submitted(request, services, caller, model=fields.model, fields=fields, key=key)
+        return await submit(request, services, caller, model=fields.model, fields=fields, key=key)
 
     received = hashlib.sha256(body).hexdigest()
-    return await submitted_once(request, services, caller, key=key, received=received, act=act)
+    return await submit_once(request, services, caller, key=key, received=received, act=act)
 
 
 @router.get("/jobs", responses=answers(InvalidRequest))

@@ -85,7 +85,7 @@ CAPTURE_PROBLEMS = (
 )  # fmt: skip
 
 
-async def admitted(services: Services, caller: Caller, upload: Upload) -> tuple[ModelRecord, bool]:
+async def admit(services: Services, caller: Caller, upload: Upload) -> tuple[ModelRecord, bool]:
     """The model that an uploaded file is, and whether it is new; a child reads new files first."""
     models, staged = services.models, upload.staged
     await to_thread.run_sync(check_format, staged, services.settings.max_unpacked_bytes)
@@ -200,6 +200,6 @@ async def _from_source(services: Services, caller: Caller, asked: SourceRequest,
 
 
 async def _answer(services: Services, caller: Caller, upload: Upload, named: AsVersion) -> Response:
-    model, is_new = await admitted(services, caller, upload)
+    model, is_new = await admit(services, caller, upload)
     await name_version(services, caller, named, model.id)
     return created(model_view(model), f"/v1/models/{model.id}", is_new)

@@ -89,7 +89,7 @@ async def source_request(request: Request) -> SourceRequest:
 @asynccontextmanager
 async def fetched(services: Services, caller: Caller, asked: SourceRequest) -> AsyncIterator[Upload | str]:
     """The staged file that the source holds; its digest alone where the model is known and need not be fetched."""
-    source, location = await _located(services, caller, asked)
+    source, location = await _locate(services, caller, asked)
     promised = asked.sha256 or location.sha256
     known = await to_thread.run_sync(services.models.known, caller.tenant, promised) if promised else None
     if known is not None:
@@ -104,7 +104,7 @@ async def fetched(services: Services, caller: Caller, asked: SourceRequest) -> A
         await to_thread.run_sync(staged.close)
 
 
-async def _located(services: Services, caller: Caller, asked: SourceRequest) -> tuple[Source, Location]:
+async def _locate(services: Services, caller: Caller, asked: SourceRequest) -> tuple[Source, Location]:
     def locate() -> tuple[Source, Location]:
         with refusals_as_problems():
             source = _source(services, caller.tenant, asked.source)

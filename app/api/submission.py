@@ -26,7 +26,7 @@ from app.services import Services
 RETRY_AFTER_S = 1
 
 
-async def submitted(
+async def submit(
     request: Request, services: Services, caller: Caller, *, model: str, fields: AnalysisFields, key: str | None
 ) -> Response:
     """Queue the job; 200 with the finished job when the request waits and it ends in time, else 202."""
@@ -45,7 +45,7 @@ async def submitted(
     return await _answer(request, services, caller, job)
 
 
-async def submitted_once(
+async def submit_once(
     request: Request,
     services: Services,
     caller: Caller,
@@ -55,11 +55,11 @@ async def submitted_once(
     act: Callable[[], Awaitable[Response]],
 ) -> Response:
     """The answer of `act()`, or the one about the job that the same request submitted earlier under the same key."""
-    resume = partial(_resumed, request, services, caller)
+    resume = partial(_resume, request, services, caller)
     return await once(request, services, caller, key=key, received=received, act=act, resume=resume)
 
 
-async def _resumed(request: Request, services: Services, caller: Caller, job_id: str) -> Response:
+async def _resume(request: Request, services: Services, caller: Caller, job_id: str) -> Response:
     job = await to_thread.run_sync(services.jobs.get, caller.tenant, job_id)
     return await _answer(request, services, caller, job)
 
