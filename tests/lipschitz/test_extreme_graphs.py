@@ -217,7 +217,7 @@ def check_certificate(problem: Problem, request: Request, estimates: Sequence[Es
     if found is None:
         return "no certificate"
     json.dumps(found.fields(), allow_nan=False)
-    problem = with_ranges(problem, found.ranges, found.lines)
+    problem = with_ranges(problem, found.ranges, found.lines, found.choices)
     for piece in found.pieces:
         with np.errstate(all="ignore"):
             check_piece(problem, piece)
