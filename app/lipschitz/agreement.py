@@ -11,7 +11,7 @@ from torch import Tensor
 
 from app.lipschitz.artifact.captured import Captured
 from app.lipschitz.artifact.graphs import evaluate, results
-from app.lipschitz.deadline import Deadline, OutOfTime
+from app.lipschitz.deadline import NEVER, Deadline, Laps, OutOfTime
 from app.lipschitz.digits.evaluate import values_at
 from app.lipschitz.digits.number import Unable, ends
 from app.lipschitz.domain import Domain, WholeSpace
@@ -25,6 +25,9 @@ TOLERANCE = 1e-8
 NOISE_FACTOR = 32.0
 """How many times the graph's own rounding error the network, which sums in another order, may be away."""
 
+SHARE = 0.1
+"""Of the time that is left: points beyond the first are compared in that much."""
+
 CEILING = 1e-3
 """Relative rounding error beyond which outputs tell nothing."""
 
@@ -33,15 +36,22 @@ PLACES, SECONDS = 8, 2.0
 
 
 def check_agreement(
-    network: Network, captured: Captured, outputs: Sequence[int], seed: int, domain: Domain | None = None
+    network: Network,
+    captured: Captured,
+    outputs: Sequence[int],
+    seed: int,
+    domain: Domain | None = None,
+    deadline: Deadline = NEVER,
 ) -> None:
     """Raise ConversionMismatch unless network and graph agree on random points of the domain.
+
+    One point is compared whatever the time, another where it would end within a share of what is left.
 
     Where float64 does not reach, other points count. Where the two differ by more than rounding usually does, the
     graph's rounding error is measured in long arithmetic.
     """
     generator = torch.Generator(torch.get_default_device()).manual_seed(seed)
-    finite = False
+    finite, laps = False, Laps(deadline.share(SHARE))
     for scale in SCALES:
         x = (domain or WholeSpace()).sample(1, network.input.size, scale, generator)
         ours, theirs = network(x)[0], evaluate_graph(captured, outputs, x[0])
@@ -50,6 +60,8 @@ def check_agreement(
         if bool(theirs.isfinite().all()):
             finite = True
             _compare(ours, theirs, partial(rounding_error, captured, outputs, x[0]))
+        if laps.is_last() and finite:
+            break
     if not finite:
         raise ConversionMismatch(
             "the model's values overflow float64 at every point tried, so its network cannot be compared with it: "

@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from app.lipschitz import agreement
 from app.lipschitz.agreement import check_agreement
+from app.lipschitz.deadline import NEVER, SPENT, Deadline
 from app.lipschitz.errors import ConversionMismatch
 from app.lipschitz.files import analyze
 from app.lipschitz.ingest import capture
@@ -59,3 +61,15 @@ def test_another_function_is_refused() -> None:
     wrong = replace(last, bias=torch.full((last.size,), 1e-3, dtype=torch.float64))
     with pytest.raises(ConversionMismatch, match="a rule is wrong"):
         check_agreement(replace(network, nodes=(*network.nodes[:-1], wrong)), captured, [0], seed=0)
+
+
+@pytest.mark.parametrize(("deadline", "points"), [(NEVER, len(agreement.SCALES)), (SPENT, 1)])
+def test_one_point_is_compared_whatever_the_time(
+    deadline: Deadline, points: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dear graph's comparison at three points took seconds of a small budget."""
+    graph, compared = capture(cancelling(0.0)), []
+    compare = agreement._compare
+    monkeypatch.setattr(agreement, "_compare", lambda *given: compared.append(1) or compare(*given))
+    check_agreement(build(graph, [0]), graph, [0], seed=0, deadline=deadline)
+    assert len(compared) == points
