@@ -15,7 +15,7 @@ from app.contract.options import LipsdpOptions
 from app.lipschitz.certificate.check import check_piece
 from app.lipschitz.certificate.export import certificate
 from app.lipschitz.certificate.fields import InvalidCertificate
-from app.lipschitz.deadline import NEVER
+from app.lipschitz.deadline import NEVER, Deadline
 from app.lipschitz.formulation import make_problem
 from app.lipschitz.lipsdp import lipsdp
 from app.lipschitz.problem import Estimate, Problem
@@ -212,6 +212,18 @@ def test_small_neurons_among_large_ones_have_their_own_multipliers(primal: None)
     found = lipsdp.lipsdp(problem_of(model, 1, 8), OPTIONS)
     assert plain.value is not None
     assert found.value == pytest.approx(plain.value, rel=3e-4)
+
+
+def test_dear_eliminations_are_one(primal: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no time for many, the proof is the first, and little above the optimum."""
+    monkeypatch.setattr("app.lipschitz.lipsdp.primal.bound.AGAIN", 10**12)
+    monkeypatch.setattr("app.lipschitz.lipsdp.primal.multipliers.Search.levels", lambda *_: pytest.fail("a second one"))
+    problem = problem_of(seeded(Pooled(), 0), 1, 1, 7, 7)
+    problem = replace(problem, deadline=Deadline.after(600.0))
+    found = lipsdp.lipsdp(problem, OPTIONS)
+    assert found.value is not None
+    assert found.value <= float(found.details["relaxation_optimum"]) * 1.0011  # type: ignore[arg-type]
+    assert_certified(problem, found, {"kind": "all"})
 
 
 class MaximaBeside(nn.Module):

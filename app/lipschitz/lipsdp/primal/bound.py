@@ -43,8 +43,10 @@ CLOSE = 5e-4
 """Relative distance of the bound to the iteration's value that is good enough."""
 OVERHEAD, CALLS = 1.5, 3e7
 """Time of multiplications in small blocks, over that in large ones; what a part costs beside its own."""
-PROOFS = 3.0
-"""Eliminations kept in hand while the iteration goes on."""
+PROOFS, LEAST_PROOFS = 3.0, 2.0
+"""Eliminations kept in hand while the iteration goes on; where they are dear, for one proof and its check."""
+DEAR = 2e-3
+"""By how much rho is raised above the ascent's value where an elimination that tells how much is needed is dear."""
 CLIMBING = 0.6
 """Share of the time for it, at most."""
 MODERATE = 1e100
@@ -125,7 +127,7 @@ def primal_bound(problem: Problem, piece: Piece, constants: Mapping[Node, float]
     if not all(1.0 / MODERATE < one < MODERATE for one in constants.values()):
         return None
     parts = parts_of_piece(problem, piece, deadline)
-    if parts is None or not deadline.fits(PROOFS * parts.work):
+    if parts is None or not deadline.fits(LEAST_PROOFS * parts.work):
         return None
     passes = Passes(piece.start, parts.piece.nodes)
     slopes = on_device(problem, piece, parts)
@@ -133,6 +135,11 @@ def primal_bound(problem: Problem, piece: Piece, constants: Mapping[Node, float]
     search = Search(parts.system, parts.plan, parts.layers, deadline, parts.work)
     best: tuple[Point, Point] | None = None
     ascent = Ascent.begin(programs, problem.seed)
+    if not search.go_on(AGAIN):
+        climb(problem, ascent, GAPS[1], Laps(deadline.share(CLIMBING), LEAST_PROOFS * parts.work))
+        best = _at_once(search, parts, ascent.maximum())
+        if best is not None or not search.go_on(int(PROOFS)):
+            return None if best is None else _bound(problem, piece, parts, ascent, best)
     for gap in GAPS:
         climb(problem, ascent, gap, Laps(deadline.share(CLIMBING), PROOFS * parts.work))
         is_last = gap == GAPS[-1] or not search.go_on(AGAIN)
@@ -166,6 +173,15 @@ def climb(problem: Problem, ascent: Ascent, gap: float, laps: Laps, attained: fl
             )
         if laps.is_last():
             break
+
+
+def _at_once(search: Search, parts: Parts, maximum: Maximum) -> tuple[Point, Point] | None:
+    """The point that is likely to do, by one elimination: shrunk as little, tau needs about as much more of rho."""
+    rho = float(maximum.value) ** 2 * (1.0 + DEAR)
+    if not 0.0 < rho < math.inf:
+        return None
+    point = search.shrunk(np.ones(parts.system.inputs), parts.multipliers(maximum) / (rho / (1.0 + DEAR)))
+    return search.at_level(point, rho)
 
 
 def _proved(search: Search, parts: Parts, maximum: Maximum, shrinks: Shrinks) -> tuple[Point, Point] | None:

@@ -21,6 +21,8 @@ from app.lipschitz.deadline import Deadline
 Shrinks = Sequence[tuple[float, float]]
 SHRINKS = ((1e-3, 0.0), (1e-3, 1e-3), (3e-3, 3e-3), (1e-2, 1e-2), (3e-2, 3e-2), (0.1, 0.1), (0.3, 0.2))
 """By how much tau is shrunk, one after the other: everywhere, and more so from each layer to the next."""
+USUAL = (1e-3, 1e-4)
+"""The same where only one is tried."""
 RAISES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 """By how much rho is raised above the least one."""
 PROOF = 2
@@ -76,14 +78,23 @@ class Search:
                 return point, levels
         return None
 
+    def shrunk(self, weights: Array, tau: Array) -> Point:
+        """The point that costs little and that most networks have."""
+        return Point(weights, self._shrunk(self._floored(weights, tau), *USUAL))
+
+    def at_level(self, point: Point, level: float) -> tuple[Point, Point] | None:
+        """The point times `level`, if that is proved for all outputs together, and one with room to spare."""
+        raised = times(point, level)
+        return (raised, times(raised, 1.0 + INSIDE)) if bool(self.proves(raised).all()) else None
+
     def proved(self, point: Point, level: float, raises: Sequence[float]) -> tuple[Point, Point] | None:
         """The point times a little more than `level`, proved for all outputs together, and one with room to spare."""
         for more in raises:
             if not self.go_on(1):
                 return None
-            raised = times(point, level * (1.0 + more))
-            if bool(self.proves(raised).all()):
-                return raised, times(point, level * (1.0 + more) * (1.0 + INSIDE))
+            proof = self.at_level(point, level * (1.0 + more))
+            if proof is not None:
+                return proof
         return None
 
     def proves(self, point: Point) -> NDArray[np.bool_]:
