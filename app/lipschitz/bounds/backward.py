@@ -193,3 +193,12 @@ class Backward:
         """Adds to the constant; products that underflow and the addition's own rounding are counted."""
         self.constant = self.constant + number
         self.lost = self.lost + lost + UNIT * self.constant.abs() + terms * TINY
+
+
+def signed_rows(node: Node, chunk: Tensor) -> Tensor:
+    """Rows `(2 k, n)` that read some entries of the node, and minus them."""
+    count = len(chunk)
+    rows = torch.zeros(2 * count, node.size, dtype=torch.float64, device=chunk.device)
+    rows[torch.arange(count), chunk] = 1.0
+    rows[count + torch.arange(count), chunk] = -1.0
+    return rows

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from app.lipschitz.bounds.backward import Backward
+from app.lipschitz.bounds.backward import Backward, signed_rows
 from app.lipschitz.bounds.extremes import Selection
 from app.lipschitz.bounds.lines import Fan, Lines, lines
 from app.lipschitz.bounds.optimised import Choice, Choosing, closest
@@ -57,8 +57,12 @@ def ranges_with_choices(
     if isinstance(domain, WholeSpace):
         return plain, {}
     with torch.no_grad():
-        narrowing = Narrowing(network, domain, plain, deadline.share(SHARE))
-        return narrowing.run(), narrowing.choices
+        first = Narrowing(network, domain, plain, deadline.share(SHARE))
+        known = first.run()
+        if not first.may_choose:
+            return known, {}
+        again = Narrowing(network, domain, plain, deadline.share(SHARE), before=known)
+        return again.run(), again.choices
 
 
 class Narrowing:
@@ -70,10 +74,16 @@ class Narrowing:
         domain: Domain,
         plain: Mapping[Node, Interval],
         deadline: Deadline,
+        *,
         wanted: Collection[Node] = (),
+        before: Mapping[Node, Interval] | None = None,
     ) -> None:
-        """`wanted` nodes are bounded whoever reads them."""
-        self._wanted = wanted
+        """`wanted` nodes are bounded whoever reads them.
+
+        `before` are the ranges of a first pass: the second one chooses lines, and what it has no time for keeps those.
+        """
+        self._wanted, self._before = wanted, before
+        self.may_choose = False
         self._network, self._domain, self._plain, self._deadline = network, domain, plain, deadline
         self._ranges: dict[Node, Interval] = {network.input: plain[network.input]}
         self._lines: dict[Activation, Lines] = {}
@@ -94,6 +104,8 @@ class Narrowing:
             selects = isinstance(node, Nonlinear) and node.extreme
             if not (isinstance(node, Activation) or selects or self._is_exact(node)):
                 self._narrow(node)
+            if self._before is not None and self._left < 0.0:
+                self._ranges[node] = _meet(self._ranges[node], self._before[node].lower, self._before[node].upper)
         return self._ranges
 
     def _is_exact(self, node: Node) -> bool:
@@ -152,7 +164,8 @@ class Narrowing:
         (positions,) = self._open(node).nonzero(as_tuple=True)
         fans = self._fans_of(order) if STEPS and len(positions) else {}
         choices = sum(len(fan.positions) for fan in fans.values())
-        if not choices:
+        self.may_choose = self.may_choose or choices > 0
+        if not choices or self._before is None:
             return
         entries = min(CHOICES / choices, CHUNK_ENTRIES / max(one.size for one in order), CHUNK_WORK / each)
         parts = []
@@ -163,7 +176,7 @@ class Narrowing:
                 break
             self._left -= cost
             choosing = Choosing(self._domain, self._ranges, self._lines, self._selections, fans=fans)
-            least, slopes = closest(choosing, node, _signed(node, chunk), order, STEPS)
+            least, slopes = closest(choosing, node, signed_rows(node, chunk), order, STEPS)
             low, high = least[: len(chunk)], -least[len(chunk) :]
             gain = WORTH * (upper[chunk] - lower[chunk])
             (better,) = ((low > lower[chunk] + gain) | (high < upper[chunk] - gain)).nonzero(as_tuple=True)
@@ -213,7 +226,7 @@ class Narrowing:
 
     def _both(self, node: Node, chunk: Tensor, order: list[Node]) -> tuple[Tensor, Tensor]:
         least = Backward(self._domain, self._ranges, self._lines, self._selections).least(
-            node, _signed(node, chunk), order
+            node, signed_rows(node, chunk), order
         )
         return least[: len(chunk)], -least[len(chunk) :]
 
@@ -224,15 +237,6 @@ class Narrowing:
             if one in needed:
                 needed.update(one.sources)
         return [one for one in self._network.nodes if one in needed]
-
-
-def _signed(node: Node, chunk: Tensor) -> Tensor:
-    """Rows `(2 k, n)` that read some entries of the node, and minus them."""
-    count = len(chunk)
-    rows = torch.zeros(2 * count, node.size, dtype=torch.float64, device=chunk.device)
-    rows[torch.arange(count), chunk] = 1.0
-    rows[count + torch.arange(count), chunk] = -1.0
-    return rows
 
 
 def _work(node: Node) -> float:

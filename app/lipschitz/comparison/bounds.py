@@ -43,7 +43,7 @@ def bound(difference: Difference, domain: Domain, p: Norm, deadline: Deadline) -
         return Known(plain, values)
     wanted = {difference.first.output, difference.second.output, carried.output}
     with torch.no_grad():
-        ranges = Narrowing(carried, domain, plain, deadline, wanted).run()
+        ranges = Narrowing(carried, domain, plain, deadline, wanted=wanted).run()
     apart = _apart(difference, ranges)
     met = _met(ranges[carried.output], apart)
     values |= {"linear": size(ranges[carried.output], p), "apart": size(apart, p), "together": size(met, p)}

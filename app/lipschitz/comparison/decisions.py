@@ -97,7 +97,7 @@ def _stays(network: Network, domain: Domain, chosen: int, deadline: Deadline) ->
     margins = Affine((last.size - 1,), (Origin("margins", "Sub"),), (Term(last, lead),), None, 0, "structural")
     judged = Network((*network.nodes, margins))
     with torch.no_grad():
-        ranges = Narrowing(judged, domain, propagate(judged, domain), deadline, {margins}).run()
+        ranges = Narrowing(judged, domain, propagate(judged, domain), deadline, wanted={margins}).run()
     return bool((ranges[margins].lower > 0).all())
 
 
