@@ -155,10 +155,6 @@ class JobExpired(Problem, status=410, title="The job's result is no longer kept"
     """The job was over so long ago that its result is gone."""
 
 
-class NotADataset(Problem, status=415, title="The file is not a data set of a supported format"):
-    """The bytes are neither an npy nor an npz file."""
-
-
 class ForeignHost(Problem, status=421, title="The service does not answer under this name"):
     """The request is for a host name that is not the service's own, and no keys are configured."""
 
@@ -173,10 +169,6 @@ class HeaderTooLarge(Problem, status=431, title="The request's headers are too l
 
 class RequestRefused(Problem, status=400, title="The request was refused"):
     """Any other status that the HTTP framework answers with."""
-
-
-class InvalidDataset(Problem, status=422, title="The data set cannot be used"):
-    """The file is npy or npz and cannot be used as a data set; the detail says why."""
 
 
 class SourceRefused(Problem, status=422, title="The source may not be fetched"):

@@ -1,4 +1,4 @@
-"""Refusals of the numerical library as problems, by its slugs."""
+"""Refusals of the numerical library as problems, by its slugs, and those of data sets."""
 
 from __future__ import annotations
 
@@ -19,6 +19,14 @@ class NotAModel(Problem, status=415, title="The file is not a model of a support
 
 class TooLarge(Problem, status=413, title="The upload is too large"):
     """The body or the file exceeds the cap."""
+
+
+class NotADataset(Problem, status=415, title="The file is not a data set of a supported format"):
+    """The bytes are neither an npy nor an npz file."""
+
+
+class InvalidDataset(Problem, status=422, title="The data set cannot be used"):
+    """The file is npy or npz and cannot be used as a data set; the detail says why."""
 
 
 class InvalidModel(Problem, status=422, title="The model cannot be used"):

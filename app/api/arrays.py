@@ -10,10 +10,9 @@ import zlib
 from pathlib import Path
 from typing import IO, Any
 
-from app.errors import InvalidDataset, NotADataset
 from app.jobs.datasets import ArrayInfo
 from app.lipschitz.formats import open_zip
-from app.refusals import TooLarge, as_problems
+from app.refusals import InvalidDataset, NotADataset, TooLarge, as_problems
 
 NPY_MAGIC = b"\x93NUMPY"
 ZIP_MAGIC = b"PK\x03\x04"

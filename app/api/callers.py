@@ -113,4 +113,3 @@ async def require_allowed(services: Services, caller: Caller) -> None:
 
 
 InCaller = Annotated[Caller, Depends(allowed)]
-InAdmin = Annotated[Caller, Depends(administering)]

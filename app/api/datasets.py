@@ -16,16 +16,8 @@ from app.api.paging import InPages
 from app.api.uploads import received
 from app.api.views import created, dataset_view
 from app.contract.uploads import DatasetPage, DatasetView
-from app.errors import (
-    DatasetInUse,
-    InvalidDataset,
-    MalformedRequest,
-    NotADataset,
-    StorageFull,
-    StorageUnavailable,
-    UnknownDataset,
-)
-from app.refusals import InvalidRequest, TooLarge
+from app.errors import DatasetInUse, MalformedRequest, StorageFull, StorageUnavailable, UnknownDataset
+from app.refusals import InvalidDataset, InvalidRequest, NotADataset, TooLarge
 from app.services import Services
 
 router = APIRouter(prefix="/v1/datasets", tags=["Data sets"], dependencies=[Depends(allowed)])

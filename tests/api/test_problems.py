@@ -23,6 +23,7 @@ STATUSES = {
     "not-found": 404,
     "unknown-model": 404,
     "unknown-dataset": 404,
+    "unknown-series": 404,
     "unknown-delivery": 404,
     "hook-disabled": 404,
     "unknown-job": 404,

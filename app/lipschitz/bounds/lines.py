@@ -69,12 +69,6 @@ def lines(scalar: Scalar, lower: Tensor, upper: Tensor) -> Lines:
     return Lines(_or_constant(known, below, under, least), _or_constant(known, above, over, most))
 
 
-def proved(scalar: Scalar, lower: Tensor, upper: Tensor, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
-    """Offsets of lines of given slopes, `(n,)`: the one below the function, the one above it."""
-    cuts = _cuts(scalar, lower, upper)
-    return offset_below(cuts, below), -offset_below(cuts.negative, -above)
-
-
 @dataclass(frozen=True, eq=False)
 class Fan:
     """Lines of an activation's open neurons at `positions`, `(k,)`: rows of `below` and `above`, `(2, 3, k)`, are

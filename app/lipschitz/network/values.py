@@ -126,9 +126,6 @@ def _distance(offset: Tensor, moved: Ends | None, added: Constant | None) -> Ten
     )
 
 
-Value = Constant | Linear
-
-
 def flat_or_none(offset: Tensor) -> Tensor | None:
     """A bias as a flat vector; None when it is zero everywhere."""
     return offset.reshape(-1) if bool(torch.any(offset != 0)) else None

@@ -73,8 +73,8 @@ def norm_pool(call: OnnxCall) -> Tensor:
 def global_norm_pool(call: OnnxCall) -> Tensor:
     """The norm of each whole map."""
     x = call.tensor(0)
-    found: Tensor = torch.linalg.vector_norm(x, call.attr("p", 2), list(range(2, x.ndim)), keepdim=True)
-    return found
+    norms: Tensor = torch.linalg.vector_norm(x, call.attr("p", 2), list(range(2, x.ndim)), keepdim=True)
+    return norms
 
 
 @op("GlobalAveragePool")
