@@ -98,6 +98,8 @@ def test_log_register_webhook_job_tags(server: MlflowServer, service: RunningSer
     job = service.client.get(f"/v1/jobs/{found['job']}").json()
     assert job["metadata"]["mlflow"]["name"] == "iris"
     assert repr(job["result"]["upper"]["value"]) == found["upper"]
+    versions = service.client.get("/v1/series/iris").json()["versions"]
+    assert found["job"] in [version["job"] for version in versions if version["version"] == iris]
 
 
 @pytest.mark.slow

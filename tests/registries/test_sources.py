@@ -257,6 +257,8 @@ def test_a_push_is_analysed_once(hooked: Start, hub: StandInHub) -> None:
     assert (job["request"]["methods"], job["metadata"]["from"]) == (["autolip"], "hub")
     assert job["metadata"]["huggingface"]["revision"] == sha
     assert row["tags"]["lipschitz.upper"] == "2.0"
+    [version] = service.client.get("/v1/series/acme/net").json()["versions"]
+    assert (version["version"], version["upper"], version["job"]) == (sha, 2.0, job["id"])
     assert tell(service, hub.push(sha)).json() == {"delivery": f"acme/net@{sha}", "state": "done", "job": job["id"]}
     assert len(service.client.get("/v1/jobs").json()["jobs"]) == 1
 
