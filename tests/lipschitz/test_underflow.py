@@ -40,6 +40,7 @@ from app.lipschitz.problem import Estimate, Problem
 from app.lipschitz.request import Request
 from app.lipschitz.robustness.certificates import certificates
 from app.lipschitz.robustness.radii import radii_of
+from app.lipschitz.robustness.record import records
 from app.lipschitz.seqlip.pairs.pair import Pair
 from app.lipschitz.walk.margins import after_last
 from tests.effort import sampled
@@ -129,7 +130,7 @@ def test_no_radius_says_that_nothing_changes_the_prediction(name: str) -> None:
     for methods in (["autolip"], ["autolip", "lipsdp"]):
         request = Request.parse({"methods": methods, "certify": True, "budget_s": 60.0})
         problem = make_problem(graph, request, Deadline.after(60.0), lambda _: None, rows)
-        (record,) = certificates(problem, run_methods(problem, request)[0]).records
+        (record,) = records(certificates(problem, run_methods(problem, request)[0]))
         assert record.radius is not None
         assert record.radius <= 0.5 * (1 + 1e-9)
 
