@@ -41,6 +41,7 @@ def check_agreement(
     outputs: Sequence[int],
     seed: int,
     domain: Domain | None = None,
+    *,
     deadline: Deadline = NEVER,
 ) -> None:
     """Raise ConversionMismatch unless network and graph agree on random points of the domain.

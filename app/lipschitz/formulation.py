@@ -62,7 +62,7 @@ def _problem(
     if request.input_scale is not None or request.output_scale is not None:
         units, captured, domain, dataset = _in_units(captured, outputs, request, domain, dataset)
     whole = _built(captured, outputs, deadline)
-    check_agreement(whole, captured, outputs, request.seed, domain, deadline)
+    check_agreement(whole, captured, outputs, request.seed, domain, deadline=deadline)
     network = with_target(whole, request.target)
     problem = Problem(captured, network, p, domain, request.seed, deadline, progress, dataset)
     q: Norm | None = request.output_norm  # type: ignore[assignment]
