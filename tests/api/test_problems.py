@@ -24,6 +24,7 @@ STATUSES = {
     "unknown-model": 404,
     "unknown-dataset": 404,
     "unknown-series": 404,
+    "version-taken": 409,
     "unknown-delivery": 404,
     "hook-disabled": 404,
     "unknown-job": 404,

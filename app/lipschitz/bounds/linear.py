@@ -28,18 +28,14 @@ from app.lipschitz.operators.dense import Dense
 
 SHARE = 0.15
 """Of the time that is left."""
-MOST_WORK = 1e12
-"""Multiplications in all."""
-LINES = 1e4
-"""Multiplications that the lines of one neuron are worth."""
+MOST_WORK, LINES = 1e12, 1e4
+"""Multiplications in all, and those that the lines of one neuron are worth."""
 STEPS, TIMES = 8, 4.0
 """Of the search for closer lines, and what one costs in plain passes."""
 WORTH = 1e-6
 """Least part of a range's width that lines of its own must take off."""
-CHOICES = 2**20
-"""Lines of open neurons that are chosen at once."""
-MOST_KEPT = 2**17
-"""Numbers of the lines that are kept, for certificates."""
+CHOICES, MOST_KEPT = 2**20, 2**17
+"""Lines of open neurons that are chosen at once, and numbers of lines that are kept, for certificates."""
 CHUNK_WORK, CHUNK_ENTRIES = 4e9, 2**23
 """Multiplications between two looks at the clock, and entries of one matrix of rows."""
 
