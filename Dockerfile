@@ -18,6 +18,7 @@ RUN if [ -n "$TORCH_INDEX" ]; then \
     else \
         pip install --requirement requirements.lock; \
     fi
+COPY setup.py ./
 COPY app ./app
 # What the extras add is pinned where the tests' own packages are.
 RUN pip install --constraint requirements-dev.lock ".[cluster,s3]"

@@ -64,7 +64,7 @@ lock: $(VENV)/bin/python
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed: $(VENV)/bin/python requirements.lock pyproject.toml
+$(VENV)/installed: $(VENV)/bin/python requirements.lock pyproject.toml setup.py
 	$(BIN)/pip install --quiet --requirement requirements.lock
 	$(BIN)/pip install --quiet --no-deps --editable .
 	touch $@

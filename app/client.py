@@ -22,15 +22,15 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from app.contract.comparison import AnyResult
-from app.contract.domain import Document
-from app.contract.job import QueueView, Urls
-from app.contract.problem import ProblemView
-from app.contract.progress import Progress
-from app.contract.result import Verdict
-from app.contract.series import SeriesView
-from app.lipschitz.bundle import Member, identity
-from app.lipschitz.external_data import files_beside
+from .contract.comparison import AnyResult
+from .contract.domain import Document
+from .contract.job import QueueView, Urls
+from .contract.problem import ProblemView
+from .contract.progress import Progress
+from .contract.result import Verdict
+from .contract.series import SeriesView
+from .lipschitz.bundle import Member, identity
+from .lipschitz.external_data import files_beside
 
 WAIT_S = 10.0
 """How long one request waits for a job's end."""

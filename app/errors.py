@@ -11,9 +11,9 @@ import re
 from collections.abc import Mapping
 from typing import ClassVar
 
-from app.advice import ADVICE
-from app.contract.plain import Json
-from app.printable import printable
+from .advice import ADVICE
+from .contract.plain import Json
+from .printable import printable
 
 TYPE_PREFIX = "urn:lipserve:problem:"
 

@@ -9,8 +9,8 @@ from anyio import to_thread
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from app import __version__, observability
-from app.api import (
+from . import __version__, observability
+from .api import (
     comparisons,
     datasets,
     documents,
@@ -24,21 +24,21 @@ from app.api import (
     system,
     webhooks,
 )
-from app.api.cross_site import CrossSiteProtection
-from app.api.hosts import Hosts
-from app.api.job_metrics import EndingMetrics, JobMetrics
-from app.api.metrics import HttpMetrics
-from app.api.middleware import Envelope
-from app.contract.comparison import ComparisonFields, ComparisonRequest
-from app.contract.plain import Json
-from app.contract.problem import ProblemView
-from app.contract.request import AnalysisFields, JobRequest
-from app.drain import Drain
-from app.errors import Forbidden, Unauthorized
-from app.pages import router as pages
-from app.refusals import InvalidRequest
-from app.services import Services
-from app.settings import Settings
+from .api.cross_site import CrossSiteProtection
+from .api.hosts import Hosts
+from .api.job_metrics import EndingMetrics, JobMetrics
+from .api.metrics import HttpMetrics
+from .api.middleware import Envelope
+from .contract.comparison import ComparisonFields, ComparisonRequest
+from .contract.plain import Json
+from .contract.problem import ProblemView
+from .contract.request import AnalysisFields, JobRequest
+from .drain import Drain
+from .errors import Forbidden, Unauthorized
+from .pages import router as pages
+from .refusals import InvalidRequest
+from .services import Services
+from .settings import Settings
 
 THREADS = 64
 READ_BY_HAND = (

@@ -18,9 +18,9 @@ from fastapi import FastAPI, Request
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
-from app import __version__
-from app.printable import printable
-from app.settings import Settings
+from . import __version__
+from .printable import printable
+from .settings import Settings
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from app.refusals import InvalidRequest
+from .refusals import InvalidRequest
 
 Fields = TypeVar("Fields", bound=BaseModel)
 

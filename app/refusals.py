@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from app.errors import Problem
-from app.lipschitz.errors import LipschitzError
+from .errors import Problem
+from .lipschitz.errors import LipschitzError
 
 
 class InvalidRequest(Problem, status=422, title="The request does not fit the contract"):

@@ -11,10 +11,10 @@ from typing import cast
 import uvicorn
 from fastapi import FastAPI
 
-from app.drain import Drain
-from app.server_connections import Connections, Limits
-from app.server_protocol import LimitedProtocol
-from app.settings import Settings
+from .drain import Drain
+from .server_connections import Connections, Limits
+from .server_protocol import LimitedProtocol
+from .settings import Settings
 
 TICKS = 10
 LAST_S = 1

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from typing import Protocol
 
-from app.settings import Settings
+from .settings import Settings
 
 logger = logging.getLogger(__name__)
 

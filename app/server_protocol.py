@@ -18,9 +18,9 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from app.api.problems import MEDIA_TYPE
-from app.errors import HeaderTooLarge, MalformedRequest, Problem, RequestTimeout, TooManyConnections
-from app.server_connections import Connections, Limits, Pace, network_of
+from .api.problems import MEDIA_TYPE
+from .errors import HeaderTooLarge, MalformedRequest, Problem, RequestTimeout, TooManyConnections
+from .server_connections import Connections, Limits, Pace, network_of
 
 MAX_PIPELINED = 16
 FRAMING = 8

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.drain import Drain
-from app.jobs.admission import ModelService
-from app.jobs.datasets import DatasetService
-from app.jobs.engine import Engine
-from app.jobs.record import Kind
-from app.jobs.series import SeriesService
-from app.jobs.service import JobService
-from app.jobs.slot_context import WorkerView
-from app.jobs.watch import Watch
-from app.registries.intake import Intake
-from app.registries.outbound import Outbound, open_outbound
-from app.settings import Settings
-from app.store.blobs import Blobs
-from app.store.database import Database
-from app.store.endings import EndingRepository
-from app.store.idempotency import IdempotencyRepository
-from app.store.keys import KeyRepository
-from app.store.series import SeriesRepository
-from app.store.uploads import dataset_repository, model_repository
-from app.store.workers import WorkerRepository
+from .drain import Drain
+from .jobs.admission import ModelService
+from .jobs.datasets import DatasetService
+from .jobs.engine import Engine
+from .jobs.record import Kind
+from .jobs.series import SeriesService
+from .jobs.service import JobService
+from .jobs.slot_context import WorkerView
+from .jobs.watch import Watch
+from .registries.intake import Intake
+from .registries.outbound import Outbound, open_outbound
+from .settings import Settings
+from .store.blobs import Blobs
+from .store.database import Database
+from .store.endings import EndingRepository
+from .store.idempotency import IdempotencyRepository
+from .store.keys import KeyRepository
+from .store.series import SeriesRepository
+from .store.uploads import dataset_repository, model_repository
+from .store.workers import WorkerRepository
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Builds the client from the service's own sources: `app/client.py` and what it imports, under the client's name.
 
 There is one copy of the contract, in `app/contract`. The build takes along every module of `app` that the client
-reaches, and writes `lipserve_client` for `app` in their imports; so nothing named `app` is installed.
+reaches; their imports are relative, so they stand in a package of any name.
 """
 
 import ast
@@ -16,7 +16,6 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE, NAME = "app", "lipserve_client"
 START = "app.client"
-IMPORT = re.compile(rf"^(\s*(?:from|import) ){SOURCE}(?=[.\s])", re.MULTILINE)
 
 
 def path_of(module: str) -> Path | None:
@@ -56,12 +55,12 @@ class Build(build_py):
     """The package's own files, and the modules of the service."""
 
     def run(self) -> None:
-        """Copy, with the client's name for the service's."""
+        """Copy them as they are."""
         super().run()
         for path in reached().values():
             target = Path(self.build_lib, NAME, path.relative_to(ROOT / SOURCE))
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(IMPORT.sub(rf"\1{NAME}", path.read_text("utf-8")), "utf-8")
+            target.write_bytes(path.read_bytes())
 
 
 def version() -> str:

@@ -14,10 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
-
-from app.client import Client, Job, Refused, Unexpected
-from app.contract.progress import Progress
-from app.contract.result import Bound, ResultView
+from lipserve.client import Client, Job, Refused, Unexpected
+from lipserve.contract.progress import Progress
+from lipserve.contract.result import Bound, ResultView
 
 STATUS = {"pass": 0, "fail": 1, "inconclusive": 2}
 ERROR = 3

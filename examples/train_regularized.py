@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from lipserve.lipschitz.files import analyze
+from lipserve.lipschitz.regularizer import AutoLipRegularizer
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from app.lipschitz.files import analyze
-from app.lipschitz.regularizer import AutoLipRegularizer
 from benchmarks.networks import MNIST, Images, accuracy, exported, fit, images, split
 
 

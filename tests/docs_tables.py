@@ -37,7 +37,7 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 def settings() -> str:
     """Every setting: its variable, its default, what it means."""
     rows = [
-        (f"`LIPSERVE_{name.upper()}`", _default(field.default), _sentence(field.description))
+        (f"`LIPSERVE_{name.upper()}`", _installed(_default(field.default)), _sentence(field.description))
         for name, field in (Settings.model_fields | ClientSettings.model_fields).items()
     ]
     return _table(("variable", "default", "meaning"), rows)
@@ -164,6 +164,11 @@ def _default(value: Any) -> str:
     if value is PydanticUndefined or value == "":
         return "-"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _installed(text: str) -> str:
+    """A module's name as users have it, who install the folder `app` as `lipserve`."""
+    return text.replace("`app.", "`lipserve.")
 
 
 def _sentence(text: str | None) -> str:

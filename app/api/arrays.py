@@ -10,9 +10,9 @@ import zlib
 from pathlib import Path
 from typing import IO, Any
 
-from app.jobs.datasets import ArrayInfo
-from app.lipschitz.formats import open_zip
-from app.refusals import InvalidDataset, NotADataset, TooLarge, as_problems
+from ..jobs.datasets import ArrayInfo
+from ..lipschitz.formats import open_zip
+from ..refusals import InvalidDataset, NotADataset, TooLarge, as_problems
 
 NPY_MAGIC = b"\x93NUMPY"
 ZIP_MAGIC = b"PK\x03\x04"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import Request
 
-from app.refusals import TooLarge
+from ..refusals import TooLarge
 
 
 async def small_body(request: Request, max_bytes: int) -> bytes:

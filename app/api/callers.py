@@ -9,12 +9,12 @@ from anyio import to_thread
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
-from app.api.dependencies import InServices
-from app.api.session import session_key
-from app.contract.request import MAX_PRIORITY
-from app.errors import Forbidden, Unauthorized
-from app.services import Services
-from app.store.keys import Scope
+from ..contract.request import MAX_PRIORITY
+from ..errors import Forbidden, Unauthorized
+from ..services import Services
+from ..store.keys import Scope
+from .dependencies import InServices
+from .session import session_key
 
 BEARER = HTTPBearer(scheme_name="Bearer", description="`Authorization: Bearer lip_...`", auto_error=False)
 HEADER = APIKeyHeader(name="X-API-Key", scheme_name="X-API-Key", description="`X-API-Key: lip_...`", auto_error=False)

@@ -6,23 +6,23 @@ import hashlib
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from app.api.bodies import small_body
-from app.api.callers import Caller, InCaller, allowed
-from app.api.dependencies import InServices, TakingWork
-from app.api.documents import answers, json_body
-from app.api.idempotency import InKey
-from app.api.jobs import MAX_REQUEST_BYTES, SUBMISSION_PROBLEMS
-from app.api.models import UPLOAD_PROBLEMS, admit
-from app.api.problems import parse_json
-from app.api.submission import submit, submit_once
-from app.api.uploads import received_pair
-from app.contract.comparison import ComparisonFields, ComparisonRequest
-from app.contract.job import JobView
-from app.contract.plain import Json
-from app.errors import UnknownModel
-from app.parsing import parse_fields
-from app.refusals import TooLarge
-from app.services import Services
+from ..contract.comparison import ComparisonFields, ComparisonRequest
+from ..contract.job import JobView
+from ..contract.plain import Json
+from ..errors import UnknownModel
+from ..parsing import parse_fields
+from ..refusals import TooLarge
+from ..services import Services
+from .bodies import small_body
+from .callers import Caller, InCaller, allowed
+from .dependencies import InServices, TakingWork
+from .documents import answers, json_body
+from .idempotency import InKey
+from .jobs import MAX_REQUEST_BYTES, SUBMISSION_PROBLEMS
+from .models import UPLOAD_PROBLEMS, admit
+from .problems import parse_json
+from .submission import submit, submit_once
+from .uploads import received_pair
 
 router = APIRouter(prefix="/v1", tags=["Comparisons"], dependencies=[Depends(allowed)])
 

@@ -13,11 +13,11 @@ from anyio import to_thread
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api.hosts import Hosts
-from app.api.metrics import HttpMetrics
-from app.api.problems import OUTAGE_RETRY_S, answer
-from app.errors import CrossSite, DatabaseUnavailable, ForeignHost, MalformedRequest, Problem
-from app.store.database import OUTAGES
+from ..errors import CrossSite, DatabaseUnavailable, ForeignHost, MalformedRequest, Problem
+from ..store.database import OUTAGES
+from .hosts import Hosts
+from .metrics import HttpMetrics
+from .problems import OUTAGE_RETRY_S, answer
 
 READING = ("GET", "HEAD")
 OURS = ("same-origin", "none")

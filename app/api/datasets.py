@@ -5,20 +5,20 @@ from __future__ import annotations
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Request, Response
 
-from app.api import arrays
-from app.api.callers import Caller, InCaller, allowed
-from app.api.dependencies import InServices, TakingWork
-from app.api.documents import answers, file_body
-from app.api.forms import Form, Upload
-from app.api.idempotency import InKey, once
-from app.api.models import CREATION_PROBLEMS, Digest
-from app.api.paging import InPages
-from app.api.uploads import received
-from app.api.views import created, dataset_view
-from app.contract.uploads import DatasetPage, DatasetView
-from app.errors import DatasetInUse, MalformedRequest, StorageFull, StorageUnavailable, UnknownDataset
-from app.refusals import InvalidDataset, InvalidRequest, NotADataset, TooLarge
-from app.services import Services
+from ..contract.uploads import DatasetPage, DatasetView
+from ..errors import DatasetInUse, MalformedRequest, StorageFull, StorageUnavailable, UnknownDataset
+from ..refusals import InvalidDataset, InvalidRequest, NotADataset, TooLarge
+from ..services import Services
+from . import arrays
+from .callers import Caller, InCaller, allowed
+from .dependencies import InServices, TakingWork
+from .documents import answers, file_body
+from .forms import Form, Upload
+from .idempotency import InKey, once
+from .models import CREATION_PROBLEMS, Digest
+from .paging import InPages
+from .uploads import received
+from .views import created, dataset_view
 
 router = APIRouter(prefix="/v1/datasets", tags=["Data sets"], dependencies=[Depends(allowed)])
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from app.errors import Draining
-from app.services import Services
+from ..errors import Draining
+from ..services import Services
 
 RETRY_AFTER_S = "5"
 

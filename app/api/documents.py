@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from app.api.problems import MEDIA_TYPE
-from app.contract.plain import Json
-from app.contract.request import AnalysisFields
-from app.errors import Problem
+from ..contract.plain import Json
+from ..contract.request import AnalysisFields
+from ..errors import Problem
+from .problems import MEDIA_TYPE
 
 Responses = dict[int | str, Json]
 

@@ -11,12 +11,12 @@ from fastapi import Request
 from fastapi.responses import StreamingResponse
 from sqlalchemy import RowMapping
 
-from app.api.callers import Caller, still_allowed
-from app.api.waiting import LOOK_S, wait_for_ring, woken
-from app.contract.plain import Json
-from app.errors import JobExpired, UnknownJob
-from app.jobs.record import JobRecord
-from app.services import Services
+from ..contract.plain import Json
+from ..errors import JobExpired, UnknownJob
+from ..jobs.record import JobRecord
+from ..services import Services
+from .callers import Caller, still_allowed
+from .waiting import LOOK_S, wait_for_ring, woken
 
 MEDIA_TYPE = "text/event-stream"
 BATCH = 100

@@ -11,10 +11,10 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
-from app.errors import MalformedRequest, Problem
-from app.lipschitz.bundle import path_of
-from app.refusals import NotAModel, TooLarge, as_problems
-from app.store.blobs import Staged
+from ..errors import MalformedRequest, Problem
+from ..lipschitz.bundle import path_of
+from ..refusals import NotAModel, TooLarge, as_problems
+from ..store.blobs import Staged
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks

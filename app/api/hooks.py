@@ -9,16 +9,16 @@ from anyio import to_thread
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
-from app.api.bodies import small_body
-from app.api.dependencies import InServices, TakingWork
-from app.api.documents import answers
-from app.api.problems import parse_json
-from app.errors import BadSignature, Draining, HookDisabled, MalformedJson, StaleDelivery
-from app.refusals import TooLarge
-from app.registries import huggingface, mlflow
-from app.registries.signing import check_mlflow, same
-from app.services import Services
-from app.store.hooks import HookKey
+from ..errors import BadSignature, Draining, HookDisabled, MalformedJson, StaleDelivery
+from ..refusals import TooLarge
+from ..registries import huggingface, mlflow
+from ..registries.signing import check_mlflow, same
+from ..services import Services
+from ..store.hooks import HookKey
+from .bodies import small_body
+from .dependencies import InServices, TakingWork
+from .documents import answers
+from .problems import parse_json
 
 router = APIRouter(prefix="/v1/hooks", tags=["Registry hooks and webhooks"], dependencies=[TakingWork])
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from app.registries.guard_addresses import Entry, entries, literal
-from app.settings import Settings
+from ..registries.guard_addresses import Entry, entries, literal
+from ..settings import Settings
 
 PORTS = {"http": 80, "https": 443}
 LOCALHOST = Entry("localhost", None)

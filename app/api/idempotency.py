@@ -16,11 +16,11 @@ from fastapi import Header, Request
 from fastapi.responses import Response
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.api.callers import Caller
-from app.api.problems import answer
-from app.errors import IdempotencyConflict, IdempotencyMismatch, Problem
-from app.services import Services
-from app.store.idempotency import Claim, Earlier
+from ..errors import IdempotencyConflict, IdempotencyMismatch, Problem
+from ..services import Services
+from ..store.idempotency import Claim, Earlier
+from .callers import Caller
+from .problems import answer
 
 logger = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import RowMapping
 
-from app.jobs.record import Kind
-from app.jobs.slot_context import WorkerView
-from app.jobs.states import Status
-from app.store.endings import EndingRepository
+from ..jobs.record import Kind
+from ..jobs.slot_context import WorkerView
+from ..jobs.states import Status
+from ..store.endings import EndingRepository
 
 WAITS_S = (0.01, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14_400, 86_400)
 DURATIONS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14_400)

@@ -10,24 +10,9 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from app.api.bodies import small_body
-from app.api.callers import InCaller, allowed, require_allowed
-from app.api.dependencies import InServices, TakingWork
-from app.api.documents import answers, file_body, json_body, query_fields
-from app.api.events import MOST_EVENTS, event_stream, wants_stream
-from app.api.idempotency import InKey
-from app.api.models import CREATION_PROBLEMS, UPLOAD_PROBLEMS, admit
-from app.api.paging import InPages
-from app.api.problems import parse_json
-from app.api.queries import fields_of
-from app.api.series import AsVersion, name_version
-from app.api.submission import submit, submit_once, view_of
-from app.api.uploads import received_model
-from app.api.views import bracket_of, job_summary
-from app.api.waiting import until_over
-from app.contract.job import EventPage, EventView, JobPage, JobView, time_of
-from app.contract.request import AnalysisFields, JobRequest
-from app.errors import (
+from ..contract.job import EventPage, EventView, JobPage, JobView, time_of
+from ..contract.request import AnalysisFields, JobRequest
+from ..errors import (
     JobActive,
     JobExpired,
     MalformedJson,
@@ -40,10 +25,25 @@ from app.errors import (
     UnknownJob,
     UnknownModel,
 )
-from app.jobs.states import Status
-from app.parsing import parse_fields
-from app.refusals import InvalidRequest, TooLarge
-from app.store.job_queries import Filter
+from ..jobs.states import Status
+from ..parsing import parse_fields
+from ..refusals import InvalidRequest, TooLarge
+from ..store.job_queries import Filter
+from .bodies import small_body
+from .callers import InCaller, allowed, require_allowed
+from .dependencies import InServices, TakingWork
+from .documents import answers, file_body, json_body, query_fields
+from .events import MOST_EVENTS, event_stream, wants_stream
+from .idempotency import InKey
+from .models import CREATION_PROBLEMS, UPLOAD_PROBLEMS, admit
+from .paging import InPages
+from .problems import parse_json
+from .queries import fields_of
+from .series import AsVersion, name_version
+from .submission import submit, submit_once, view_of
+from .uploads import received_model
+from .views import bracket_of, job_summary
+from .waiting import until_over
 
 MAX_REQUEST_BYTES = 8 * 2**20
 router = APIRouter(prefix="/v1", tags=["Jobs"], dependencies=[Depends(allowed)])

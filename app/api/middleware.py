@@ -11,10 +11,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.metrics import HttpMetrics
-from app.api.problems import answer
-from app.errors import Problem
-from app.observability import request_id as current_request
+from ..errors import Problem
+from ..observability import request_id as current_request
+from .metrics import HttpMetrics
+from .problems import answer
 
 logger = logging.getLogger(__name__)
 access = logging.getLogger("lipserve.access")

@@ -7,22 +7,10 @@ from typing import Annotated
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from app.api.callers import Caller, InCaller, allowed
-from app.api.dependencies import InServices, TakingWork
-from app.api.documents import answers, file_body
-from app.api.forms import Upload
-from app.api.idempotency import InKey, once
-from app.api.paging import InPages
-from app.api.queries import fields_of
-from app.api.series import AsVersion, name_version
-from app.api.sources import SourceRequest, fetched, names_source, source_request
-from app.api.uploads import received_model
-from app.api.views import created, model_view
-from app.api.waiting import until_over
-from app.contract.question import SHAPES
-from app.contract.request import GraphRequest
-from app.contract.uploads import GraphView, ModelPage, ModelView
-from app.errors import (
+from ..contract.question import SHAPES
+from ..contract.request import GraphRequest
+from ..contract.uploads import GraphView, ModelPage, ModelView
+from ..errors import (
     Busy,
     DigestMismatch,
     Draining,
@@ -47,9 +35,9 @@ from app.errors import (
     WorkerLost,
     WorkerProtocol,
 )
-from app.jobs.admission import ModelRecord, check_format
-from app.parsing import parse_fields
-from app.refusals import (
+from ..jobs.admission import ModelRecord, check_format
+from ..parsing import parse_fields
+from ..refusals import (
     AnalysisFailed,
     ConversionMismatch,
     DataDependentControlFlow,
@@ -64,7 +52,19 @@ from app.refusals import (
     TooLarge,
     UnsupportedOperator,
 )
-from app.services import Services
+from ..services import Services
+from .callers import Caller, InCaller, allowed
+from .dependencies import InServices, TakingWork
+from .documents import answers, file_body
+from .forms import Upload
+from .idempotency import InKey, once
+from .paging import InPages
+from .queries import fields_of
+from .series import AsVersion, name_version
+from .sources import SourceRequest, fetched, names_source, source_request
+from .uploads import received_model
+from .views import created, model_view
+from .waiting import until_over
 
 router = APIRouter(prefix="/v1/models", tags=["Models"], dependencies=[Depends(allowed)])
 

@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 
 from fastapi import Depends, Query, Request, Response
 
-from app.refusals import InvalidRequest
+from ..refusals import InvalidRequest
 
 DEFAULT_SIZE = 50
 MAX_SIZE = 200

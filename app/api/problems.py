@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
-from app.errors import (
+from ..errors import (
     DatabaseUnavailable,
     MalformedJson,
     MalformedRequest,
@@ -22,9 +22,9 @@ from app.errors import (
     Problem,
     RequestRefused,
 )
-from app.parsing import invalid
-from app.refusals import TooLarge
-from app.store.database import OUTAGES
+from ..parsing import invalid
+from ..refusals import TooLarge
+from ..store.database import OUTAGES
 
 logger = logging.getLogger(__name__)
 

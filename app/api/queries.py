@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from app.api.problems import parse_json
-from app.contract.plain import Json
-from app.errors import MalformedJson
-from app.refusals import InvalidRequest
+from ..contract.plain import Json
+from ..errors import MalformedJson
+from ..refusals import InvalidRequest
+from .problems import parse_json
 
 JSON_FIELDS = frozenset({"inputs", "domain", "target", "options", "gate", "metadata"})
 NOT_FIELDS = frozenset({"name", "version"})

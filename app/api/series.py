@@ -7,14 +7,14 @@ from typing import Annotated
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Path, Query
 
-from app.api.callers import Caller, InCaller, allowed
-from app.api.dependencies import InServices
-from app.api.documents import answers
-from app.contract.series import ModelVersion, SeriesName, SeriesView
-from app.errors import UnknownSeries
-from app.parsing import parse_fields
-from app.refusals import InvalidRequest
-from app.services import Services
+from ..contract.series import ModelVersion, SeriesName, SeriesView
+from ..errors import UnknownSeries
+from ..parsing import parse_fields
+from ..refusals import InvalidRequest
+from ..services import Services
+from .callers import Caller, InCaller, allowed
+from .dependencies import InServices
+from .documents import answers
 
 router = APIRouter(prefix="/v1/series", tags=["Series"], dependencies=[Depends(allowed)])
 

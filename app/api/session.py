@@ -10,12 +10,12 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field, ValidationError
 
-from app.api.bodies import small_body
-from app.api.dependencies import InServices
-from app.api.documents import answers
-from app.errors import CrossSite, Unauthorized
-from app.parsing import invalid
-from app.refusals import InvalidRequest, TooLarge
+from ..errors import CrossSite, Unauthorized
+from ..parsing import invalid
+from ..refusals import InvalidRequest, TooLarge
+from .bodies import small_body
+from .dependencies import InServices
+from .documents import answers
 
 router = APIRouter(tags=["Pages"])
 

@@ -10,16 +10,16 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import Request
 from pydantic import Field, ValidationError, model_validator
 
-from app.api.bodies import small_body
-from app.api.callers import Caller
-from app.api.forms import Upload, clean_name
-from app.api.problems import parse_json
-from app.contract.domain import Digest, Strict
-from app.errors import DigestMismatch
-from app.parsing import invalid
-from app.registries.sources import Location, Source, Url, refusals_as_problems, whole
-from app.services import Services
-from app.store.blobs import Staged
+from ..contract.domain import Digest, Strict
+from ..errors import DigestMismatch
+from ..parsing import invalid
+from ..registries.sources import Location, Source, Url, refusals_as_problems, whole
+from ..services import Services
+from ..store.blobs import Staged
+from .bodies import small_body
+from .callers import Caller
+from .forms import Upload, clean_name
+from .problems import parse_json
 
 MAX_BYTES = 64 * 2**10
 FETCHES = CapacityLimiter(8)

@@ -10,18 +10,18 @@ from anyio import to_thread
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
-from app.api.callers import Caller, require_allowed
-from app.api.idempotency import once
-from app.api.views import job_view
-from app.api.waiting import preferred_wait, until_over
-from app.contract.job import JobView
-from app.contract.request import AnalysisFields
-from app.jobs.record import JobRecord
-from app.jobs.submission import Submission
-from app.observability import span
-from app.refusals import InvalidRequest
-from app.registries.guard import Guard, Refused
-from app.services import Services
+from ..contract.job import JobView
+from ..contract.request import AnalysisFields
+from ..jobs.record import JobRecord
+from ..jobs.submission import Submission
+from ..observability import span
+from ..refusals import InvalidRequest
+from ..registries.guard import Guard, Refused
+from ..services import Services
+from .callers import Caller, require_allowed
+from .idempotency import once
+from .views import job_view
+from .waiting import preferred_wait, until_over
 
 RETRY_AFTER_S = 1
 

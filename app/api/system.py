@@ -12,13 +12,9 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 
-from app import __version__
-from app.api.callers import Caller, InCaller, administering, allowed
-from app.api.dependencies import InServices
-from app.api.documents import answers
-from app.api.problems import MEDIA_TYPE
-from app.contract.methods import AUTO, METHODS, MethodInfo
-from app.contract.service import (
+from .. import __version__
+from ..contract.methods import AUTO, METHODS, MethodInfo
+from ..contract.service import (
     Health,
     Methods,
     MethodView,
@@ -30,12 +26,16 @@ from app.contract.service import (
     Version,
     Workers,
 )
-from app.errors import NotReady, UnknownJob
-from app.jobs.record import Kind
-from app.jobs.slot_context import WorkerView, is_ready
-from app.lipschitz.catalog import OPERATORS
-from app.services import Services
-from app.settings import Settings
+from ..errors import NotReady, UnknownJob
+from ..jobs.record import Kind
+from ..jobs.slot_context import WorkerView, is_ready
+from ..lipschitz.catalog import OPERATORS
+from ..services import Services
+from ..settings import Settings
+from .callers import Caller, InCaller, administering, allowed
+from .dependencies import InServices
+from .documents import answers
+from .problems import MEDIA_TYPE
 
 open_router = APIRouter(tags=["System"])
 """Needs no key."""

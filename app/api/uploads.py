@@ -14,16 +14,16 @@ from fastapi import Request
 from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect
 
-from app.errors import Problem
-from app.jobs.folders import joined
-from app.lipschitz import foreign
-from app.lipschitz.bundle import MAX_FILES
-from app.refusals import NotAModel, TooLarge
-from app.store.blobs import Blobs, Staged
+from ..errors import Problem
+from ..jobs.folders import joined
+from ..lipschitz import foreign
+from ..lipschitz.bundle import MAX_FILES
+from ..refusals import NotAModel, TooLarge
+from ..store.blobs import Blobs, Staged
 
 if TYPE_CHECKING:
     pass
-from app.api.forms import MAX_FIELD_BYTES, FileEnd, Form, Piece, SecondFile, Upload, clean_name, file_chunks
+from .forms import MAX_FIELD_BYTES, FileEnd, Form, Piece, SecondFile, Upload, clean_name, file_chunks
 
 FLUSH_BYTES = 2**20
 DRAIN_S = 20.0

@@ -10,18 +10,18 @@ from typing import Any
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 
-from app.contract.comparison import stored_question, stored_result
-from app.contract.domain import Document
-from app.contract.job import BracketView, ComputedView, JobSummary, JobView, QueueView, Urls, time_of
-from app.contract.plain import Json
-from app.contract.problem import ProblemView
-from app.contract.progress import Progress
-from app.contract.stored import readable
-from app.contract.uploads import DatasetView, FileView, ModelView
-from app.jobs.admission import ModelRecord
-from app.jobs.datasets import DatasetRecord
-from app.jobs.record import JobRecord
-from app.jobs.states import Status
+from ..contract.comparison import stored_question, stored_result
+from ..contract.domain import Document
+from ..contract.job import BracketView, ComputedView, JobSummary, JobView, QueueView, Urls, time_of
+from ..contract.plain import Json
+from ..contract.problem import ProblemView
+from ..contract.progress import Progress
+from ..contract.stored import readable
+from ..contract.uploads import DatasetView, FileView, ModelView
+from ..jobs.admission import ModelRecord
+from ..jobs.datasets import DatasetRecord
+from ..jobs.record import JobRecord
+from ..jobs.states import Status
 
 
 def model_view(record: ModelRecord) -> ModelView:

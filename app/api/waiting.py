@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from anyio import to_thread
 from fastapi import Request
 
-from app.jobs.record import JobRecord
-from app.services import Services
+from ..jobs.record import JobRecord
+from ..services import Services
 
 LOOK_S = 1.0
 PREFERENCE = re.compile(r"(?:^|,)\s*wait\s*=\s*(\d{1,9})\s*(?:,|;|$)", re.IGNORECASE)

@@ -9,15 +9,15 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 from sqlalchemy import RowMapping
 
-from app.api.callers import InCaller
-from app.api.dependencies import InServices
-from app.api.documents import answers
-from app.api.paging import InPages
-from app.contract.job import time_of
-from app.errors import UnknownDelivery
-from app.refusals import InvalidRequest
-from app.store.deliveries import PENDING
-from app.store.keys import Scope
+from ..contract.job import time_of
+from ..errors import UnknownDelivery
+from ..refusals import InvalidRequest
+from ..store.deliveries import PENDING
+from ..store.keys import Scope
+from .callers import InCaller
+from .dependencies import InServices
+from .documents import answers
+from .paging import InPages
 
 router = APIRouter(prefix="/v1/webhooks", tags=["Registry hooks and webhooks"])
 

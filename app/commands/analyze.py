@@ -13,16 +13,16 @@ from pathlib import Path
 
 import httpx
 
-from app.advice import command_advice
-from app.client import Client, OnProgress, Refused, Unexpected
-from app.commands.show import Display, summary
-from app.contract.domain import Document
-from app.contract.result import ResultView, Verdict
-from app.errors import Problem
-from app.lipschitz.errors import LipschitzError
-from app.lipschitz.folder import model_in
-from app.printable import printable, printable_json
-from app.settings import ClientSettings
+from ..advice import command_advice
+from ..client import Client, OnProgress, Refused, Unexpected
+from ..contract.domain import Document
+from ..contract.result import ResultView, Verdict
+from ..errors import Problem
+from ..lipschitz.errors import LipschitzError
+from ..lipschitz.folder import model_in
+from ..printable import printable, printable_json
+from ..settings import ClientSettings
+from .show import Display, summary
 
 PASS, FAIL, INCONCLUSIVE, ERROR = 0, 1, 2, 3
 """Exit statuses."""
@@ -192,7 +192,7 @@ class _Found:
 
 
 def _here(options: argparse.Namespace, request: Fields, progress: OnProgress) -> _Found:
-    from app.commands.local import analyze_here  # half of the service, which those who ask one do not need
+    from .local import analyze_here  # half of the service, which those who ask one do not need
 
     request = with_baseline(request, options, lambda path: hashlib.sha256(path.read_bytes()).hexdigest())
     answer = analyze_here(

@@ -6,12 +6,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from app.client import Client, OnProgress, Refused
-from app.commands.analyze import Fields, add_common_options, given_fields, guarded, shape_of, status_of
-from app.commands.show import Display, comparison_summary
-from app.contract.comparison import ComparisonView
-from app.printable import printable_json
-from app.settings import ClientSettings
+from ..client import Client, OnProgress, Refused
+from ..contract.comparison import ComparisonView
+from ..printable import printable_json
+from ..settings import ClientSettings
+from .analyze import Fields, add_common_options, given_fields, guarded, shape_of, status_of
+from .show import Display, comparison_summary
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +61,7 @@ def request_of(options: argparse.Namespace) -> Fields:
 
 
 def _here(options: argparse.Namespace, request: Fields, progress: OnProgress) -> ComparisonView:
-    from app.commands.local import compare_here  # half of the service, which those who ask one do not need
+    from .local import compare_here  # half of the service, which those who ask one do not need
 
     answer = compare_here((options.a, options.b), options.dataset, request, progress, options.trust)
     return ComparisonView.model_validate(answer.result)

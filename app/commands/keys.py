@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from app.contract.plain import Json
-from app.contract.request import DEFAULT_PRIORITY, MAX_PRIORITY
-from app.settings import Settings
-from app.store.database import Database
-from app.store.keys import KeyRecord, KeyRepository, Scope
-from app.store.private import keep_private
+from ..contract.plain import Json
+from ..contract.request import DEFAULT_PRIORITY, MAX_PRIORITY
+from ..settings import Settings
+from ..store.database import Database
+from ..store.keys import KeyRecord, KeyRepository, Scope
+from ..store.private import keep_private
 
 OWNER = re.compile(r"[A-Za-z0-9._@-]{0,64}")
 UNKNOWN = 1

@@ -15,27 +15,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from app.client import OnProgress
-from app.contract.comparison import ComparisonFields
-from app.contract.domain import Document
-from app.contract.plain import Json
-from app.contract.progress import Progress
-from app.contract.request import AnalysisFields
-from app.errors import Problem, TimeLimit, TorchscriptRefused, WorkerCrashed
-from app.jobs.answers import Answer, Files
-from app.jobs.child import ChildDied, Message, ProtocolBroken
-from app.jobs.child_factory import ChildFactory, StartFailed
-from app.jobs.devices import Device, slot_devices, spare_device
-from app.jobs.folders import unpacked
-from app.jobs.talk import Question, about_graph, capture, hear, verification
-from app.lipschitz.bundle import Member, identity, trailer
-from app.lipschitz.external_data import files_beside
-from app.lipschitz.folder import model_in
-from app.lipschitz.formats import MAX_UNPACKED
-from app.parsing import parse_fields
-from app.refusals import as_problems, from_slug
-from app.settings import Settings
-from app.store.staging import Staged
+from ..client import OnProgress
+from ..contract.comparison import ComparisonFields
+from ..contract.domain import Document
+from ..contract.plain import Json
+from ..contract.progress import Progress
+from ..contract.request import AnalysisFields
+from ..errors import Problem, TimeLimit, TorchscriptRefused, WorkerCrashed
+from ..jobs.answers import Answer, Files
+from ..jobs.child import ChildDied, Message, ProtocolBroken
+from ..jobs.child_factory import ChildFactory, StartFailed
+from ..jobs.devices import Device, slot_devices, spare_device
+from ..jobs.folders import unpacked
+from ..jobs.talk import Question, about_graph, capture, hear, verification
+from ..lipschitz.bundle import Member, identity, trailer
+from ..lipschitz.external_data import files_beside
+from ..lipschitz.folder import model_in
+from ..lipschitz.formats import MAX_UNPACKED
+from ..parsing import parse_fields
+from ..refusals import as_problems, from_slug
+from ..settings import Settings
+from ..store.staging import Staged
 
 UNDONE = {
     "capture": "The model could not be read",

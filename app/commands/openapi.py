@@ -6,8 +6,8 @@ import argparse
 import json
 import sys
 
-from app.main import create_app
-from app.settings import Settings
+from ..main import create_app
+from ..settings import Settings
 
 
 def add_options(_parser: argparse.ArgumentParser) -> None:

@@ -6,12 +6,12 @@ import argparse
 import ipaddress
 import sys
 
-from app.commands.keys import opened
-from app.main import create_app
-from app.observability import configure_logging, log_uncaught
-from app.server import DrainingServer
-from app.settings import Settings
-from app.store.private import keep_private
+from ..main import create_app
+from ..observability import configure_logging, log_uncaught
+from ..server import DrainingServer
+from ..settings import Settings
+from ..store.private import keep_private
+from .keys import opened
 
 ERROR = 3
 """Exit status where the service does not start."""

@@ -10,11 +10,11 @@ from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColum
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from app.contract.comparison import ChangeView, ComparisonView
-from app.contract.domain import norm_words
-from app.contract.progress import Progress
-from app.contract.result import EstimateView, LayerView, ResultView
-from app.printable import printable
+from ..contract.comparison import ChangeView, ComparisonView
+from ..contract.domain import norm_words
+from ..contract.progress import Progress
+from ..contract.result import EstimateView, LayerView, ResultView
+from ..printable import printable
 
 WIDTH = 100
 NONE = "-"

@@ -6,11 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from app.commands.local import verify_here
-from app.contract.domain import norm_words
-from app.contract.plain import Json
-from app.errors import Problem
-from app.printable import printable, printable_json
+from ..contract.domain import norm_words
+from ..contract.plain import Json
+from ..errors import Problem
+from ..printable import printable, printable_json
+from .local import verify_here
 
 VALID, INVALID, ERROR = 0, 1, 3
 """Exit statuses."""

@@ -10,12 +10,12 @@ import threading
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.jobs.engine import Engine
-from app.observability import configure_logging, log_uncaught
-from app.settings import Settings
-from app.store.database import Database
-from app.store.private import keep_private
-from app.store.workers import WorkerRepository
+from ..jobs.engine import Engine
+from ..observability import configure_logging, log_uncaught
+from ..settings import Settings
+from ..store.database import Database
+from ..store.private import keep_private
+from ..store.workers import WorkerRepository
 
 logger = logging.getLogger(__name__)
 

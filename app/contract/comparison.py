@@ -7,12 +7,12 @@ from typing import ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from app.contract.domain import Digest, Document, TwoNorms
-from app.contract.part import Part
-from app.contract.question import Question
-from app.contract.request import AnalysisFields
-from app.contract.result import Bound, ResultView
-from app.contract.stored import readable
+from .domain import Digest, Document, TwoNorms
+from .part import Part
+from .question import Question
+from .request import AnalysisFields
+from .result import Bound, ResultView
+from .stored import readable
 
 Fate = Literal["kept", "changed", "open"]
 ONLY_OF_TWO = ("max_difference", "min_kept_share")

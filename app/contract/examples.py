@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.contract.domain import Document
+from .domain import Document
 
 SHA256 = "5b7c0b0a2c4f3f6b7c7dd0b1cf2a2c4fd8a1d1f0a9a7a1b4e8c9a6b5d4c3b2a1"
 JOB_ID = "0b6f7f0e-5a53-4a5e-8a77-3b1c6a3b1f11"

@@ -7,11 +7,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
-from app.contract import examples
-from app.contract.comparison import AnyQuestion, AnyResult
-from app.contract.domain import Document
-from app.contract.problem import ProblemView
-from app.contract.progress import Progress
+from . import examples
+from .comparison import AnyQuestion, AnyResult
+from .domain import Document
+from .problem import ProblemView
+from .progress import Progress
 
 
 def time_of(seconds: float) -> datetime:

@@ -11,12 +11,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from app.contract import plain
-from app.contract.comparison import ComparisonView
-from app.contract.domain import Document
-from app.contract.graph import GraphFacts, ModelFacts
-from app.contract.progress import Name, Progress
-from app.contract.result import CertificateView, ResultView, VerdictView
+from . import plain
+from .comparison import ComparisonView
+from .domain import Document
+from .graph import GraphFacts, ModelFacts
+from .progress import Name, Progress
+from .result import CertificateView, ResultView, VerdictView
 
 KIB, MIB = 2**10, 2**20
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import JsonValue, ValidationError
 
-from app.contract.options import (
+from .options import (
     AnnealingOptions,
     AutolipPowerOptions,
     DatasetOptions,

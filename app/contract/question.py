@@ -6,9 +6,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator, model_validator
 
-from app.contract.domain import ALL, Ball, Digest, Document, Domain, NormName, Numbers, Strict, Target, TwoNorms
-from app.contract.methods import METHODS
-from app.contract.options import (
+from .domain import ALL, Ball, Digest, Document, Domain, NormName, Numbers, Strict, Target, TwoNorms
+from .methods import METHODS
+from .options import (
     AnnealingOptions,
     AutolipPowerOptions,
     DatasetOptions,

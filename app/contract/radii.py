@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from app.contract.part import Part
+from .part import Part
 
 
 def _as_tuple(value: object) -> object:

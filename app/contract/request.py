@@ -7,9 +7,9 @@ from typing import ClassVar, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from app.contract.domain import Digest, Document, Strict
-from app.contract.methods import method_named
-from app.contract.question import NAMES, SHAPES, Question, Shapes
+from .domain import Digest, Document, Strict
+from .methods import method_named
+from .question import NAMES, SHAPES, Question, Shapes
 
 MAX_METADATA_BYTES = 16 * 2**10
 MAX_PRIORITY = 9

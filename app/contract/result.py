@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from app.contract.domain import ALL, Document, Domain, Target
-from app.contract.graph import GraphDigest, TensorView
-from app.contract.methods import Guarantee, Kind
-from app.contract.part import Part
-from app.contract.radii import RadiiView, SampleView
+from .domain import ALL, Document, Domain, Target
+from .graph import GraphDigest, TensorView
+from .methods import Guarantee, Kind
+from .part import Part
+from .radii import RadiiView, SampleView
 
 Verdict = Literal["pass", "fail", "inconclusive"]
 

@@ -9,9 +9,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from app.contract.domain import Document, Strict
-from app.contract.plain import Json
-from app.printable import printable
+from ..printable import printable
+from .domain import Document, Strict
+from .plain import Json
 
 HOW = frozenset({"methods", "options", "gate", "budget_s", "seed", "input_names", "output_names"})
 """Fields of a request that only say how its answer is looked for, judged or told; all others say what is asked."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
-from app.contract.domain import Document
-from app.contract.methods import Guarantee, Kind
-from app.contract.options import JsonType, Value
+from .domain import Document
+from .methods import Guarantee, Kind
+from .options import JsonType, Value
 
 
 class Health(BaseModel):

@@ -6,8 +6,8 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.contract import examples
-from app.contract.graph import GraphFacts, TensorView
+from . import examples
+from .graph import GraphFacts, TensorView
 
 
 class FileView(BaseModel):

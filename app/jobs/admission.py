@@ -6,17 +6,17 @@ from dataclasses import asdict, dataclass
 
 from sqlalchemy import RowMapping
 
-from app.contract.plain import Json
-from app.errors import Busy, ModelInUse, Problem, UnknownModel
-from app.jobs.artifacts import Artifacts
-from app.jobs.lanes import is_quick_reading, reading_limit
-from app.jobs.record import JobRecord
-from app.jobs.service import JobService
-from app.jobs.states import ACTIVE, Status
-from app.lipschitz.formats import detect, is_program
-from app.refusals import InvalidModel, as_problems, from_slug
-from app.store.blobs import Blobs, Staged
-from app.store.uploads import UploadRepository
+from ..contract.plain import Json
+from ..errors import Busy, ModelInUse, Problem, UnknownModel
+from ..lipschitz.formats import detect, is_program
+from ..refusals import InvalidModel, as_problems, from_slug
+from ..store.blobs import Blobs, Staged
+from ..store.uploads import UploadRepository
+from .artifacts import Artifacts
+from .lanes import is_quick_reading, reading_limit
+from .record import JobRecord
+from .service import JobService
+from .states import ACTIVE, Status
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from app.contract.messages import NoMessage, read_certificate
-from app.contract.plain import Json
-from app.jobs.child import Message, ProtocolBroken, Sink
+from ..contract.messages import NoMessage, read_certificate
+from ..contract.plain import Json
+from .child import Message, ProtocolBroken, Sink
 
 ANSWERS = ("progress", "result", "comparison", "error")
 FILES = ("witness", "certificate", "radii")

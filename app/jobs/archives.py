@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import IO, BinaryIO, cast
 
-from app.lipschitz.bundle import MAX_FILES
-from app.lipschitz.errors import InvalidModel, TooLarge
-from app.lipschitz.foreign import GZIP
-from app.lipschitz.formats import ARCHIVE, open_zip, program_format
+from ..lipschitz.bundle import MAX_FILES
+from ..lipschitz.errors import InvalidModel, TooLarge
+from ..lipschitz.foreign import GZIP
+from ..lipschitz.formats import ARCHIVE, open_zip, program_format
 
 CHUNK = 2**20
 MAX_READ = 2**20

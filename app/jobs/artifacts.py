@@ -8,11 +8,11 @@ import logging
 from contextlib import suppress
 from typing import Any, BinaryIO
 
-from app import __version__
-from app.errors import Problem
-from app.store.artifacts import ArtifactKey, ArtifactRepository
-from app.store.blobs import Blobs, Staged
-from app.store.database import OUTAGES
+from .. import __version__
+from ..errors import Problem
+from ..store.artifacts import ArtifactKey, ArtifactRepository
+from ..store.blobs import Blobs, Staged
+from ..store.database import OUTAGES
 
 logger = logging.getLogger(__name__)
 

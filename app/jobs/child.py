@@ -17,11 +17,11 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, BinaryIO, NoReturn
 
-from app.contract.frames import Header
-from app.jobs.forkserver import Process
-from app.jobs.pace import Pace
-from app.jobs.reader import Message, ProtocolBroken, Reader, Sink
-from app.jobs.stderr_tail import StderrTail
+from ..contract.frames import Header
+from .forkserver import Process
+from .pace import Pace
+from .reader import Message, ProtocolBroken, Reader, Sink
+from .stderr_tail import StderrTail
 
 __all__ = ["Child", "ChildDied", "Message", "ProtocolBroken", "Sink", "describe_exit", "size_of"]
 

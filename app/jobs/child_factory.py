@@ -8,13 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from app.contract.plain import Json
-from app.jobs import memory
-from app.jobs.child import Child, ChildDied, ProtocolBroken
-from app.jobs.devices import Device, slot_devices
-from app.jobs.forkserver import ForkFailed, ForkServer
-from app.settings import Settings
-from app.worker.confinement.policy import Policy
+from ..contract.plain import Json
+from ..settings import Settings
+from ..worker.confinement.policy import Policy
+from . import memory
+from .child import Child, ChildDied, ProtocolBroken
+from .devices import Device, slot_devices
+from .forkserver import ForkFailed, ForkServer
 
 START_POLL_S = 0.2
 

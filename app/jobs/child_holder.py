@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from app.jobs.child_factory import ChildFactory, StartFailed, WarmChild
-from app.jobs.devices import Device
-from app.jobs.spare import Spare
+from .child_factory import ChildFactory, StartFailed, WarmChild
+from .devices import Device
+from .spare import Spare
 
 logger = logging.getLogger(__name__)
 

@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass
 
 from sqlalchemy import RowMapping
 
-from app.contract.plain import Json
-from app.errors import DatasetInUse, UnknownDataset
-from app.jobs.states import ACTIVE
-from app.store.blobs import Blobs, Staged
-from app.store.uploads import UploadRepository
+from ..contract.plain import Json
+from ..errors import DatasetInUse, UnknownDataset
+from ..store.blobs import Blobs, Staged
+from ..store.uploads import UploadRepository
+from .states import ACTIVE
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.jobs.cores import core_count
-from app.settings import Settings, inherited_environment, visible_gpus
+from ..settings import Settings, inherited_environment, visible_gpus
+from .cores import core_count
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from app.jobs.record import Kind
+from .record import Kind
 
 
 class Slot(Protocol):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from app.jobs.artifacts import Artifacts, max_bytes
-from app.jobs.dispatch import dispatcher_of
-from app.jobs.supervisor import Supervisor
-from app.jobs.watch import Watch
-from app.settings import Settings
-from app.store.artifacts import ArtifactRepository
-from app.store.blobs import open_blobs
-from app.store.database import Database
-from app.store.jobs import JobRepository
-from app.store.notifications import Listener
+from ..settings import Settings
+from ..store.artifacts import ArtifactRepository
+from ..store.blobs import open_blobs
+from ..store.database import Database
+from ..store.jobs import JobRepository
+from ..store.notifications import Listener
+from .artifacts import Artifacts, max_bytes
+from .dispatch import dispatcher_of
+from .supervisor import Supervisor
+from .watch import Watch
 
 
 class Engine:

@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from app.contract.plain import Json
-from app.errors import OutOfMemory, Problem, TimeLimit, WorkerCrashed, WorkerProtocol
-from app.jobs import memory
-from app.jobs.child import Child, ChildDied, Message, ProtocolBroken
-from app.jobs.hold import Hold, Lost
-from app.jobs.record import JobRecord
-from app.jobs.states import CANCELED, FAIL, REQUEUE, TIME_OUT, Status
-from app.jobs.talk import Question, hear
-from app.settings import Settings
-from app.store.transitions import Move
+from ..contract.plain import Json
+from ..errors import OutOfMemory, Problem, TimeLimit, WorkerCrashed, WorkerProtocol
+from ..settings import Settings
+from ..store.transitions import Move
+from . import memory
+from .child import Child, ChildDied, Message, ProtocolBroken
+from .hold import Hold, Lost
+from .record import JobRecord
+from .states import CANCELED, FAIL, REQUEUE, TIME_OUT, Status
+from .talk import Question, hear
 
 ATTENTION_S = 0.1
 """How often a running job's row is looked at for a cancel request."""

@@ -10,13 +10,13 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
-from app.jobs.archives import Entry, entries
-from app.lipschitz.bundle import MAX_FILES, ONNX, is_bundle, path_of
-from app.lipschitz.errors import InvalidModel, NotAModel, SurplusData
-from app.lipschitz.folder import PASSED_OVER, named_model, several
-from app.lipschitz.formats import is_onnx
-from app.refusals import as_problems
-from app.store.staging import Staged
+from ..lipschitz.bundle import MAX_FILES, ONNX, is_bundle, path_of
+from ..lipschitz.errors import InvalidModel, NotAModel, SurplusData
+from ..lipschitz.folder import PASSED_OVER, named_model, several
+from ..lipschitz.formats import is_onnx
+from ..refusals import as_problems
+from ..store.staging import Staged
+from .archives import Entry, entries
 
 Stage = Callable[[], Staged]
 

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from app.worker import forkserver as worker_side
+from ..worker import forkserver as worker_side
 
 SOURCE_ROOT = Path(__file__).resolve().parents[2]
 PR_SET_CHILD_SUBREAPER = 36

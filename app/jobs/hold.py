@@ -13,11 +13,11 @@ from typing import TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.contract.plain import Json
-from app.jobs.states import Status
-from app.store.database import OUTAGES
-from app.store.jobs import JobRepository
-from app.store.transitions import Fence
+from ..contract.plain import Json
+from ..store.database import OUTAGES
+from ..store.jobs import JobRepository
+from ..store.transitions import Fence
+from .states import Status
 
 logger = logging.getLogger(__name__)
 

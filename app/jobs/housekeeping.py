@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from app.contract.plain import Json
-from app.errors import QueueDeadline
-from app.jobs.artifacts import Artifacts
-from app.jobs.record import READINGS
-from app.jobs.states import OVERDUE, TERMINAL
-from app.store.retention import RetentionRepository
-from app.store.workers import WorkerRepository
+from ..contract.plain import Json
+from ..errors import QueueDeadline
+from ..store.retention import RetentionRepository
+from ..store.workers import WorkerRepository
+from .artifacts import Artifacts
+from .record import READINGS
+from .states import OVERDUE, TERMINAL
 
 READING_KEPT_S = 60.0
 UNSEEN_LEASES = 10

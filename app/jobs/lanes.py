@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.contract.plain import Json
+from ..contract.plain import Json
 
 CHEAP = frozenset({"frobenius", "autolip", "autolip_power", "gradient"})
 """Methods whose time is one walk through the model, or a few."""

@@ -6,8 +6,8 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 
-from app.store.database import OUTAGES
-from app.store.workers import View, WorkerRepository
+from ..store.database import OUTAGES
+from ..store.workers import View, WorkerRepository
 
 logger = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections import deque
 
-from app.errors import Problem, WorkerCrashed
-from app.lipschitz.errors import is_device_fault
-from app.refusals import AnalysisFailed
+from ..errors import Problem, WorkerCrashed
+from ..lipschitz.errors import is_device_fault
+from ..refusals import AnalysisFailed
 
 OWN_FAULTS = ("device-side assert", "out of memory")
 """What a model can do to itself on a sound device."""

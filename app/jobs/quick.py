@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from app.jobs.child_factory import WarmChild
-from app.jobs.record import READINGS, Kind
-from app.jobs.slot_context import WorkerView
-from app.jobs.slots import WorkerSlot
-from app.jobs.spare import Spare
-from app.jobs.states import CLAIM
-from app.store.jobs import JobRepository
-from app.store.line import Wanted
+from ..store.jobs import JobRepository
+from ..store.line import Wanted
+from .child_factory import WarmChild
+from .record import READINGS, Kind
+from .slot_context import WorkerView
+from .slots import WorkerSlot
+from .spare import Spare
+from .states import CLAIM
 
 LANES = (Wanted(READINGS, only_quick=True, program_share=1), Wanted((Kind.ANALYZE,), only_quick=True))
 """Somebody waits for a reading, so these go first."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from app.contract.frames import MAX_HEADER_BYTES, Header, NoHeader
-from app.contract.messages import NoMessage, max_bytes, read
-from app.contract.plain import Json
+from ..contract.frames import MAX_HEADER_BYTES, Header, NoHeader
+from ..contract.messages import NoMessage, max_bytes, read
+from ..contract.plain import Json
 
 
 class ProtocolBroken(Exception):

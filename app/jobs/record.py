@@ -7,9 +7,9 @@ from enum import StrEnum
 
 from sqlalchemy import RowMapping
 
-from app.contract.plain import Json
-from app.jobs.states import TERMINAL, Status
-from app.store.transitions import Fence
+from ..contract.plain import Json
+from ..store.transitions import Fence
+from .states import TERMINAL, Status
 
 
 class Kind(StrEnum):

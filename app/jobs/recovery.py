@@ -11,12 +11,12 @@ from pathlib import Path
 
 from sqlalchemy import RowMapping
 
-from app.errors import WorkerLost
-from app.jobs.states import CANCELED, FAIL, HELD, REQUEUE, Status
-from app.store.jobs import JobRepository
-from app.store.locks import is_abandoned
-from app.store.transitions import Fence
-from app.store.workers import WorkerRepository
+from ..errors import WorkerLost
+from ..store.jobs import JobRepository
+from ..store.locks import is_abandoned
+from ..store.transitions import Fence
+from ..store.workers import WorkerRepository
+from .states import CANCELED, FAIL, HELD, REQUEUE, Status
 
 
 class Recovery:

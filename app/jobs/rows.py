@@ -9,11 +9,11 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from app import __version__
-from app.contract.plain import Json
-from app.jobs.record import Kind
-from app.jobs.states import Status
-from app.jobs.submission import Submission
+from .. import __version__
+from ..contract.plain import Json
+from .record import Kind
+from .states import Status
+from .submission import Submission
 
 
 def new_row(kind: Kind, model: str, blob: str, **others: Any) -> Json:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from sqlalchemy import RowMapping
 
-from app.contract.job import time_of
-from app.contract.plain import Json
-from app.contract.series import ModelVersion, SeriesQuestion, SeriesView, VersionView
-from app.errors import UnknownSeries, VersionTaken
-from app.store.series import SeriesRepository
+from ..contract.job import time_of
+from ..contract.plain import Json
+from ..contract.series import ModelVersion, SeriesQuestion, SeriesView, VersionView
+from ..errors import UnknownSeries, VersionTaken
+from ..store.series import SeriesRepository
 
 NO_ANSWER: Json = {"job": None, "answered_at": None, "upper": None, "lower": None, "layers": [], "radii": None}
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from sqlalchemy import RowMapping
 
-from app.contract.comparison import other_model
-from app.contract.plain import Json
-from app.errors import (
+from ..contract.comparison import other_model
+from ..contract.plain import Json
+from ..errors import (
     JobActive,
     JobExpired,
     NoCertificate,
@@ -20,18 +20,18 @@ from app.errors import (
     UnknownJob,
     UnknownModel,
 )
-from app.jobs.dispatcher import Dispatcher
-from app.jobs.lanes import is_quick_analysis
-from app.jobs.record import JobRecord, Kind
-from app.jobs.rows import cache_key, computed, method_list, new_row
-from app.jobs.states import CANCEL_QUEUED, CANCEL_RUNNING, CLAIM, TERMINAL, Status
-from app.jobs.submission import Submission
-from app.jobs.watch import Watch
-from app.settings import Settings
-from app.store.admission import QueueTerms
-from app.store.blobs import Blobs
-from app.store.job_queries import Filter
-from app.store.jobs import JobRepository
+from ..settings import Settings
+from ..store.admission import QueueTerms
+from ..store.blobs import Blobs
+from ..store.job_queries import Filter
+from ..store.jobs import JobRepository
+from .dispatcher import Dispatcher
+from .lanes import is_quick_analysis
+from .record import JobRecord, Kind
+from .rows import cache_key, computed, method_list, new_row
+from .states import CANCEL_QUEUED, CANCEL_RUNNING, CLAIM, TERMINAL, Status
+from .submission import Submission
+from .watch import Watch
 
 COPIED = (
     "kind", "status", "model", "blob", "request", "methods", "cache_key", "device", "has_witness", "has_certificate",

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from app.contract.plain import Json
-from app.jobs.artifacts import Artifacts
-from app.jobs.child_factory import ChildFactory
-from app.jobs.devices import waiting_device
-from app.jobs.record import Kind
-from app.jobs.spare import Spare
-from app.jobs.watch import Watch
-from app.settings import Settings
-from app.store.blobs import Blobs
-from app.store.jobs import JobRepository
+from ..contract.plain import Json
+from ..settings import Settings
+from ..store.blobs import Blobs
+from ..store.jobs import JobRepository
+from .artifacts import Artifacts
+from .child_factory import ChildFactory
+from .devices import waiting_device
+from .record import Kind
+from .spare import Spare
+from .watch import Watch
 
 
 @dataclass(frozen=True)

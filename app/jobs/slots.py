@@ -7,19 +7,19 @@ import math
 import time
 from collections.abc import Callable
 
-from app.errors import Problem
-from app.jobs.child_factory import Role
-from app.jobs.child_holder import ChildHolder, DeviceChild
-from app.jobs.devices import Device, spare_device
-from app.jobs.execution import Ending, Execution
-from app.jobs.gpu_memory import gpu_memory
-from app.jobs.hold import Hold, Lost
-from app.jobs.quarantine import Quarantine, is_fault
-from app.jobs.record import JobRecord, Kind
-from app.jobs.slot_context import SlotContext, WorkerView
-from app.jobs.states import CANCELED, CLAIM, REQUEUE, Status
-from app.jobs.work import Work
-from app.store.line import Wanted
+from ..errors import Problem
+from ..store.line import Wanted
+from .child_factory import Role
+from .child_holder import ChildHolder, DeviceChild
+from .devices import Device, spare_device
+from .execution import Ending, Execution
+from .gpu_memory import gpu_memory
+from .hold import Hold, Lost
+from .quarantine import Quarantine, is_fault
+from .record import JobRecord, Kind
+from .slot_context import SlotContext, WorkerView
+from .states import CANCELED, CLAIM, REQUEUE, Status
+from .work import Work
 
 logger = logging.getLogger(__name__)
 

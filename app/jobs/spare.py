@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from app.jobs.child_factory import StartFailed, WarmChild
+from .child_factory import StartFailed, WarmChild
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from app.store.transitions import Move
+from ..store.transitions import Move
 
 
 class Status(StrEnum):

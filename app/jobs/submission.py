@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from app.contract.domain import Document
-from app.contract.request import DEFAULT_PRIORITY, AnalysisFields
-from app.refusals import InvalidRequest
-from app.settings import Settings
+from ..contract.domain import Document
+from ..contract.request import DEFAULT_PRIORITY, AnalysisFields
+from ..refusals import InvalidRequest
+from ..settings import Settings
 
 
 @dataclass(frozen=True)

@@ -7,25 +7,25 @@ import os
 import threading
 import uuid
 
-from app.jobs.artifacts import Artifacts
-from app.jobs.devices import slot_devices, spare_device, waiting_device
-from app.jobs.dispatcher import Dispatcher
-from app.jobs.housekeeping import Housekeeping
-from app.jobs.publisher import Publisher
-from app.jobs.quick import LentChild, QuickSlot
-from app.jobs.record import READINGS, Kind
-from app.jobs.recovery import Recovery
-from app.jobs.slot_context import SlotContext, WorkerView
-from app.jobs.slots import WorkerSlot
-from app.jobs.watch import Watch
-from app.settings import Settings
-from app.store.blobs import Blobs
-from app.store.database import OUTAGES, Database
-from app.store.jobs import JobRepository
-from app.store.line import Wanted
-from app.store.locks import Held
-from app.store.retention import RetentionRepository
-from app.store.workers import WorkerRepository
+from ..settings import Settings
+from ..store.blobs import Blobs
+from ..store.database import OUTAGES, Database
+from ..store.jobs import JobRepository
+from ..store.line import Wanted
+from ..store.locks import Held
+from ..store.retention import RetentionRepository
+from ..store.workers import WorkerRepository
+from .artifacts import Artifacts
+from .devices import slot_devices, spare_device, waiting_device
+from .dispatcher import Dispatcher
+from .housekeeping import Housekeeping
+from .publisher import Publisher
+from .quick import LentChild, QuickSlot
+from .record import READINGS, Kind
+from .recovery import Recovery
+from .slot_context import SlotContext, WorkerView
+from .slots import WorkerSlot
+from .watch import Watch
 
 logger = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Protocol
 
-from app.contract.plain import Json
-from app.jobs.answers import ANSWERS
-from app.jobs.artifacts import max_bytes
-from app.jobs.child import Child, Message, Sink, size_of
+from ..contract.plain import Json
+from .answers import ANSWERS
+from .artifacts import max_bytes
+from .child import Child, Message, Sink, size_of
 
 POLL_S = 0.1
 """How long a child is listened to before whoever waits for it looks at what else there is to do."""

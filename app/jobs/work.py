@@ -12,23 +12,23 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO
 
-from app.contract.comparison import other_model, second_model
-from app.contract.plain import Json
-from app.errors import Problem, StorageUnavailable, WorkerProtocol
-from app.jobs.answers import Files
-from app.jobs.artifacts import Artifacts
-from app.jobs.child import Child, Message, ProtocolBroken, size_of
-from app.jobs.child_factory import Role
-from app.jobs.child_holder import ChildHolder
-from app.jobs.execution import Ending, Execution, Over
-from app.jobs.record import JobRecord, Kind
-from app.jobs.states import FAIL, SUCCEED, TIME_OUT
-from app.jobs.talk import about_graph, capture, inspection
-from app.lipschitz.formats import is_program
-from app.refusals import from_slug
-from app.store.artifacts import ArtifactKey
-from app.store.blobs import Blobs
-from app.store.staging import Staged
+from ..contract.comparison import other_model, second_model
+from ..contract.plain import Json
+from ..errors import Problem, StorageUnavailable, WorkerProtocol
+from ..lipschitz.formats import is_program
+from ..refusals import from_slug
+from ..store.artifacts import ArtifactKey
+from ..store.blobs import Blobs
+from ..store.staging import Staged
+from .answers import Files
+from .artifacts import Artifacts
+from .child import Child, Message, ProtocolBroken, size_of
+from .child_factory import Role
+from .child_holder import ChildHolder
+from .execution import Ending, Execution, Over
+from .record import JobRecord, Kind
+from .states import FAIL, SUCCEED, TIME_OUT
+from .talk import about_graph, capture, inspection
 
 EAGER_BYTES = 8 * 2**20
 """Up to here an upload's graph is captured while its child has it."""

@@ -9,14 +9,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from app.lipschitz.artifact.captured import Captured
-from app.lipschitz.artifact.graphs import evaluate, results
-from app.lipschitz.deadline import NEVER, Deadline, Laps, OutOfTime
-from app.lipschitz.digits.evaluate import values_at
-from app.lipschitz.digits.number import Unable, ends
-from app.lipschitz.domain import Domain, WholeSpace
-from app.lipschitz.errors import ConversionMismatch
-from app.lipschitz.network.nodes import Network
+from .artifact.captured import Captured
+from .artifact.graphs import evaluate, results
+from .deadline import NEVER, Deadline, Laps, OutOfTime
+from .digits.evaluate import values_at
+from .digits.number import Unable, ends
+from .domain import Domain, WholeSpace
+from .errors import ConversionMismatch
+from .network.nodes import Network
 
 SCALES = (1.0, 0.1, 10.0)
 TOLERANCE = 1e-8

@@ -12,32 +12,32 @@ from typing import Any
 import numpy as np
 import torch
 
-from app.contract.graph import GraphDigest
-from app.contract.options import GradientOptions
-from app.contract.result import EstimateView, ResultView
-from app.lipschitz.artifact import digest, from_bytes
-from app.lipschitz.artifact.captured import Captured
-from app.lipschitz.bracket import bracket, info_of, reconciled, value_of
-from app.lipschitz.certificate.export import certificate as certified
-from app.lipschitz.certificate.record import Certificate
-from app.lipschitz.dataset import Dataset
-from app.lipschitz.deadline import Deadline, OutOfTime
-from app.lipschitz.device import on_fastest
-from app.lipschitz.errors import BracketViolation, LipschitzError, MethodSkipped
-from app.lipschitz.failures import failure
-from app.lipschitz.formulation import make_problem
-from app.lipschitz.jacobian.names import Names
-from app.lipschitz.jacobian.sensitivities import Sensitivities, sensitivities
-from app.lipschitz.lower.gradient import deepen
-from app.lipschitz.methods import FOR_MARGINS, IMPLEMENTATIONS
-from app.lipschitz.mixed import through
-from app.lipschitz.network.inputs import with_input
-from app.lipschitz.portfolio import DEEP_ROUNDS, DEEP_SEARCH, allotted, reason_to_stop, to_come
-from app.lipschitz.problem import Estimate, Problem, Progress, Witness
-from app.lipschitz.report import estimate_record, result_record
-from app.lipschitz.request import JACOBIAN, Request
-from app.lipschitz.robustness.certificates import Certificates, certificates
-from app.lipschitz.robustness.record import table
+from ..contract.graph import GraphDigest
+from ..contract.options import GradientOptions
+from ..contract.result import EstimateView, ResultView
+from .artifact import digest, from_bytes
+from .artifact.captured import Captured
+from .bracket import bracket, info_of, reconciled, value_of
+from .certificate.export import certificate as certified
+from .certificate.record import Certificate
+from .dataset import Dataset
+from .deadline import Deadline, OutOfTime
+from .device import on_fastest
+from .errors import BracketViolation, LipschitzError, MethodSkipped
+from .failures import failure
+from .formulation import make_problem
+from .jacobian.names import Names
+from .jacobian.sensitivities import Sensitivities, sensitivities
+from .lower.gradient import deepen
+from .methods import FOR_MARGINS, IMPLEMENTATIONS
+from .mixed import through
+from .network.inputs import with_input
+from .portfolio import DEEP_ROUNDS, DEEP_SEARCH, allotted, reason_to_stop, to_come
+from .problem import Estimate, Problem, Progress, Witness
+from .report import estimate_record, result_record
+from .request import JACOBIAN, Request
+from .robustness.certificates import Certificates, certificates
+from .robustness.record import table
 
 ATTAINED_SHARE = 0.1
 """The same for derivatives that points attain."""

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from app.contract.result import BaselineView, ResultView, Verdict
-from app.lipschitz.analysis import Answer, analyze
-from app.lipschitz.errors import LipschitzError
-from app.lipschitz.layers import finite
-from app.lipschitz.problem import Progress
-from app.lipschitz.request import Request
+from ..contract.result import BaselineView, ResultView, Verdict
+from .analysis import Answer, analyze
+from .errors import LipschitzError
+from .layers import finite
+from .problem import Progress
+from .request import Request
 
 SHARE = 0.5
 """Of the budget, for the baseline."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from app.contract.methods import MethodInfo, method_named
-from app.lipschitz.errors import BracketViolation
-from app.lipschitz.problem import Estimate
+from ..contract.methods import MethodInfo, method_named
+from .errors import BracketViolation
+from .problem import Estimate
 
 
 def bracket(estimates: list[Estimate]) -> tuple[Estimate | None, Estimate | None]:

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
-from app.contract.plain import Json
-from app.lipschitz.errors import InvalidModel
+from ..contract.plain import Json
+from .errors import InvalidModel
 
 MARK = b"lipserve bundle\n"
 LENGTH = 8

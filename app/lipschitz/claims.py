@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from app.lipschitz.network.nodes import Activation, Node
+from .network.nodes import Activation, Node
 
 
 @dataclass(frozen=True, eq=False)

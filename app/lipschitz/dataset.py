@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from app.lipschitz.artifact.captured import TensorSpec
-from app.lipschitz.errors import InvalidRequest
+from .artifact.captured import TensorSpec
+from .errors import InvalidRequest
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from app.lipschitz.pace import Pace
+from .pace import Pace
 
 Clock = Callable[[], float]
 """Seconds that only grow."""

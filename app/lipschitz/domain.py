@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from app.lipschitz.operators.norm import Norm
-from app.lipschitz.operators.scaling import safe_norm
+from .operators.norm import Norm
+from .operators.scaling import safe_norm
 
 FAR = 1e300
 """Points lie within this: their differences are finite."""

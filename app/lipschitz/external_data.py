@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
-from app.lipschitz.bundle import MAX_FILES, path_of
-from app.lipschitz.errors import InvalidModel
-from app.lipschitz.varint import NoVarint, read_varint
+from .bundle import MAX_FILES, path_of
+from .errors import InvalidModel
+from .varint import NoVarint, read_varint
 
 GRAPH, INITIALIZER, EXTERNAL_DATA, DATA_LOCATION = 7, 5, 13, 14
 EXTERNAL = 1

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import torch
 
-from app.lipschitz.errors import LipschitzError, is_device_fault
+from .errors import LipschitzError, is_device_fault
 
 EXHAUSTED = ("can't allocate memory", "bad_alloc", "failed to allocate memory", "not enough memory",
              "cuda error: out of memory", "status_alloc_failed")  # fmt: skip

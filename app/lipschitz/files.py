@@ -10,17 +10,17 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from app.contract.plain import Json
-from app.lipschitz import analysis, bundle
-from app.lipschitz import graph as captured_graph
-from app.lipschitz.artifact.captured import InputShapes
-from app.lipschitz.certificate import verify as certificates
-from app.lipschitz.certificate.fields import InvalidCertificate
-from app.lipschitz.certificate.reading import read
-from app.lipschitz.errors import LipschitzError
-from app.lipschitz.ingest import capture_artifact
-from app.lipschitz.problem import Progress
-from app.lipschitz.request import Request
+from ..contract.plain import Json
+from . import analysis, bundle
+from . import graph as captured_graph
+from .artifact.captured import InputShapes
+from .certificate import verify as certificates
+from .certificate.fields import InvalidCertificate
+from .certificate.reading import read
+from .errors import LipschitzError
+from .ingest import capture_artifact
+from .problem import Progress
+from .request import Request
 
 
 def analyze(

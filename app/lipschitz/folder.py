@@ -6,9 +6,9 @@ import os
 import re
 from pathlib import Path, PurePosixPath
 
-from app.lipschitz import foreign
-from app.lipschitz.bundle import MAX_FILES, ONNX
-from app.lipschitz.errors import InvalidModel, NotAModel
+from . import foreign
+from .bundle import MAX_FILES, ONNX
+from .errors import InvalidModel, NotAModel
 
 PROGRAMS = (".pt2", ".pt", ".pth", ".ts", ".torchscript")
 DEFAULT = "model.onnx"

@@ -13,10 +13,10 @@ import zipfile
 from collections.abc import Callable
 from typing import IO, BinaryIO, Literal
 
-from app.lipschitz import foreign
-from app.lipschitz.bundle import is_bundle
-from app.lipschitz.errors import InvalidModel, NotAModel, TooLarge
-from app.lipschitz.varint import NoVarint, read_varint
+from . import foreign
+from .bundle import is_bundle
+from .errors import InvalidModel, NotAModel, TooLarge
+from .varint import NoVarint, read_varint
 
 Format = Literal["onnx", "torchscript", "torch_export"]
 

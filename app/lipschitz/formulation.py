@@ -7,23 +7,23 @@ from dataclasses import replace
 
 import torch
 
-from app.contract import domain as asked
-from app.lipschitz.agreement import check_agreement, evaluate_graph
-from app.lipschitz.artifact.captured import Captured
-from app.lipschitz.dataset import Dataset
-from app.lipschitz.deadline import Deadline, OutOfTime
-from app.lipschitz.digits.constants import Sharpener
-from app.lipschitz.domain import Ball, Box, Domain, WholeSpace
-from app.lipschitz.errors import Discontinuous, InvalidRequest, UnsupportedOperator
-from app.lipschitz.failures import failure
-from app.lipschitz.network.build import build
-from app.lipschitz.network.heads import select, with_choices
-from app.lipschitz.network.nodes import Network
-from app.lipschitz.network.target import with_target
-from app.lipschitz.network.units import Units, in_units, with_units
-from app.lipschitz.operators.norm import Norm
-from app.lipschitz.problem import Problem, Progress
-from app.lipschitz.request import Request
+from ..contract import domain as asked
+from .agreement import check_agreement, evaluate_graph
+from .artifact.captured import Captured
+from .dataset import Dataset
+from .deadline import Deadline, OutOfTime
+from .digits.constants import Sharpener
+from .domain import Ball, Box, Domain, WholeSpace
+from .errors import Discontinuous, InvalidRequest, UnsupportedOperator
+from .failures import failure
+from .network.build import build
+from .network.heads import select, with_choices
+from .network.nodes import Network
+from .network.target import with_target
+from .network.units import Units, in_units, with_units
+from .operators.norm import Norm
+from .problem import Problem, Progress
+from .request import Request
 
 OF_COLUMNS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "dataset": lambda rows: rows.std(0, correction=0),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.contract.question import Gate
-from app.contract.result import Verdict, ViolationView
-from app.lipschitz.bracket import attained_by, value_of
-from app.lipschitz.jacobian.sensitivities import Sensitivities
-from app.lipschitz.problem import Estimate
-from app.lipschitz.robustness.certificates import Certificates, share_verdict
+from ..contract.question import Gate
+from ..contract.result import Verdict, ViolationView
+from .bracket import attained_by, value_of
+from .jacobian.sensitivities import Sensitivities
+from .problem import Estimate
+from .robustness.certificates import Certificates, share_verdict
 
 
 def verdict(

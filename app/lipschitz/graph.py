@@ -9,12 +9,12 @@ from typing import Any
 
 from torch.fx import Node
 
-from app.contract.graph import GraphDigest, GraphEnd, GraphFacts, NodeView, OriginView
-from app.lipschitz.artifact import digest, from_bytes
-from app.lipschitz.artifact.captured import Origin, TensorSpec
-from app.lipschitz.artifact.graphs import dependent_nodes, operator_name, short_name
-from app.lipschitz.catalog import OPERATORS
-from app.lipschitz.network.heads import choices
+from ..contract.graph import GraphDigest, GraphEnd, GraphFacts, NodeView, OriginView
+from .artifact import digest, from_bytes
+from .artifact.captured import Origin, TensorSpec
+from .artifact.graphs import dependent_nodes, operator_name, short_name
+from .catalog import OPERATORS
+from .network.heads import choices
 
 MAX_SIZE = 30_000
 """Nodes and edges that are told; what comes after them is cut off."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 
-from app.contract.result import LayerView, NormView
-from app.lipschitz.errors import NotGloballyLipschitz
-from app.lipschitz.network.nodes import Activation, Affine, Concat, Node, Nonlinear
-from app.lipschitz.operators.norm import NormBound
-from app.lipschitz.problem import Problem
-from app.lipschitz.walk.shares import log_factors
-from app.lipschitz.walk.walk import Step, walk
+from ..contract.result import LayerView, NormView
+from .errors import NotGloballyLipschitz
+from .network.nodes import Activation, Affine, Concat, Node, Nonlinear
+from .operators.norm import NormBound
+from .problem import Problem
+from .walk.shares import log_factors
+from .walk.walk import Step, walk
 
 STRUCTURAL = frozenset(
     {"Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Identity", "Cast", "Concat", "Add", "view"}

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from app.lipschitz.exact.exact import exact
-from app.lipschitz.jacobian.jacobian import jacobian
-from app.lipschitz.lipsdp.lipsdp import lipsdp
-from app.lipschitz.lipsdp.margins import lipsdp_margins
-from app.lipschitz.lower.annealing import annealing
-from app.lipschitz.lower.dataset import dataset as at_dataset
-from app.lipschitz.lower.gradient import gradient
-from app.lipschitz.lower.grid import grid
-from app.lipschitz.seqlip.greedy_seqlip import greedy_seqlip
-from app.lipschitz.seqlip.seqlip import seqlip
-from app.lipschitz.walk.autolip import autolip
-from app.lipschitz.walk.autolip_power import autolip_power
-from app.lipschitz.walk.frobenius import frobenius
-from app.lipschitz.walk.margins import Method, autolip_margins, no_margins, of_steepest_pairs
+from .exact.exact import exact
+from .jacobian.jacobian import jacobian
+from .lipsdp.lipsdp import lipsdp
+from .lipsdp.margins import lipsdp_margins
+from .lower.annealing import annealing
+from .lower.dataset import dataset as at_dataset
+from .lower.gradient import gradient
+from .lower.grid import grid
+from .seqlip.greedy_seqlip import greedy_seqlip
+from .seqlip.seqlip import seqlip
+from .walk.autolip import autolip
+from .walk.autolip_power import autolip_power
+from .walk.frobenius import frobenius
+from .walk.margins import Method, autolip_margins, no_margins, of_steepest_pairs
 
 IMPLEMENTATIONS: dict[str, Method] = {
     "frobenius": frobenius,

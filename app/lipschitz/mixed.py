@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from app.contract.options import Options
-from app.lipschitz.bracket import info_of
-from app.lipschitz.errors import MethodSkipped
-from app.lipschitz.lipsdp.lipsdp import NATIVE
-from app.lipschitz.lower.attained import attained
-from app.lipschitz.operators.norm import Norm
-from app.lipschitz.operators.rounding import up_mul
-from app.lipschitz.problem import Estimate, Problem, Witness
-from app.lipschitz.walk.margins import Method
+from ..contract.options import Options
+from .bracket import info_of
+from .errors import MethodSkipped
+from .lipsdp.lipsdp import NATIVE
+from .lower.attained import attained
+from .operators.norm import Norm
+from .operators.rounding import up_mul
+from .problem import Estimate, Problem, Witness
+from .walk.margins import Method
 
 SAME: tuple[tuple[Norm, Norm], ...] = (("2", "2"), ("inf", "inf"), ("1", "1"))
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from app.lipschitz.bracket import bracket
-from app.lipschitz.certificate.work import least_work
-from app.lipschitz.deadline import Deadline
-from app.lipschitz.exact.by_parts import MOST_OPEN, is_searchable
-from app.lipschitz.network.nodes import Activation
-from app.lipschitz.problem import Estimate, Problem
-from app.lipschitz.request import Request
+from .bracket import bracket
+from .certificate.work import least_work
+from .deadline import Deadline
+from .exact.by_parts import MOST_OPEN, is_searchable
+from .network.nodes import Activation
+from .problem import Estimate, Problem
+from .request import Request
 
 CLOSED = 1e-6
 """Relative gap at which a bracket counts as closed."""

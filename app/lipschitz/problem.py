@@ -10,22 +10,22 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from app.contract.domain import ALL, Target
-from app.contract.result import OutputView
-from app.lipschitz.artifact.captured import Captured
-from app.lipschitz.bounds.entries import Entries
-from app.lipschitz.bounds.local import Local
-from app.lipschitz.claims import Claim
-from app.lipschitz.dataset import Dataset
-from app.lipschitz.deadline import Deadline
-from app.lipschitz.domain import Domain
-from app.lipschitz.network.nodes import Network
-from app.lipschitz.network.units import Units
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.embedding import embedding
-from app.lipschitz.operators.norm import Norm, NormBound
-from app.lipschitz.operators.norms import Norms
-from app.lipschitz.operators.rounding import up_mul
+from ..contract.domain import ALL, Target
+from ..contract.result import OutputView
+from .artifact.captured import Captured
+from .bounds.entries import Entries
+from .bounds.local import Local
+from .claims import Claim
+from .dataset import Dataset
+from .deadline import Deadline
+from .domain import Domain
+from .network.nodes import Network
+from .network.units import Units
+from .operators.base import LinearOperator
+from .operators.embedding import embedding
+from .operators.norm import Norm, NormBound
+from .operators.norms import Norms
+from .operators.rounding import up_mul
 
 Details = dict[str, Any]
 """What a method tells of its work beside its number: plain values by name."""

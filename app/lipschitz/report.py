@@ -8,21 +8,21 @@ from typing import Any
 
 import torch
 
-from app import __version__
-from app.contract.graph import TensorView
-from app.contract.methods import Guarantee
-from app.contract.result import AnalysedModel, BatchView, Bound, Details, EngineView, EstimateView, ResultView
-from app.lipschitz.artifact.captured import Captured, TensorSpec
-from app.lipschitz.bracket import attained_by, bracket, info_of, value_of
-from app.lipschitz.gate import of_derivatives, verdict
-from app.lipschitz.jacobian.sensitivities import Sensitivities
-from app.lipschitz.layers import finite, layer_table
-from app.lipschitz.network.nodes import Affine, Network
-from app.lipschitz.problem import Estimate, Problem
-from app.lipschitz.request import Request
-from app.lipschitz.robustness.certificates import Certificates
-from app.lipschitz.robustness.record import records as sample_records
-from app.lipschitz.robustness.record import summary as radii_summary
+from .. import __version__
+from ..contract.graph import TensorView
+from ..contract.methods import Guarantee
+from ..contract.result import AnalysedModel, BatchView, Bound, Details, EngineView, EstimateView, ResultView
+from .artifact.captured import Captured, TensorSpec
+from .bracket import attained_by, bracket, info_of, value_of
+from .gate import of_derivatives, verdict
+from .jacobian.sensitivities import Sensitivities
+from .layers import finite, layer_table
+from .network.nodes import Affine, Network
+from .problem import Estimate, Problem
+from .request import Request
+from .robustness.certificates import Certificates
+from .robustness.record import records as sample_records
+from .robustness.record import summary as radii_summary
 
 
 def plain(value: Any) -> Any:

@@ -8,11 +8,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from app.contract.domain import ALL, Document, Domain, Target, TwoNorms
-from app.contract.methods import AUTO, METHODS, MethodInfo, method_named
-from app.contract.options import Options
-from app.contract.question import Gate, Question, Shapes
-from app.lipschitz.errors import InvalidRequest
+from ..contract.domain import ALL, Document, Domain, Target, TwoNorms
+from ..contract.methods import AUTO, METHODS, MethodInfo, method_named
+from ..contract.options import Options
+from ..contract.question import Gate, Question, Shapes
+from .errors import InvalidRequest
 
 NORMS = ("1", "2", "inf")
 JACOBIAN = "jacobian"

@@ -9,20 +9,20 @@ from itertools import accumulate
 
 from markupsafe import Markup
 
-from app.contract.progress import Progress
-from app.contract.question import Gate
-from app.contract.radii import RadiiView, SampleView
-from app.contract.result import LayerView, ResultView, SensitivitiesView
-from app.pages import text, words
-from app.pages.charts.bracket import bracket_chart
-from app.pages.charts.convergence import Trail, convergence_chart
-from app.pages.charts.draw import drawn
-from app.pages.charts.images import image_chart, pixels
-from app.pages.charts.layers import factor_of, growth_chart, hot_spots, share_chart
-from app.pages.charts.radii import radius_chart, survival
-from app.pages.charts.scales import Spec
-from app.pages.charts.sensitivities import image_of, picture_chart, ranking_chart
-from app.pages.limits import is_right, reach
+from ..contract.progress import Progress
+from ..contract.question import Gate
+from ..contract.radii import RadiiView, SampleView
+from ..contract.result import LayerView, ResultView, SensitivitiesView
+from . import text, words
+from .charts.bracket import bracket_chart
+from .charts.convergence import Trail, convergence_chart
+from .charts.draw import drawn
+from .charts.images import image_chart, pixels
+from .charts.layers import factor_of, growth_chart, hot_spots, share_chart
+from .charts.radii import radius_chart, survival
+from .charts.scales import Spec
+from .charts.sensitivities import image_of, picture_chart, ranking_chart
+from .limits import is_right, reach
 
 Events = list[tuple[datetime, Progress]]
 """Reports of progress, oldest first."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from app.contract.comparison import ComparisonView
-from app.contract.question import Gate
-from app.contract.radii import SampleView
-from app.contract.result import ResultView, SensitivitiesView
-from app.pages import text
-from app.pages.words import Limit, interval
+from ..contract.comparison import ComparisonView
+from ..contract.question import Gate
+from ..contract.radii import SampleView
+from ..contract.result import ResultView, SensitivitiesView
+from . import text
+from .words import Limit, interval
 
 
 def limits(gate: Gate | None, result: ResultView) -> list[Limit]:

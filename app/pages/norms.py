@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.contract.question import Question
+from ..contract.question import Question
 
 NORMS = {"1": "1-norm", "2": "2-norm", "inf": "maximum norm"}
 

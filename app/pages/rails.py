@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.contract.result import LayerView
+from ..contract.result import LayerView
 
 INPUT = -1
 """The network's input as a source."""

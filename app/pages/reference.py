@@ -10,7 +10,7 @@ from functools import cached_property
 
 from markupsafe import Markup, escape
 
-from app.contract.plain import Json
+from ..contract.plain import Json
 
 REFERENCE = "#/components/schemas/"
 CODE = re.compile(r"`([^`]+)`")

@@ -15,9 +15,9 @@ from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from app import __version__
-from app.contract.progress import Progress
-from app.pages import palette, text, words
+from .. import __version__
+from ..contract.progress import Progress
+from . import palette, text, words
 
 STATIC = Path(__file__).parent / "static"
 HEADERS = {

@@ -7,18 +7,18 @@ import shlex
 from dataclasses import dataclass
 from statistics import median
 
-from app.advice import advice
-from app.contract.comparison import ComparisonView
-from app.contract.job import JobView
-from app.contract.question import Gate
-from app.contract.radii import RadiiView, SampleView, WorstView
-from app.contract.result import CertificateView, LayerView, RankView, ResultView
-from app.contract.uploads import ModelView
-from app.pages import text, words
-from app.pages.charts.layers import shrinks
-from app.pages.charts.picture import picture
-from app.pages.charts.scales import Spec
-from app.pages.figures import (
+from ..advice import advice
+from ..contract.comparison import ComparisonView
+from ..contract.job import JobView
+from ..contract.question import Gate
+from ..contract.radii import RadiiView, SampleView, WorstView
+from ..contract.result import CertificateView, LayerView, RankView, ResultView
+from ..contract.uploads import ModelView
+from . import text, words
+from .charts.layers import shrinks
+from .charts.picture import picture
+from .charts.scales import Spec
+from .figures import (
     Events,
     Figure,
     bracket_figure,
@@ -29,9 +29,9 @@ from app.pages.figures import (
     sensitivity_figures,
     share_figure,
 )
-from app.pages.limits import is_right, reach
-from app.pages.limits import limits as limits_of
-from app.pages.rails import Rail, rails, sources_of
+from .limits import is_right, reach
+from .limits import limits as limits_of
+from .rails import Rail, rails, sources_of
 
 FEW_LAYERS = 24
 """Longer tables of layers are folded."""

@@ -8,32 +8,32 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.routing import APIRoute
 
-from app.advice import advice
-from app.api import session
-from app.api.callers import InCaller, allowed
-from app.api.dependencies import InServices
-from app.api.documents import answers
-from app.api.jobs import MAX_EVENTS, NO_JOB, JobId
-from app.api.problems import answer
-from app.api.series import Name, Question
-from app.api.submission import view_of
-from app.api.views import model_view
-from app.contract.job import JobView, time_of
-from app.contract.methods import AUTO, METHODS
-from app.contract.progress import Progress
-from app.contract.result import CertificateView
-from app.contract.series import MOST_VERSION
-from app.contract.stored import readable
-from app.contract.uploads import ModelView
-from app.errors import Forbidden, Problem, Unauthorized, UnknownModel, UnknownSeries
-from app.pages import render
-from app.pages.charts.draw import drawn
-from app.pages.figures import Events
-from app.pages.reference import Reference
-from app.pages.report import lines_of, picture_of, report_of
-from app.pages.series import page_of
-from app.refusals import InvalidRequest
-from app.services import Services
+from ..advice import advice
+from ..api import session
+from ..api.callers import InCaller, allowed
+from ..api.dependencies import InServices
+from ..api.documents import answers
+from ..api.jobs import MAX_EVENTS, NO_JOB, JobId
+from ..api.problems import answer
+from ..api.series import Name, Question
+from ..api.submission import view_of
+from ..api.views import model_view
+from ..contract.job import JobView, time_of
+from ..contract.methods import AUTO, METHODS
+from ..contract.progress import Progress
+from ..contract.result import CertificateView
+from ..contract.series import MOST_VERSION
+from ..contract.stored import readable
+from ..contract.uploads import ModelView
+from ..errors import Forbidden, Problem, Unauthorized, UnknownModel, UnknownSeries
+from ..refusals import InvalidRequest
+from ..services import Services
+from . import render
+from .charts.draw import drawn
+from .figures import Events
+from .reference import Reference
+from .report import lines_of, picture_of, report_of
+from .series import page_of
 
 SVG, HTML = "image/svg+xml", "text/html"
 MOST_EVENTS = 20_000

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf, log
 
-from app.contract.domain import Document
-from app.contract.question import Question
-from app.contract.series import SeriesQuestion, SeriesView, VersionView
-from app.contract.stored import readable
-from app.pages import text, words
-from app.pages.charts.timeline import timeline_chart
-from app.pages.figures import Figure, figure
+from ..contract.domain import Document
+from ..contract.question import Question
+from ..contract.series import SeriesQuestion, SeriesView, VersionView
+from ..contract.stored import readable
+from . import text, words
+from .charts.timeline import timeline_chart
+from .figures import Figure, figure
 
 MOST_MOVED = 30
 """Layers that are shown side by side, those that moved most."""

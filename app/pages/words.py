@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.contract.comparison import ComparisonView
-from app.contract.domain import Ball, Box, Domain, Logit, Margin, Margins, Target
-from app.contract.question import Question
-from app.contract.result import ResultView, SensitivitiesView
-from app.pages import text
-from app.pages.norms import norms, sizes
+from ..contract.comparison import ComparisonView
+from ..contract.domain import Ball, Box, Domain, Logit, Margin, Margins, Target
+from ..contract.question import Question
+from ..contract.result import ResultView, SensitivitiesView
+from . import text
+from .norms import norms, sizes
 
 STATUSES: dict[str, tuple[str, str, str]] = {
     "queued": ("Waiting", "cool", "The job waits for a free worker."),

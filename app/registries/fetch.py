@@ -11,9 +11,9 @@ from urllib.parse import urljoin
 
 import httpx
 
-from app.contract.plain import Json
-from app.registries.guard import Guard, Refused, Unreachable
-from app.registries.guard_network import guarded_client
+from ..contract.plain import Json
+from .guard import Guard, Refused, Unreachable
+from .guard_network import guarded_client
 
 CHUNK = 2**20
 MAX_JSON_BYTES = 8 * 2**20

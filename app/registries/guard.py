@@ -15,7 +15,7 @@ from ipaddress import ip_address
 import httpcore
 import httpx
 
-from app.registries.guard_addresses import Address, Entry, entries, is_public, literal, plain
+from .guard_addresses import Address, Entry, entries, is_public, literal, plain
 
 SCHEMES = {"http": 80, "https": 443}
 MAX_URL = 2048

@@ -11,8 +11,8 @@ from typing import Any
 import httpcore
 import httpx
 
-from app.registries.guard import Guard, Refused, Unreachable
-from app.registries.guard_addresses import Address, plain
+from .guard import Guard, Refused, Unreachable
+from .guard_addresses import Address, plain
 
 HEADERS = {"Accept-Encoding": "identity", "User-Agent": "lipserve"}
 

@@ -9,16 +9,16 @@ from typing import Protocol
 
 from sqlalchemy import RowMapping
 
-from app.contract.plain import Json
-from app.contract.result import ResultView
-from app.contract.series import ModelVersion
-from app.errors import Busy, Problem, QueueFull, QuotaExceeded, SourceUnreachable, StorageFull, StorageUnavailable
-from app.jobs.record import JobRecord
-from app.registries.poller import Poller
-from app.registries.sources import Location, Shape, Source, refusals_as_problems
-from app.registries.webhooks import pause
-from app.store.blobs import Staged
-from app.store.hooks import DONE, FAILED, RECEIVED, REPORTING, WAITING, HookKey, HookRepository
+from ..contract.plain import Json
+from ..contract.result import ResultView
+from ..contract.series import ModelVersion
+from ..errors import Busy, Problem, QueueFull, QuotaExceeded, SourceUnreachable, StorageFull, StorageUnavailable
+from ..jobs.record import JobRecord
+from ..store.blobs import Staged
+from ..store.hooks import DONE, FAILED, RECEIVED, REPORTING, WAITING, HookKey, HookRepository
+from .poller import Poller
+from .sources import Location, Shape, Source, refusals_as_problems
+from .webhooks import pause
 
 logger = logging.getLogger(__name__)
 

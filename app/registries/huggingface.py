@@ -9,11 +9,11 @@ from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import quote
 
-from app.contract.plain import Json
-from app.refusals import InvalidModel
-from app.registries.fetch import Credentials, Fetcher
-from app.registries.guard import Guard, Refused, Unreachable
-from app.registries.sources import Location
+from ..contract.plain import Json
+from ..refusals import InvalidModel
+from .fetch import Credentials, Fetcher
+from .guard import Guard, Refused, Unreachable
+from .sources import Location
 
 NAME = "huggingface"
 HOPS = 4

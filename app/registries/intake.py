@@ -7,23 +7,23 @@ import json
 import time
 from contextlib import suppress
 
-from app.contract.comparison import stored_result
-from app.contract.domain import Document
-from app.contract.plain import Json
-from app.contract.request import AnalysisFields
-from app.contract.result import ResultView
-from app.contract.series import ModelVersion
-from app.errors import IdempotencyMismatch, VersionTaken
-from app.jobs.admission import ModelService, check_format
-from app.jobs.record import JobRecord
-from app.jobs.series import SeriesService
-from app.jobs.service import JobService
-from app.jobs.submission import Submission
-from app.parsing import parse_fields
-from app.registries.sources import Shape
-from app.settings import Settings
-from app.store.blobs import Staged
-from app.store.idempotency import Claim, Earlier, IdempotencyRepository
+from ..contract.comparison import stored_result
+from ..contract.domain import Document
+from ..contract.plain import Json
+from ..contract.request import AnalysisFields
+from ..contract.result import ResultView
+from ..contract.series import ModelVersion
+from ..errors import IdempotencyMismatch, VersionTaken
+from ..jobs.admission import ModelService, check_format
+from ..jobs.record import JobRecord
+from ..jobs.series import SeriesService
+from ..jobs.service import JobService
+from ..jobs.submission import Submission
+from ..parsing import parse_fields
+from ..settings import Settings
+from ..store.blobs import Staged
+from ..store.idempotency import Claim, Earlier, IdempotencyRepository
+from .sources import Shape
 
 LOOK_S = 0.2
 

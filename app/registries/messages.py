@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from sqlalchemy import RowMapping
 
-from app.contract.job import Urls, time_of
+from ..contract.job import Urls, time_of
 
 
 def message_of(public_url: str) -> Callable[[RowMapping], bytes]:

@@ -10,11 +10,11 @@ from typing import Any
 
 import yaml
 
-from app.contract.plain import Json
-from app.refusals import InvalidModel
-from app.registries.fetch import Credentials, Fetcher
-from app.registries.guard import Guard, Unreachable
-from app.registries.sources import Location, Shape
+from ..contract.plain import Json
+from ..refusals import InvalidModel
+from .fetch import Credentials, Fetcher
+from .guard import Guard, Unreachable
+from .sources import Location, Shape
 
 NAME = "mlflow"
 API = "/api/2.0/mlflow"

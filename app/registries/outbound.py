@@ -8,26 +8,26 @@ from functools import partial
 
 from sqlalchemy import RowMapping
 
-from app.contract.series import ModelVersion
-from app.errors import SourceRefused
-from app.registries import hooks, huggingface, mlflow, webhooks
-from app.registries.fetch import Fetcher
-from app.registries.guard import Guard
-from app.registries.hooks import HookWorker
-from app.registries.huggingface import Hub
-from app.registries.intake import Intake
-from app.registries.messages import message_of
-from app.registries.mlflow import Server
-from app.registries.poller import Poller
-from app.registries.signing import tenant_secret
-from app.registries.sources import Source, whole
-from app.registries.webhooks import Sender
-from app.settings import Settings
-from app.store.blobs import Blobs
-from app.store.database import Database
-from app.store.deliveries import DeliveryRepository
-from app.store.hooks import HookKey, HookRepository
-from app.store.secrets import own_secret
+from ..contract.series import ModelVersion
+from ..errors import SourceRefused
+from ..settings import Settings
+from ..store.blobs import Blobs
+from ..store.database import Database
+from ..store.deliveries import DeliveryRepository
+from ..store.hooks import HookKey, HookRepository
+from ..store.secrets import own_secret
+from . import hooks, huggingface, mlflow, webhooks
+from .fetch import Fetcher
+from .guard import Guard
+from .hooks import HookWorker
+from .huggingface import Hub
+from .intake import Intake
+from .messages import message_of
+from .mlflow import Server
+from .poller import Poller
+from .signing import tenant_secret
+from .sources import Source, whole
+from .webhooks import Sender
 
 
 class MlflowRegistry:

@@ -7,7 +7,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 
-from app.errors import BadSignature, StaleDelivery
+from ..errors import BadSignature, StaleDelivery
 
 PREFIX = "whsec_"
 VERSION = "v1"

@@ -11,12 +11,12 @@ from urllib.parse import unquote
 
 import httpx
 
-from app.errors import DigestMismatch, SourceRefused, SourceUnreachable
-from app.jobs.folders import Stage, joined
-from app.lipschitz.external_data import files_beside
-from app.registries.fetch import Fetcher
-from app.registries.guard import Refused, Unreachable
-from app.store.blobs import Staged
+from ..errors import DigestMismatch, SourceRefused, SourceUnreachable
+from ..jobs.folders import Stage, joined
+from ..lipschitz.external_data import files_beside
+from ..store.blobs import Staged
+from .fetch import Fetcher
+from .guard import Refused, Unreachable
 
 
 @dataclass(frozen=True)

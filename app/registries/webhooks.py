@@ -16,11 +16,11 @@ from http import HTTPStatus
 import httpx
 from sqlalchemy import RowMapping
 
-from app.registries.guard import Guard, Refused, Unreachable
-from app.registries.guard_network import guarded_client
-from app.registries.poller import Poller
-from app.registries.signing import signed
-from app.store.deliveries import DeliveryRepository, Outcome
+from ..store.deliveries import DeliveryRepository, Outcome
+from .guard import Guard, Refused, Unreachable
+from .guard_network import guarded_client
+from .poller import Poller
+from .signing import signed
 
 logger = logging.getLogger(__name__)
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, RowMapping, func, select, update
 
-from app.contract.comparison import other_model
-from app.errors import QueueFull, QuotaExceeded
-from app.store.database import lock
-from app.store.tables import Values, datasets, idempotency, jobs, models
+from ..contract.comparison import other_model
+from ..errors import QueueFull, QuotaExceeded
+from .database import lock
+from .tables import Values, datasets, idempotency, jobs, models
 
 QUEUE_LOCK = "queue"
 RETRY_AFTER_S = 10

@@ -7,9 +7,9 @@ from dataclasses import astuple, dataclass
 
 from sqlalchemy import ColumnElement, Connection, delete, insert, select, tuple_, update
 
-from app.store.clock import now
-from app.store.database import Database, lock
-from app.store.tables import artifacts
+from .clock import now
+from .database import Database, lock
+from .tables import artifacts
 
 TOUCHED_S = 3_600.0
 """How old the note of an artifact's last use may be."""

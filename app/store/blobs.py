@@ -8,12 +8,12 @@ from typing import BinaryIO
 
 from fsspec.core import split_protocol
 
-from app.errors import StorageUnavailable
-from app.settings import Settings
-from app.store.bucket import Bucket
-from app.store.file_stores import DirectoryStore, FileStore
-from app.store.locks import is_abandoned
-from app.store.staging import STAGING, Staged
+from ..errors import StorageUnavailable
+from ..settings import Settings
+from .bucket import Bucket
+from .file_stores import DirectoryStore, FileStore
+from .locks import is_abandoned
+from .staging import STAGING, Staged
 
 __all__ = ["Blobs", "Staged", "open_blobs"]
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import fsspec
 
-from app.errors import StorageUnavailable
-from app.store.staging import STAGING
+from ..errors import StorageUnavailable
+from .staging import STAGING
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

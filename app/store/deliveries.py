@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, and_, delete, insert, or_, select, tuple_, update
 
-from app.store.clock import now
-from app.store.database import Database
-from app.store.tables import Values, attempts, deliveries
+from .clock import now
+from .database import Database
+from .tables import Values, attempts, deliveries
 
 PENDING, DELIVERED, FAILED = "pending", "delivered", "failed"
 ENDINGS = ("succeeded", "failed", "canceled", "timed_out")

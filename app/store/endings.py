@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import RowMapping, func, select
 
-from app.store.database import Database
-from app.store.tables import events, jobs
+from .database import Database
+from .tables import events, jobs
 
 SHOWN = (
     jobs.c.id, jobs.c.status, jobs.c.methods, jobs.c.cached, jobs.c.created_at, jobs.c.started_at, jobs.c.finished_at,

@@ -16,10 +16,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, RowMapping, and_, delete, exists, insert, or_, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
-from app.contract.plain import Json
-from app.store.clock import now
-from app.store.database import Database
-from app.store.tables import Values, hooks, jobs
+from ..contract.plain import Json
+from .clock import now
+from .database import Database
+from .tables import Values, hooks, jobs
 
 RECEIVED, WAITING, REPORTING, DONE, FAILED = "received", "waiting", "reporting", "done", "failed"
 OVER = (DONE, FAILED)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, and_, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from app.contract.plain import Json
-from app.store.clock import now
-from app.store.database import Database
-from app.store.tables import idempotency
+from ..contract.plain import Json
+from .clock import now
+from .database import Database
+from .tables import idempotency
 
 RACES = 3
 """How often a row may be written by somebody else between the look at it and the insertion."""

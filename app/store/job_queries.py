@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, RowMapping, func, select, tuple_
 
-from app.contract.plain import Json
-from app.store.clock import now
-from app.store.database import Database
-from app.store.tables import events, jobs, models, results
-from app.store.transitions import Fence
+from ..contract.plain import Json
+from .clock import now
+from .database import Database
+from .tables import events, jobs, models, results
+from .transitions import Fence
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,16 @@ from sqlalchemy import (
     update,
 )
 
-from app.contract.plain import Json
-from app.store.admission import QueueTerms, bind, check_room, has_files, made_for
-from app.store.clock import now
-from app.store.crowds import ahead
-from app.store.database import Database
-from app.store.job_queries import JobQueries
-from app.store.line import Wanted, crowds_in_line, is_line, next_in_line, own_line, take_turn
-from app.store.series import remember
-from app.store.tables import Values, jobs, results
-from app.store.transitions import Fence, Move, insert_job, move_job, record_event
+from ..contract.plain import Json
+from .admission import QueueTerms, bind, check_room, has_files, made_for
+from .clock import now
+from .crowds import ahead
+from .database import Database
+from .job_queries import JobQueries
+from .line import Wanted, crowds_in_line, is_line, next_in_line, own_line, take_turn
+from .series import remember
+from .tables import Values, jobs, results
+from .transitions import Fence, Move, insert_job, move_job, record_event
 
 
 class JobRepository(JobQueries):

@@ -11,10 +11,10 @@ from enum import StrEnum
 
 from sqlalchemy import RowMapping, insert, select, update
 
-from app.contract.request import DEFAULT_PRIORITY
-from app.store.clock import now
-from app.store.database import Database
-from app.store.tables import keys
+from ..contract.request import DEFAULT_PRIORITY
+from .clock import now
+from .database import Database
+from .tables import keys
 
 SECRET_PREFIX = "lip_"  # noqa: S105 (how secrets begin, not one)
 SECRET_BYTES = 32

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, Select, Subquery, and_, exists, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from app.store.clock import now
-from app.store.crowds import Crowd
-from app.store.tables import jobs, turns
-from app.store.transitions import Move
+from .clock import now
+from .crowds import Crowd
+from .tables import jobs, turns
+from .transitions import Move
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from app.store.database import Database
-from app.store.transitions import EVENTS, QUEUE
+from .database import Database
+from .transitions import EVENTS, QUEUE
 
 logger = logging.getLogger(__name__)
 

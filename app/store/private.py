@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
-from app.settings import Settings
+from ..settings import Settings
 
 logger = logging.getLogger(__name__)
 

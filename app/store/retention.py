@@ -6,11 +6,11 @@ from collections.abc import Callable, Collection
 
 from sqlalchemy import ColumnElement, Connection, delete, select, update
 
-from app.contract.plain import Json
-from app.store.clock import now
-from app.store.database import Database
-from app.store.tables import events, jobs, results
-from app.store.transitions import Move, move_job
+from ..contract.plain import Json
+from .clock import now
+from .database import Database
+from .tables import events, jobs, results
+from .transitions import Move, move_job
 
 BATCH = 500
 """Most jobs that one transaction touches, so that nobody waits for long."""

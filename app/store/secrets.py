@@ -8,8 +8,8 @@ from contextlib import suppress
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
-from app.store.database import Database
-from app.store.tables import secrets
+from .database import Database
+from .tables import secrets
 
 BYTES = 32
 

@@ -18,12 +18,12 @@ from sqlalchemy import (
     select,
 )
 
-from app.contract.plain import Json
-from app.contract.series import asked_of, numbers_of, question_id
-from app.store.clock import now
-from app.store.database import Database, lock
-from app.store.series_tables import answers, versions
-from app.store.tables import jobs, results
+from ..contract.plain import Json
+from ..contract.series import asked_of, numbers_of, question_id
+from .clock import now
+from .database import Database, lock
+from .series_tables import answers, versions
+from .tables import jobs, results
 
 ANALYZE = "analyze"
 """The kind of jobs with numbers."""

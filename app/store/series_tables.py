@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import JSON, Column, Float, Index, String, Table
 
-from app.store.tables import metadata
+from .tables import metadata
 
 versions = Table(
     "versions",

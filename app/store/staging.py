@@ -10,9 +10,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from app.errors import StorageFull
-from app.lipschitz.bundle import Member, identity, trailer
-from app.refusals import TooLarge
+from ..errors import StorageFull
+from ..lipschitz.bundle import Member, identity, trailer
+from ..refusals import TooLarge
 
 STAGING = "staging"
 

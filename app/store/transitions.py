@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, insert, select, update
 
-from app.contract.plain import Json
-from app.store.clock import now
-from app.store.deliveries import announce
-from app.store.tables import Values, events, jobs
+from ..contract.plain import Json
+from .clock import now
+from .deliveries import announce
+from .tables import Values, events, jobs
 
 EVENTS = "lipserve"
 """PostgreSQL channel that carries the id of every job to which something happens."""

@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection
 
 from sqlalchemy import ColumnElement, RowMapping, Table, and_, delete, exists, insert, or_, select, tuple_
 
-from app.store.clock import now
-from app.store.database import Database, lock
-from app.store.tables import Values, datasets, jobs, models
+from .clock import now
+from .database import Database, lock
+from .tables import Values, datasets, jobs, models
 
 BASELINE = ("gate", "baseline")
 """Where a request names the model that a gate compares with."""

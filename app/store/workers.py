@@ -7,10 +7,10 @@ from typing import Protocol
 
 from sqlalchemy import RowMapping, delete, insert, select
 
-from app.contract.plain import Json
-from app.store.clock import now
-from app.store.database import Database, lock
-from app.store.tables import workers
+from ..contract.plain import Json
+from .clock import now
+from .database import Database, lock
+from .tables import workers
 
 
 class View(Protocol):

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from app.worker.confinement import Policy, before_warm_up
-from app.worker.loop import Library, serve
-from app.worker.parent import close_inherited
+from .confinement import Policy, before_warm_up
+from .loop import Library, serve
+from .parent import close_inherited
 
 
 def load() -> Library:
     """Confine this process, then load the library, which the fork server has in memory."""
     policy = Policy.from_json(sys.argv[1])
     achieved = before_warm_up(policy)
-    from app.worker.run import LipschitzLibrary
+    from .run import LipschitzLibrary
 
     return LipschitzLibrary(policy, achieved)
 

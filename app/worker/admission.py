@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import io
 
-from app.lipschitz.errors import LipschitzError
-from app.lipschitz.formats import detect
-from app.worker.confinement import Achieved, Policy
+from ..lipschitz.errors import LipschitzError
+from ..lipschitz.formats import detect
+from .confinement import Achieved, Policy
 
 NAMES = {"torchscript": "TorchScript", "torch_export": "torch.export"}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.lipschitz.failures import causes, is_exhaustion
+from ..lipschitz.failures import causes, is_exhaustion
 
 __all__ = ["forbidden_attempt", "is_exhaustion"]
 

@@ -23,7 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from app.contract.plain import Json
+from ..contract.plain import Json
 
 MAX_REQUEST = 2**18
 NAME = "lipserve-child"

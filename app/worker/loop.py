@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, BinaryIO, Protocol
 
-from app.contract.frames import Header
-from app.contract.messages import MAX_DETAIL, max_bytes
-from app.contract.plain import Json, cleaned
-from app.lipschitz.errors import LipschitzError
-from app.worker.parent import die_with_parent, take_standard_output
+from ..contract.frames import Header
+from ..contract.messages import MAX_DETAIL, max_bytes
+from ..contract.plain import Json, cleaned
+from ..lipschitz.errors import LipschitzError
+from .parent import die_with_parent, take_standard_output
 
 Progress = Callable[[dict[str, object]], None]
 

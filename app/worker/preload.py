@@ -2,4 +2,4 @@
 
 import torch._inductor.config  # noqa: F401 (make_fx asks it for a setting, and it takes a second)
 
-from app.worker import run  # noqa: F401
+from . import run  # noqa: F401

@@ -10,21 +10,21 @@ from dataclasses import asdict
 
 import torch
 
-from app.contract.plain import Json
-from app.lipschitz.analysis import Answer, analyze
-from app.lipschitz.baseline import analyze_against
-from app.lipschitz.certificate.fields import InvalidCertificate
-from app.lipschitz.certificate.verify import refused, verify
-from app.lipschitz.comparison.compare import compare
-from app.lipschitz.device import make_exact
-from app.lipschitz.errors import LipschitzError
-from app.lipschitz.graph import graph
-from app.lipschitz.ingest import capture_artifact, inspect
-from app.worker import warmup
-from app.worker.admission import admit
-from app.worker.causes import forbidden_attempt, is_exhaustion
-from app.worker.confinement import Achieved, Policy, after_warm_up
-from app.worker.loop import Voice
+from ..contract.plain import Json
+from ..lipschitz.analysis import Answer, analyze
+from ..lipschitz.baseline import analyze_against
+from ..lipschitz.certificate.fields import InvalidCertificate
+from ..lipschitz.certificate.verify import refused, verify
+from ..lipschitz.comparison.compare import compare
+from ..lipschitz.device import make_exact
+from ..lipschitz.errors import LipschitzError
+from ..lipschitz.graph import graph
+from ..lipschitz.ingest import capture_artifact, inspect
+from . import warmup
+from .admission import admit
+from .causes import forbidden_attempt, is_exhaustion
+from .confinement import Achieved, Policy, after_warm_up
+from .loop import Voice
 
 
 class LipschitzLibrary:

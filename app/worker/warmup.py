@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from app.lipschitz.files import analyze
-from app.lipschitz.ingest import inspect
+from ..lipschitz.files import analyze
+from ..lipschitz.ingest import inspect
 
 
 def tiny_model() -> bytes:

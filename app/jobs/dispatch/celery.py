@@ -17,12 +17,12 @@ from celery.worker import WorkController, state
 from celery.worker.request import Request
 from kombu.entity import Queue
 
-from app.jobs.dispatch.slot_threads import SlotThreads
-from app.jobs.dispatcher import Slot
-from app.jobs.record import Kind
-from app.jobs.states import CLAIM
-from app.store.jobs import JobRepository
-from app.store.line import Wanted
+from ...store.jobs import JobRepository
+from ...store.line import Wanted
+from ..dispatcher import Slot
+from ..record import Kind
+from ..states import CLAIM
+from .slot_threads import SlotThreads
 
 logger = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.jobs.dispatch.slot_threads import SlotThreads
-from app.jobs.dispatcher import Slot
+from ..dispatcher import Slot
+from .slot_threads import SlotThreads
 
 
 class EmbeddedDispatcher:

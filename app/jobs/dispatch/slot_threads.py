@@ -10,8 +10,8 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.jobs.dispatcher import Slot
-from app.jobs.record import Kind
+from ..dispatcher import Slot
+from ..record import Kind
 
 logger = logging.getLogger(__name__)
 

@@ -1,8 +1,8 @@
 """The captured graph as data: what the capture of a model hands over, and all that a bound is computed from."""
 
-from app.lipschitz.artifact.captured import Captured, InputShapes, Inspection, Origin, TensorSpec
-from app.lipschitz.artifact.reading import from_bytes
-from app.lipschitz.artifact.writing import digest, to_bytes
+from .captured import Captured, InputShapes, Inspection, Origin, TensorSpec
+from .reading import from_bytes
+from .writing import digest, to_bytes
 
 __all__ = [
     "Captured",

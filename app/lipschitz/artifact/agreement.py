@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from app.lipschitz.artifact.graphs import evaluate, results, unevaluable
-from app.lipschitz.errors import ConversionMismatch, InvalidModel
+from ..errors import ConversionMismatch, InvalidModel
+from .graphs import evaluate, results, unevaluable
 
 aten = torch.ops.aten
 

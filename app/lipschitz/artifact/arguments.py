@@ -17,8 +17,8 @@ import torch
 from torch._ops import OpOverload
 from torch.fx import Node
 
-from app.lipschitz.artifact import dtypes
-from app.lipschitz.errors import InvalidArtifact
+from ..errors import InvalidArtifact
+from . import dtypes
 
 MAX_STRING = 64
 """Characters of a string argument; the longest that ATen knows are names of modes."""

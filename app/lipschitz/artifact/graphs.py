@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
-from app.lipschitz.errors import ConversionMismatch, UnsupportedOperator
+from ..errors import ConversionMismatch, UnsupportedOperator
 
 
 def unsupported(*_operands: Tensor) -> NoReturn:

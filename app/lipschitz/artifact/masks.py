@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, fx
 
-from app.lipschitz.artifact.graphs import operator_name
+from .graphs import operator_name
 
 MASKING = frozenset(
     {"aten.add.Tensor", "aten.where.self", "aten.where.ScalarSelf", "aten.where.ScalarOther", "aten.masked_fill.Tensor",

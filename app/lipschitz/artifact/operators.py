@@ -10,7 +10,7 @@ from functools import cache
 import torch
 from torch._ops import OpOverload
 
-from app.lipschitz.catalog import OPERATORS
+from ..catalog import OPERATORS
 
 OF_CONSTANTS = (
     "_linalg_solve_ex.default", "_local_scalar_dense.default", "_softmax.default", "_to_copy.default",

@@ -18,16 +18,16 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, fx
 
-from app.lipschitz.artifact import dtypes, records
-from app.lipschitz.artifact.agreement import Run, check
-from app.lipschitz.artifact.arguments import check_call, decode
-from app.lipschitz.artifact.captured import Batch, Captured, Inspection, Origin, TensorSpec
-from app.lipschitz.artifact.graphs import results, unsupported
-from app.lipschitz.artifact.masks import is_broken
-from app.lipschitz.artifact.operators import overload
-from app.lipschitz.artifact.sizes import check_sizes
-from app.lipschitz.artifact.writing import LENGTH, MARK, canonical
-from app.lipschitz.errors import InvalidArtifact, LipschitzError
+from ..errors import InvalidArtifact, LipschitzError
+from . import dtypes, records
+from .agreement import Run, check
+from .arguments import check_call, decode
+from .captured import Batch, Captured, Inspection, Origin, TensorSpec
+from .graphs import results, unsupported
+from .masks import is_broken
+from .operators import overload
+from .sizes import check_sizes
+from .writing import LENGTH, MARK, canonical
 
 MAX_JSON = 64 << 20
 """Bytes of the graph's half."""

@@ -11,9 +11,9 @@ from torch import Tensor, fx
 from torch.fx.node import map_arg
 from torch.utils import _pytree as pytree
 
-from app.lipschitz.artifact import records
-from app.lipschitz.artifact.graphs import operator_name, unevaluable
-from app.lipschitz.errors import InvalidArtifact
+from ..errors import InvalidArtifact
+from . import records
+from .graphs import operator_name, unevaluable
 
 MAX_TOTAL = 1 << 32
 """Entries of all intermediate tensors together."""

@@ -18,15 +18,15 @@ import safetensors.torch
 import torch
 from torch import Tensor, fx
 
-from app.contract.plain import Json
-from app.lipschitz.artifact import dtypes, records
-from app.lipschitz.artifact.agreement import Run
-from app.lipschitz.artifact.arguments import NotEncodable, encode
-from app.lipschitz.artifact.captured import Captured, Inspection, Origin, TensorSpec
-from app.lipschitz.artifact.graphs import operator_name, results
-from app.lipschitz.artifact.masks import is_broken
-from app.lipschitz.artifact.operators import overload
-from app.lipschitz.errors import InvalidModel, UnsupportedOperator
+from ...contract.plain import Json
+from ..errors import InvalidModel, UnsupportedOperator
+from . import dtypes, records
+from .agreement import Run
+from .arguments import NotEncodable, encode
+from .captured import Captured, Inspection, Origin, TensorSpec
+from .graphs import operator_name, results
+from .masks import is_broken
+from .operators import overload
 
 MARK = b"lipgraph"
 LENGTH = 8

@@ -19,16 +19,16 @@ from functools import singledispatchmethod
 import torch
 from torch import Tensor
 
-from app.lipschitz.bounds.changes import lines_of_change
-from app.lipschitz.bounds.extremes import Selection
-from app.lipschitz.bounds.lines import Lines
-from app.lipschitz.bounds.pull import OUTWARD, pulled
-from app.lipschitz.domain import Ball, Box, Domain
-from app.lipschitz.network.intervals import Interval
-from app.lipschitz.network.nodes import Activation, Affine, Change, Concat, Input, Node, Nonlinear
-from app.lipschitz.network.products import MatrixProduct, Product
-from app.lipschitz.operators.rounding import TINY, UNIT, gamma
-from app.lipschitz.operators.scaling import safe_norm
+from ..domain import Ball, Box, Domain
+from ..network.intervals import Interval
+from ..network.nodes import Activation, Affine, Change, Concat, Input, Node, Nonlinear
+from ..network.products import MatrixProduct, Product
+from ..operators.rounding import TINY, UNIT, gamma
+from ..operators.scaling import safe_norm
+from .changes import lines_of_change
+from .extremes import Selection
+from .lines import Lines
+from .pull import OUTWARD, pulled
 
 SLACK = 4.0
 """Times the rounding is subtracted: another arithmetic, which errs as much and subtracts its own, proves it again."""

@@ -9,15 +9,15 @@ from functools import singledispatch
 import torch
 from torch import Tensor
 
-from app.lipschitz.network.ends import MARGIN, around, total, widened
-from app.lipschitz.network.nodes import Activation, Affine, Concat, Node
-from app.lipschitz.network.row_norms import row_norms
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.composite import Composed, Stack, Sum
-from app.lipschitz.operators.gather import Gather
-from app.lipschitz.operators.norm import Norm
-from app.lipschitz.operators.reshape import Reshape
-from app.lipschitz.operators.rounding import TINY, gamma
+from ..network.ends import MARGIN, around, total, widened
+from ..network.nodes import Activation, Affine, Concat, Node
+from ..network.row_norms import row_norms
+from ..operators.base import LinearOperator
+from ..operators.composite import Composed, Stack, Sum
+from ..operators.gather import Gather
+from ..operators.norm import Norm
+from ..operators.reshape import Reshape
+from ..operators.rounding import TINY, gamma
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,11 +13,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from app.lipschitz.bounds.lines import Lines
-from app.lipschitz.network.arithmetic import Interval
-from app.lipschitz.network.intervals import Interval as Range
-from app.lipschitz.network.intervals import quotients
-from app.lipschitz.network.nodes import Activation, Change, Node
+from ..network.arithmetic import Interval
+from ..network.intervals import Interval as Range
+from ..network.intervals import quotients
+from ..network.nodes import Activation, Change, Node
+from .lines import Lines
 
 
 def lines_of_change(

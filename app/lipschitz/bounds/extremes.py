@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from app.lipschitz.network.intervals import Interval
-from app.lipschitz.network.nodes import Nonlinear
+from ..network.intervals import Interval
+from ..network.nodes import Nonlinear
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,13 +13,13 @@ from functools import singledispatchmethod
 import torch
 from torch import Tensor
 
-from app.lipschitz.bounds.backward import DUAL, SLACK
-from app.lipschitz.bounds.balls import Ranges
-from app.lipschitz.bounds.many import Many
-from app.lipschitz.bounds.pull import OUTWARD, pulled
-from app.lipschitz.network.nodes import Activation, Affine, Concat, Node
-from app.lipschitz.operators.rounding import TINY, UNIT, gamma
-from app.lipschitz.operators.scaling import safe_norm
+from ..network.nodes import Activation, Affine, Concat, Node
+from ..operators.rounding import TINY, UNIT, gamma
+from ..operators.scaling import safe_norm
+from .backward import DUAL, SLACK
+from .balls import Ranges
+from .many import Many
+from .pull import OUTWARD, pulled
 
 CHUNK = 2**22
 """Entries of one matrix of functionals."""

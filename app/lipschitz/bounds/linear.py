@@ -13,18 +13,18 @@ from collections.abc import Collection, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from app.lipschitz.bounds.backward import Backward, signed_rows
-from app.lipschitz.bounds.extremes import Selection
-from app.lipschitz.bounds.lines import Fan, Lines, lines
-from app.lipschitz.bounds.optimised import Choice, Choosing, closest
-from app.lipschitz.deadline import NEVER, Deadline
-from app.lipschitz.domain import Ball, Domain, WholeSpace
-from app.lipschitz.network.intervals import Interval, enclose, quotients
-from app.lipschitz.network.nodes import Activation, Affine, Change, Concat, Network, Node, Nonlinear
-from app.lipschitz.network.propagation import propagate
-from app.lipschitz.operators.composite import work
-from app.lipschitz.operators.convolution import Convolution
-from app.lipschitz.operators.dense import Dense
+from ..deadline import NEVER, Deadline
+from ..domain import Ball, Domain, WholeSpace
+from ..network.intervals import Interval, enclose, quotients
+from ..network.nodes import Activation, Affine, Change, Concat, Network, Node, Nonlinear
+from ..network.propagation import propagate
+from ..operators.composite import work
+from ..operators.convolution import Convolution
+from ..operators.dense import Dense
+from .backward import Backward, signed_rows
+from .extremes import Selection
+from .lines import Fan, Lines, lines
+from .optimised import Choice, Choosing, closest
 
 SHARE = 0.15
 """Of the time that is left."""

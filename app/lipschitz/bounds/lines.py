@@ -20,9 +20,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from app.lipschitz.network.arithmetic import Interval
-from app.lipschitz.network.ends import Ends
-from app.lipschitz.network.scalar import PiecewiseMonotone, Scalar
+from ..network.arithmetic import Interval
+from ..network.ends import Ends
+from ..network.scalar import PiecewiseMonotone, Scalar
 
 PARTS = 16
 """Parts of the grid, for functions that are curved."""

@@ -15,24 +15,24 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from app.lipschitz.bounds.linear import ranges_with_choices
-from app.lipschitz.bounds.optimised import Choice
-from app.lipschitz.deadline import NEVER, Deadline
-from app.lipschitz.domain import Box, Domain, WholeSpace
-from app.lipschitz.network.intervals import Interval
-from app.lipschitz.network.nodes import Activation, Network, Node, Nonlinear
-from app.lipschitz.network.products import MatrixProduct
-from app.lipschitz.network.propagation import propagate
-from app.lipschitz.network.scalar import Slope
-from app.lipschitz.operators import algebra
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.composite import work
-from app.lipschitz.operators.dense import Dense
-from app.lipschitz.operators.diagonal import Diagonal
-from app.lipschitz.operators.gather import Gather
-from app.lipschitz.operators.norm import Norm, norm
-from app.lipschitz.operators.reshape import Reshape
-from app.lipschitz.operators.rounding import up_sqrt, widened
+from ..deadline import NEVER, Deadline
+from ..domain import Box, Domain, WholeSpace
+from ..network.intervals import Interval
+from ..network.nodes import Activation, Network, Node, Nonlinear
+from ..network.products import MatrixProduct
+from ..network.propagation import propagate
+from ..network.scalar import Slope
+from ..operators import algebra
+from ..operators.base import LinearOperator
+from ..operators.composite import work
+from ..operators.dense import Dense
+from ..operators.diagonal import Diagonal
+from ..operators.gather import Gather
+from ..operators.norm import Norm, norm
+from ..operators.reshape import Reshape
+from ..operators.rounding import up_sqrt, widened
+from .linear import ranges_with_choices
+from .optimised import Choice
 
 QUICK = 2e9
 """Most multiplications for a norm that is taken once more, with weights folded in or columns left out."""

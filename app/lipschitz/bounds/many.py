@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from app.lipschitz.bounds.balls import Balls, Ranges, enclose, of_balls
-from app.lipschitz.bounds.lines import lines
-from app.lipschitz.network.nodes import Activation, Affine, Concat, Network, Node
-from app.lipschitz.network.scalar import ONE, ZERO, PiecewiseMonotone, Scalar
-from app.lipschitz.operators.composite import Composed, Stack, Sum
-from app.lipschitz.operators.rounding import UNIT
+from ..network.nodes import Activation, Affine, Concat, Network, Node
+from ..network.scalar import ONE, ZERO, PiecewiseMonotone, Scalar
+from ..operators.composite import Composed, Stack, Sum
+from ..operators.rounding import UNIT
+from .balls import Balls, Ranges, enclose, of_balls
+from .lines import lines
 
 Stop = Callable[[], bool]
 

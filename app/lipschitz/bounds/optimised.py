@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from app.lipschitz.bounds.backward import Backward
-from app.lipschitz.bounds.lines import Fan
-from app.lipschitz.network.nodes import Activation, Node
-from app.lipschitz.operators.rounding import TINY, UNIT
+from ..network.nodes import Activation, Node
+from ..operators.rounding import TINY, UNIT
+from .backward import Backward
+from .lines import Fan
 
 RATE, MOMENTUM = 0.3, (0.7, 0.9)
 """Of Adam, for parts in [0, 1]."""

@@ -12,11 +12,11 @@ from functools import singledispatch
 import torch
 from torch import Tensor
 
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.composite import Composed, Stack, Sum
-from app.lipschitz.operators.reshape import Reshape
-from app.lipschitz.operators.rounding import TINY, UNIT, gamma
-from app.lipschitz.operators.scaling import safe_norm
+from ..operators.base import LinearOperator
+from ..operators.composite import Composed, Stack, Sum
+from ..operators.reshape import Reshape
+from ..operators.rounding import TINY, UNIT, gamma
+from ..operators.scaling import safe_norm
 
 OUTWARD = 1.0 + 2.0**-20
 """Covers the rounding of sums of at most 2^31 sizes."""

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from app.lipschitz.bounds.functionals import Functionals, Least
-from app.lipschitz.bounds.many import Many
-from app.lipschitz.network.nodes import Activation, Node
-from app.lipschitz.operators.scaling import safe_norm
+from ..network.nodes import Activation, Node
+from ..operators.scaling import safe_norm
+from .functionals import Functionals, Least
+from .many import Many
 
 RATE, DECAY = 0.3, 0.85
 

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from app.lipschitz.certificate.balls import OUTWARD, TINY, UNIT, Array, Ball, share
-from app.lipschitz.certificate.matrices import array, matrix
-from app.lipschitz.domain import Ball as BallDomain
-from app.lipschitz.domain import Domain
-from app.lipschitz.network.nodes import Activation, Affine, Concat, Input, Node, Nonlinear, Term
-from app.lipschitz.network.products import MatrixProduct, Product
+from ..domain import Ball as BallDomain
+from ..domain import Domain
+from ..network.nodes import Activation, Affine, Concat, Input, Node, Nonlinear, Term
+from ..network.products import MatrixProduct, Product
+from .balls import OUTWARD, TINY, UNIT, Array, Ball, share
+from .matrices import array, matrix
 
 MOST_MEMBERS = 2**24
 DUAL = {"1": np.inf, "2": 2, "inf": 1}

@@ -6,18 +6,18 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from app.lipschitz.certificate.balls import Array
-from app.lipschitz.certificate.chains import Chain, factored, followed
-from app.lipschitz.certificate.faces import Face, holds
-from app.lipschitz.certificate.fields import InvalidCertificate
-from app.lipschitz.certificate.matrices import TooLarge, array
-from app.lipschitz.certificate.raised import RAISED, widened_slopes
-from app.lipschitz.certificate.record import ChainRecord, FaceRecord, PairRecord
-from app.lipschitz.claims import ChainClaim, PairClaim
-from app.lipschitz.deadline import Deadline
-from app.lipschitz.network.nodes import Node
-from app.lipschitz.operators.rounding import up_mul
-from app.lipschitz.problem import Problem
+from ..claims import ChainClaim, PairClaim
+from ..deadline import Deadline
+from ..network.nodes import Node
+from ..operators.rounding import up_mul
+from ..problem import Problem
+from .balls import Array
+from .chains import Chain, factored, followed
+from .faces import Face, holds
+from .fields import InvalidCertificate
+from .matrices import TooLarge, array
+from .raised import RAISED, widened_slopes
+from .record import ChainRecord, FaceRecord, PairRecord
 
 FACTORISING = 60.0
 """Multiplications over the cube of a pair's width."""

@@ -17,15 +17,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.lipschitz.certificate.balls import Ball
-from app.lipschitz.certificate.faces import Face, holds
-from app.lipschitz.certificate.factors import first_factor, last_factor, middle_factors
-from app.lipschitz.certificate.fields import InvalidCertificate
-from app.lipschitz.certificate.linear import masked
-from app.lipschitz.certificate.matrices import TooLarge, array, matrix
-from app.lipschitz.certificate.record import ChainRecord, PairRecord
-from app.lipschitz.network.nodes import Activation, Affine, Concat, Node, Term
-from app.lipschitz.problem import Problem
+from ..network.nodes import Activation, Affine, Concat, Node, Term
+from ..problem import Problem
+from .balls import Ball
+from .faces import Face, holds
+from .factors import first_factor, last_factor, middle_factors
+from .fields import InvalidCertificate
+from .linear import masked
+from .matrices import TooLarge, array, matrix
+from .record import ChainRecord, PairRecord
 
 
 @dataclass(frozen=True, eq=False)

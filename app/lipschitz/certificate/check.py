@@ -8,24 +8,24 @@ from fractions import Fraction
 
 import numpy as np
 
-from app.lipschitz.certificate.chains import constants, followed
-from app.lipschitz.certificate.fields import InvalidCertificate
-from app.lipschitz.certificate.forms import Slopes
-from app.lipschitz.certificate.fourier import neurons
-from app.lipschitz.certificate.fourier import proves as proves_fourier
-from app.lipschitz.certificate.linear import norm_test
-from app.lipschitz.certificate.matrices import TooLarge, array
-from app.lipschitz.certificate.phases import check_tree
-from app.lipschitz.certificate.prover import prover
-from app.lipschitz.certificate.record import ActivationRecord, PieceRecord
-from app.lipschitz.certificate.rows import check_programs
-from app.lipschitz.certificate.torus import Torus, layers_of
-from app.lipschitz.certificate.walk import Shortcuts, walked
-from app.lipschitz.network.maxima import written_out
-from app.lipschitz.network.nodes import Activation, Affine, Concat, Node
-from app.lipschitz.problem import Problem
-from app.lipschitz.walk.pieces import Piece, constants_within
-from app.lipschitz.walk.walk import walk
+from ..network.maxima import written_out
+from ..network.nodes import Activation, Affine, Concat, Node
+from ..problem import Problem
+from ..walk.pieces import Piece, constants_within
+from ..walk.walk import walk
+from .chains import constants, followed
+from .fields import InvalidCertificate
+from .forms import Slopes
+from .fourier import neurons
+from .fourier import proves as proves_fourier
+from .linear import norm_test
+from .matrices import TooLarge, array
+from .phases import check_tree
+from .prover import prover
+from .record import ActivationRecord, PieceRecord
+from .rows import check_programs
+from .torus import Torus, layers_of
+from .walk import Shortcuts, walked
 
 
 def check_piece(problem: Problem, record: PieceRecord) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from app.lipschitz.certificate.balls import OUTWARD, TINY, UNIT, Array, Ball, share
+from .balls import OUTWARD, TINY, UNIT, Array, Ball, share
 
 RowSums = Callable[[Array], Array]
 """Given positive scales d, at least the row sums of D E D for a symmetric non-negative E."""

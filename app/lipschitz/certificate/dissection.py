@@ -16,7 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from app.lipschitz.network.nodes import Node
+from ..network.nodes import Node
 
 Positions = NDArray[np.intp]
 LEAF = 128

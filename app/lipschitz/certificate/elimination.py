@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from app.lipschitz.certificate.balls import Array
+from .balls import Array
 
 Positions = NDArray[np.intp]
 

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from app.lipschitz.certificate.balls import Array
-from app.lipschitz.certificate.fields import InvalidCertificate
-from app.lipschitz.certificate.matrices import array, matrix
-from app.lipschitz.certificate.ramps import Ramps
-from app.lipschitz.domain import Ball, Box, Domain
-from app.lipschitz.network.nodes import Activation, Affine, Concat, Node, Term
+from ..domain import Ball, Box, Domain
+from ..network.nodes import Activation, Affine, Concat, Node, Term
+from .balls import Array
+from .fields import InvalidCertificate
+from .matrices import array, matrix
+from .ramps import Ramps
 
 Integers = Any
 """An array of Python integers."""

@@ -9,22 +9,29 @@ from dataclasses import replace
 
 import numpy as np
 
-from app import __version__
-from app.contract.plain import Json
-from app.lipschitz.bracket import bracket, value_of
-from app.lipschitz.certificate.balls import Array
-from app.lipschitz.certificate.chain_records import chain_record
-from app.lipschitz.certificate.check import recomputed
-from app.lipschitz.certificate.forms import Slopes
-from app.lipschitz.certificate.fourier_records import fourier_record
-from app.lipschitz.certificate.function import function
-from app.lipschitz.certificate.linear import check_work, norm_test
-from app.lipschitz.certificate.matrices import TooLarge, array
-from app.lipschitz.certificate.phase_records import phase_record
-from app.lipschitz.certificate.prover import prover
-from app.lipschitz.certificate.raised import LEAST, RAISED, REPEATABLE, SHARES, UNCHECKED, stated_slopes
-from app.lipschitz.certificate.range_records import range_records
-from app.lipschitz.certificate.record import (
+from ... import __version__
+from ...contract.plain import Json
+from ..bracket import bracket, value_of
+from ..claims import Claim, FourierClaim, NormClaim, PhaseClaim, RowsClaim, SemidefiniteClaim, WalkClaim
+from ..domain import Ball
+from ..network.nodes import Activation, Network, Node
+from ..operators.rounding import up_mul, up_product, up_sqrt
+from ..problem import Estimate, Problem
+from ..request import Request
+from ..walk.walk import RULED
+from .balls import Array
+from .chain_records import chain_record
+from .check import recomputed
+from .forms import Slopes
+from .fourier_records import fourier_record
+from .function import function
+from .linear import check_work, norm_test
+from .matrices import TooLarge, array
+from .phase_records import phase_record
+from .prover import prover
+from .raised import LEAST, RAISED, REPEATABLE, SHARES, UNCHECKED, stated_slopes
+from .range_records import range_records
+from .record import (
     ActivationRecord,
     Certificate,
     NodeRecord,
@@ -32,16 +39,9 @@ from app.lipschitz.certificate.record import (
     PieceRecord,
     Reported,
 )
-from app.lipschitz.certificate.rows_records import places_within, rows_record
-from app.lipschitz.certificate.walk import Shortcuts, walked
-from app.lipschitz.certificate.work import proof_work
-from app.lipschitz.claims import Claim, FourierClaim, NormClaim, PhaseClaim, RowsClaim, SemidefiniteClaim, WalkClaim
-from app.lipschitz.domain import Ball
-from app.lipschitz.network.nodes import Activation, Network, Node
-from app.lipschitz.operators.rounding import up_mul, up_product, up_sqrt
-from app.lipschitz.problem import Estimate, Problem
-from app.lipschitz.request import Request
-from app.lipschitz.walk.walk import RULED
+from .rows_records import places_within, rows_record
+from .walk import Shortcuts, walked
+from .work import proof_work
 
 
 def certificate(problem: Problem, request: Request, sha256: str, estimates: Sequence[Estimate]) -> Certificate | None:

@@ -21,11 +21,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from app.lipschitz.certificate.balls import OUTWARD, TINY, UNIT, Array, Ball, share, stacked
-from app.lipschitz.certificate.cholesky import is_positive
-from app.lipschitz.certificate.fields import InvalidCertificate
-from app.lipschitz.certificate.matrices import TooLarge
-from app.lipschitz.certificate.record import FaceRecord
+from .balls import OUTWARD, TINY, UNIT, Array, Ball, share, stacked
+from .cholesky import is_positive
+from .fields import InvalidCertificate
+from .matrices import TooLarge
+from .record import FaceRecord
 
 MOST_VERTICES = 2**17
 """Of all leaves of a box together."""

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from app.lipschitz.certificate.balls import OUTWARD, Array, Ball
-from app.lipschitz.certificate.cholesky import covering_factor
-from app.lipschitz.certificate.fields import InvalidCertificate
+from .balls import OUTWARD, Array, Ball
+from .cholesky import covering_factor
+from .fields import InvalidCertificate
 
 SMALLEST = 1e-8
 """Singular values below this share of the largest are raised to it."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from app.contract.plain import Json
+from ...contract.plain import Json
 
 LONGEST_TEXT = 10_000
 MOST_NUMBERS = 2**26

@@ -10,10 +10,10 @@ from typing import Generic, Protocol, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from app.lipschitz.certificate.balls import OUTWARD, Array, Ball
-from app.lipschitz.certificate.matrices import check_entries, matrix
-from app.lipschitz.network.nodes import Activation, Affine, Concat, Node
-from app.lipschitz.operators.base import LinearOperator
+from ..network.nodes import Activation, Affine, Concat, Node
+from ..operators.base import LinearOperator
+from .balls import OUTWARD, Array, Ball
+from .matrices import check_entries, matrix
 
 Positions = NDArray[np.intp]
 

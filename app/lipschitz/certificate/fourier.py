@@ -16,13 +16,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.lipschitz.certificate.balls import OUTWARD, TINY, UNIT, Array, Ball, stacked
-from app.lipschitz.certificate.cholesky import is_positive
-from app.lipschitz.certificate.fields import InvalidCertificate
-from app.lipschitz.certificate.matrices import TooLarge, array
-from app.lipschitz.certificate.record import MapRecord
-from app.lipschitz.certificate.torus import Layer, Torus
-from app.lipschitz.problem import Problem
+from ..problem import Problem
+from .balls import OUTWARD, TINY, UNIT, Array, Ball, stacked
+from .cholesky import is_positive
+from .fields import InvalidCertificate
+from .matrices import TooLarge, array
+from .record import MapRecord
+from .torus import Layer, Torus
 
 LARGEST_SIDE = 4000
 """Of one frequency's real matrix."""

@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from app.lipschitz.certificate.balls import Array
-from app.lipschitz.certificate.fourier import hull, neurons, proves
-from app.lipschitz.certificate.matrices import TooLarge, array
-from app.lipschitz.certificate.raised import SHARES, wider
-from app.lipschitz.certificate.record import MapRecord, PieceRecord
-from app.lipschitz.certificate.torus import Layer, Torus, layers_of
-from app.lipschitz.certificate.work import proof_work
-from app.lipschitz.claims import FourierClaim
-from app.lipschitz.network.nodes import Node
-from app.lipschitz.operators.rounding import up_sqrt
-from app.lipschitz.problem import Problem
+from ..claims import FourierClaim
+from ..network.nodes import Node
+from ..operators.rounding import up_sqrt
+from ..problem import Problem
+from .balls import Array
+from .fourier import hull, neurons, proves
+from .matrices import TooLarge, array
+from .raised import SHARES, wider
+from .record import MapRecord, PieceRecord
+from .torus import Layer, Torus, layers_of
+from .work import proof_work
 
 
 def fourier_record(problem: Problem, claim: FourierClaim, position: Mapping[Node, int]) -> PieceRecord | None:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from app.contract.plain import Json
-from app.lipschitz.certificate.fields import (
+from ...contract.plain import Json
+from .fields import (
     MOST_NUMBERS,
     InvalidCertificate,
     choice,

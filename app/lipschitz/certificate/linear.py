@@ -9,15 +9,15 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from app.lipschitz.certificate.balls import Array, Ball, stacked
-from app.lipschitz.certificate.matrices import TooLarge, array, matrix
-from app.lipschitz.certificate.norms import norm_test as matrix_test
-from app.lipschitz.network.nodes import Activation, Affine, Concat, Node
-from app.lipschitz.operators import algebra
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.composite import work
-from app.lipschitz.operators.rounding import up_sum
-from app.lipschitz.problem import Problem
+from ..network.nodes import Activation, Affine, Concat, Node
+from ..operators import algebra
+from ..operators.base import LinearOperator
+from ..operators.composite import work
+from ..operators.rounding import up_sum
+from ..problem import Problem
+from .balls import Array, Ball, stacked
+from .matrices import TooLarge, array, matrix
+from .norms import norm_test as matrix_test
 
 MOST_ENTRIES = 2**25
 MOST_WORK = 5e9

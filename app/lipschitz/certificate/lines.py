@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from app.lipschitz.certificate.balls import OUTWARD, TINY, UNIT, Array
-from app.lipschitz.certificate.matrices import array
-from app.lipschitz.network.scalar import PiecewiseMonotone, Scalar
+from ..network.scalar import PiecewiseMonotone, Scalar
+from .balls import OUTWARD, TINY, UNIT, Array
+from .matrices import array
 
 PARTS = 16
 Positions = NDArray[np.intp]

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from app.lipschitz.certificate.balls import Array, Ball, stacked
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.composite import Adjoint, Composed, Stack, Sum
-from app.lipschitz.operators.gather import Gather
-from app.lipschitz.operators.reshape import Reshape
+from ..operators.base import LinearOperator
+from ..operators.composite import Adjoint, Composed, Stack, Sum
+from ..operators.gather import Gather
+from ..operators.reshape import Reshape
+from .balls import Array, Ball, stacked
 
 MOST_ENTRIES = 2**26
 """Of one matrix: half a gigabyte."""

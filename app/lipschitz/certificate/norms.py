@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from app.lipschitz.certificate.balls import OUTWARD, UNIT, Array, Ball, lower_gram
-from app.lipschitz.certificate.cholesky import is_positive_around
+from .balls import OUTWARD, UNIT, Array, Ball, lower_gram
+from .cholesky import is_positive_around
 
 
 def norm_at_most(ball: Ball, value: float, p: str) -> bool:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from app.lipschitz.certificate.fields import InvalidCertificate
-from app.lipschitz.certificate.phases import check_tree
-from app.lipschitz.certificate.record import PieceRecord
-from app.lipschitz.claims import PhaseClaim
-from app.lipschitz.deadline import OutOfTime
-from app.lipschitz.network.nodes import Node
-from app.lipschitz.operators.rounding import up_mul
-from app.lipschitz.problem import Problem
+from ..claims import PhaseClaim
+from ..deadline import OutOfTime
+from ..network.nodes import Node
+from ..operators.rounding import up_mul
+from ..problem import Problem
+from .fields import InvalidCertificate
+from .phases import check_tree
+from .record import PieceRecord
 
 RAISED = (1e-12, 1e-10, 1e-8, 1e-6, 1e-5, 1e-4)
 """Shares by which the value is raised, a whole tree checked for each; radii grow by a millionth a step (`OUTWARD`)."""

@@ -19,19 +19,19 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from app.lipschitz.certificate.balls import Array
-from app.lipschitz.certificate.balls import Ball as Matrices
-from app.lipschitz.certificate.emptiness import Regions, Sides
-from app.lipschitz.certificate.fields import InvalidCertificate
-from app.lipschitz.certificate.forms import BallForms, Slopes, identity
-from app.lipschitz.certificate.matrices import TooLarge, array
-from app.lipschitz.certificate.norms import norm_at_most
-from app.lipschitz.certificate.ramps import Ramps
-from app.lipschitz.certificate.semidefinite import proves, system
-from app.lipschitz.claims import PhaseRecord
-from app.lipschitz.domain import Ball, Box, WholeSpace
-from app.lipschitz.network.nodes import Activation, Affine, Concat, Network
-from app.lipschitz.problem import Problem
+from ..claims import PhaseRecord
+from ..domain import Ball, Box, WholeSpace
+from ..network.nodes import Activation, Affine, Concat, Network
+from ..problem import Problem
+from .balls import Array
+from .balls import Ball as Matrices
+from .emptiness import Regions, Sides
+from .fields import InvalidCertificate
+from .forms import BallForms, Slopes, identity
+from .matrices import TooLarge, array
+from .norms import norm_at_most
+from .ramps import Ramps
+from .semidefinite import proves, system
 
 MOST_NEURONS = 4096
 

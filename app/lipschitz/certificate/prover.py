@@ -7,13 +7,13 @@ from functools import partial
 
 import numpy as np
 
-from app.lipschitz.certificate.balls import Array
-from app.lipschitz.certificate.forms import Slopes
-from app.lipschitz.certificate.matrices import TooLarge
-from app.lipschitz.certificate.semidefinite import LARGEST_SIDE, proves, system
-from app.lipschitz.certificate.sparse import Inequality, planned
-from app.lipschitz.certificate.sparse_system import sparse_system
-from app.lipschitz.network.nodes import Activation, Node
+from ..network.nodes import Activation, Node
+from .balls import Array
+from .forms import Slopes
+from .matrices import TooLarge
+from .semidefinite import LARGEST_SIDE, proves, system
+from .sparse import Inequality, planned
+from .sparse_system import sparse_system
 
 DENSE_SIDE = 1200
 """Dense balls take a dozen products of that side, and keep every entry's own error."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from app.lipschitz.certificate.balls import Array
-from app.lipschitz.certificate.matrices import array
-from app.lipschitz.network.nodes import Activation
-from app.lipschitz.problem import Problem
+from ..network.nodes import Activation
+from ..problem import Problem
+from .balls import Array
+from .matrices import array
 
 RAISED = (0.0, 1e-11, 1e-9, 1e-7, 1e-5, 1e-3, 1e-1, 10.0, 1e3)
 """Shares, one after the other: the second is what the check of a matrix of side 1,000 asks for, the last ones are for

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from app.lipschitz.certificate.balls import Array
-from app.lipschitz.certificate.fields import InvalidCertificate
-from app.lipschitz.certificate.matrices import array
-from app.lipschitz.network.nodes import Activation, Node
-from app.lipschitz.network.scalar import Knot, Window
+from ..network.nodes import Activation, Node
+from ..network.scalar import Knot, Window
+from .balls import Array
+from .fields import InvalidCertificate
+from .matrices import array
 
 
 class Ramps:

@@ -6,17 +6,17 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from app.lipschitz.bounds.lines import lines as chosen_lines
-from app.lipschitz.bounds.optimised import Choice
-from app.lipschitz.certificate.backward import Positions
-from app.lipschitz.certificate.matrices import TooLarge, array
-from app.lipschitz.certificate.ranges import NO_SLOPES, Proving, Slopes, check_size, with_ranges, within
-from app.lipschitz.certificate.record import ChoiceRecord, LineRecord, RangeRecord, SlopeRecord
-from app.lipschitz.deadline import OutOfTime
-from app.lipschitz.domain import WholeSpace
-from app.lipschitz.network.intervals import Interval
-from app.lipschitz.network.nodes import Activation, Affine, Concat, Node, Nonlinear
-from app.lipschitz.problem import Problem
+from ..bounds.lines import lines as chosen_lines
+from ..bounds.optimised import Choice
+from ..deadline import OutOfTime
+from ..domain import WholeSpace
+from ..network.intervals import Interval
+from ..network.nodes import Activation, Affine, Concat, Node, Nonlinear
+from ..problem import Problem
+from .backward import Positions
+from .matrices import TooLarge, array
+from .ranges import NO_SLOPES, Proving, Slopes, check_size, with_ranges, within
+from .record import ChoiceRecord, LineRecord, RangeRecord, SlopeRecord
 
 SLACK = 3.0
 """Times the check's rounding, by which an end is claimed wider than it was proved."""

@@ -14,18 +14,18 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from app.lipschitz.bounds.local import Local
-from app.lipschitz.certificate.backward import Chosen, Facts, Positions, ancestors
-from app.lipschitz.certificate.balls import Array
-from app.lipschitz.certificate.fields import InvalidCertificate
-from app.lipschitz.certificate.lines import offsets, offsets_of_slope
-from app.lipschitz.certificate.matrices import TooLarge, array
-from app.lipschitz.certificate.record import ChoiceRecord, LineRecord, RangeRecord
-from app.lipschitz.domain import WholeSpace
-from app.lipschitz.network.intervals import Interval, enclose
-from app.lipschitz.network.nodes import Activation, Affine, Concat, Node, Nonlinear
-from app.lipschitz.network.propagation import propagate
-from app.lipschitz.problem import Problem
+from ..bounds.local import Local
+from ..domain import WholeSpace
+from ..network.intervals import Interval, enclose
+from ..network.nodes import Activation, Affine, Concat, Node, Nonlinear
+from ..network.propagation import propagate
+from ..problem import Problem
+from .backward import Chosen, Facts, Positions, ancestors
+from .balls import Array
+from .fields import InvalidCertificate
+from .lines import offsets, offsets_of_slope
+from .matrices import TooLarge, array
+from .record import ChoiceRecord, LineRecord, RangeRecord
 
 CHUNK = 2**22
 """Entries of one matrix of rows."""

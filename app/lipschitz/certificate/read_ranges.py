@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from app.lipschitz.certificate.fields import entries, integer, mapping, numbers
-from app.lipschitz.certificate.record import ChoiceRecord, LineRecord, RangeRecord, SlopeRecord
+from .fields import entries, integer, mapping, numbers
+from .record import ChoiceRecord, LineRecord, RangeRecord, SlopeRecord
 
 MOST_PIECES = 100_000
 

@@ -6,9 +6,10 @@ import json
 import re
 from typing import Any
 
-from app.contract.methods import METHODS
-from app.contract.plain import Json
-from app.lipschitz.certificate.fields import (
+from ...contract.methods import METHODS
+from ...contract.plain import Json
+from ..claims import PhaseRecord
+from .fields import (
     InvalidCertificate,
     choice,
     entries,
@@ -20,9 +21,9 @@ from app.lipschitz.certificate.fields import (
     text,
     whole,
 )
-from app.lipschitz.certificate.function import function, norms
-from app.lipschitz.certificate.read_ranges import MOST_PIECES, choice_, line_, names, range_
-from app.lipschitz.certificate.record import (
+from .function import function, norms
+from .read_ranges import MOST_PIECES, choice_, line_, names, range_
+from .record import (
     FORMAT,
     KINDS,
     READABLE,
@@ -39,7 +40,6 @@ from app.lipschitz.certificate.record import (
     ProgramRecord,
     Reported,
 )
-from app.lipschitz.claims import PhaseRecord
 
 CERTIFIED = tuple(method.name for method in METHODS if method.guarantee == "certified")
 

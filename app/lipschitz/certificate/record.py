@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 
-from app.contract.plain import Json
-from app.lipschitz.claims import PhaseRecord
+from ...contract.plain import Json
+from ..claims import PhaseRecord
 
 FORMAT = "lipserve-certificate"
 VERSION = 5

@@ -16,14 +16,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.lipschitz.certificate.balls import UNIT, Array
-from app.lipschitz.certificate.fields import InvalidCertificate
-from app.lipschitz.certificate.forms import Slopes
-from app.lipschitz.certificate.record import PieceRecord, ProgramRecord
-from app.lipschitz.certificate.sparse import Inequality, planned
-from app.lipschitz.certificate.sparse_system import SparseSystem, sparse_system
-from app.lipschitz.network.nodes import Activation, Node
-from app.lipschitz.operators.norm import Norm
+from ..network.nodes import Activation, Node
+from ..operators.norm import Norm
+from .balls import UNIT, Array
+from .fields import InvalidCertificate
+from .forms import Slopes
+from .record import PieceRecord, ProgramRecord
+from .sparse import Inequality, planned
+from .sparse_system import SparseSystem, sparse_system
 
 DUAL: dict[Norm, Norm] = {"1": "inf", "2": "2", "inf": "1"}
 

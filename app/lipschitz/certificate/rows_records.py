@@ -8,17 +8,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from app.lipschitz.certificate.fields import InvalidCertificate
-from app.lipschitz.certificate.forms import Slopes
-from app.lipschitz.certificate.matrices import TooLarge, array
-from app.lipschitz.certificate.raised import stated_slopes
-from app.lipschitz.certificate.record import ActivationRecord, PieceRecord, ProgramRecord
-from app.lipschitz.certificate.rows import Reading, check_programs
-from app.lipschitz.certificate.work import proof_work
-from app.lipschitz.claims import RowsClaim
-from app.lipschitz.network.nodes import Activation, Node
-from app.lipschitz.operators.rounding import up_sqrt
-from app.lipschitz.problem import Problem
+from ..claims import RowsClaim
+from ..network.nodes import Activation, Node
+from ..operators.rounding import up_sqrt
+from ..problem import Problem
+from .fields import InvalidCertificate
+from .forms import Slopes
+from .matrices import TooLarge, array
+from .raised import stated_slopes
+from .record import ActivationRecord, PieceRecord, ProgramRecord
+from .rows import Reading, check_programs
+from .work import proof_work
 
 RAISED = (0.0, 1e-6, 1e-4, 1e-2)
 """Shares by which all weights and multipliers are raised until the check accepts them."""

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.lipschitz.certificate.balls import Array, Ball, stacked
-from app.lipschitz.certificate.cholesky import covering_factor, is_positive
-from app.lipschitz.certificate.forms import BallForms, Form, Slopes, identity
-from app.lipschitz.certificate.matrices import TooLarge
-from app.lipschitz.network.nodes import Activation, Node
+from ..network.nodes import Activation, Node
+from .balls import Array, Ball, stacked
+from .cholesky import covering_factor, is_positive
+from .forms import BallForms, Form, Slopes, identity
+from .matrices import TooLarge
 
 LARGEST_SIDE = 6000
 """Of S: a dozen matrices of that side take about 4 GB."""

@@ -24,11 +24,11 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
-from app.lipschitz.certificate.balls import OUTWARD, TINY, UNIT, Array, share
-from app.lipschitz.certificate.dissection import cells_of, dissected
-from app.lipschitz.certificate.elimination import Blocks, Plan
-from app.lipschitz.certificate.matrices import TooLarge
-from app.lipschitz.certificate.sparse_system import SparseSystem, between, gram
+from .balls import OUTWARD, TINY, UNIT, Array, share
+from .dissection import cells_of, dissected
+from .elimination import Blocks, Plan
+from .matrices import TooLarge
+from .sparse_system import SparseSystem, between, gram
 
 MOST_MEMORY = 2**28
 """Numbers: 2 GiB."""

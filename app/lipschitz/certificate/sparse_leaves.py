@@ -11,13 +11,13 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from app.lipschitz.certificate.balls import Array
-from app.lipschitz.certificate.matrices import TooLarge, array
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.convolution import Convolution
-from app.lipschitz.operators.diagonal import Diagonal
-from app.lipschitz.operators.gather import Gather
-from app.lipschitz.operators.reshape import Reshape
+from ..operators.base import LinearOperator
+from ..operators.convolution import Convolution
+from ..operators.diagonal import Diagonal
+from ..operators.gather import Gather
+from ..operators.reshape import Reshape
+from .balls import Array
+from .matrices import TooLarge, array
 
 MOST_ENTRIES = 2**25
 """Of one sparse matrix: 12 bytes each."""

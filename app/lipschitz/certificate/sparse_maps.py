@@ -18,11 +18,11 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from app.lipschitz.certificate.balls import OUTWARD, TINY, Array, share
-from app.lipschitz.certificate.matrices import TooLarge
-from app.lipschitz.certificate.sparse_leaves import MOST_ENTRIES, entries
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.composite import Adjoint, Composed, Stack, Sum
+from ..operators.base import LinearOperator
+from ..operators.composite import Adjoint, Composed, Stack, Sum
+from .balls import OUTWARD, TINY, Array, share
+from .matrices import TooLarge
+from .sparse_leaves import MOST_ENTRIES, entries
 
 UNDERFLOWN = 1e-150
 """More than a Frobenius norm loses whose squares underflow."""

@@ -14,13 +14,13 @@ from itertools import pairwise
 import numpy as np
 import scipy.sparse as sp
 
-from app.lipschitz.certificate.balls import Array
-from app.lipschitz.certificate.forms import Forms, Positions, Slopes
-from app.lipschitz.certificate.sparse_maps import Map, map_of, product_work
-from app.lipschitz.deadline import NEVER, Deadline
-from app.lipschitz.network.nodes import Activation, Node
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.composite import work
+from ..deadline import NEVER, Deadline
+from ..network.nodes import Activation, Node
+from ..operators.base import LinearOperator
+from ..operators.composite import work
+from .balls import Array
+from .forms import Forms, Positions, Slopes
+from .sparse_maps import Map, map_of, product_work
 
 FULL = 0.25
 """Share of entries that are not zero from which a matrix is multiplied as a dense one."""

@@ -27,14 +27,14 @@ from itertools import pairwise
 
 import numpy as np
 
-from app.lipschitz.certificate.balls import UNIT, Array, Ball, stacked
-from app.lipschitz.certificate.fields import InvalidCertificate
-from app.lipschitz.certificate.matrices import array
-from app.lipschitz.network.nodes import Activation, Affine, Node
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.composite import Composed
-from app.lipschitz.operators.convolution import Convolution
-from app.lipschitz.operators.reshape import Reshape
+from ..network.nodes import Activation, Affine, Node
+from ..operators.base import LinearOperator
+from ..operators.composite import Composed
+from ..operators.convolution import Convolution
+from ..operators.reshape import Reshape
+from .balls import UNIT, Array, Ball, stacked
+from .fields import InvalidCertificate
+from .matrices import array
 
 Shape = tuple[int, ...]
 Layer = tuple[Convolution, Activation | None]

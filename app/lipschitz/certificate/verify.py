@@ -15,23 +15,23 @@ from fractions import Fraction
 
 import numpy as np
 
-from app.contract.plain import Json
-from app.lipschitz.artifact import from_bytes
-from app.lipschitz.artifact.captured import Captured, InputShapes
-from app.lipschitz.certificate.check import check_piece
-from app.lipschitz.certificate.export import node_records
-from app.lipschitz.certificate.fields import InvalidCertificate
-from app.lipschitz.certificate.ranges import with_ranges
-from app.lipschitz.certificate.reading import read
-from app.lipschitz.certificate.record import Certificate, PieceRecord
-from app.lipschitz.deadline import NEVER
-from app.lipschitz.errors import LipschitzError
-from app.lipschitz.failures import failure, is_exhaustion
-from app.lipschitz.formulation import make_problem
-from app.lipschitz.network.inputs import with_input
-from app.lipschitz.operators.norm import Norm
-from app.lipschitz.problem import Problem
-from app.lipschitz.request import Request
+from ...contract.plain import Json
+from ..artifact import from_bytes
+from ..artifact.captured import Captured, InputShapes
+from ..deadline import NEVER
+from ..errors import LipschitzError
+from ..failures import failure, is_exhaustion
+from ..formulation import make_problem
+from ..network.inputs import with_input
+from ..operators.norm import Norm
+from ..problem import Problem
+from ..request import Request
+from .check import check_piece
+from .export import node_records
+from .fields import InvalidCertificate
+from .ranges import with_ranges
+from .reading import read
+from .record import Certificate, PieceRecord
 
 
 def verify(artifact: bytes, certificate: bytes, model_sha256: str) -> Json:

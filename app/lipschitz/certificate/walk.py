@@ -9,9 +9,9 @@ import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from app.lipschitz.certificate.fields import InvalidCertificate
-from app.lipschitz.network.nodes import Activation, Affine, Concat, Node, Nonlinear
-from app.lipschitz.problem import Problem
+from ..network.nodes import Activation, Affine, Concat, Node, Nonlinear
+from ..problem import Problem
+from .fields import InvalidCertificate
 
 Norms = Mapping[tuple[Node, Node], float]
 """By node and source."""

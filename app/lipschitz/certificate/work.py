@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Protocol
 
-from app.lipschitz.claims import Claim, FourierClaim, PhaseClaim, PhaseRecord, RowsClaim, SemidefiniteClaim
+from ..claims import Claim, FourierClaim, PhaseClaim, PhaseRecord, RowsClaim, SemidefiniteClaim
 
 PROOF = 12.0
 """Multiplications over N^3 of one proof of side N: products in balls, and a factorisation."""

@@ -13,17 +13,17 @@ from dataclasses import dataclass
 
 import torch
 
-from app.lipschitz.bounds.linear import Narrowing
-from app.lipschitz.comparison.difference import Difference
-from app.lipschitz.deadline import Deadline
-from app.lipschitz.domain import Ball, Box, Domain, WholeSpace
-from app.lipschitz.network.ends import total
-from app.lipschitz.network.intervals import Interval
-from app.lipschitz.network.nodes import Node
-from app.lipschitz.network.propagation import propagate
-from app.lipschitz.operators.norm import Norm
-from app.lipschitz.operators.rounding import up_add, up_mul, widened
-from app.lipschitz.operators.scaling import safe_norm
+from ..bounds.linear import Narrowing
+from ..deadline import Deadline
+from ..domain import Ball, Box, Domain, WholeSpace
+from ..network.ends import total
+from ..network.intervals import Interval
+from ..network.nodes import Node
+from ..network.propagation import propagate
+from ..operators.norm import Norm
+from ..operators.rounding import up_add, up_mul, widened
+from ..operators.scaling import safe_norm
+from .difference import Difference
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,15 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from app.lipschitz.comparison.minus import is_same, minus
-from app.lipschitz.network.builder import Builder
-from app.lipschitz.network.nodes import Activation, Affine, Change, Concat, Node, Nonlinear, Term
-from app.lipschitz.network.products import MatrixProduct, Product
-from app.lipschitz.network.values import Linear, flat_or_none
-from app.lipschitz.operators import algebra
-from app.lipschitz.operators.gather import Gather
-from app.lipschitz.operators.reshape import Reshape
-from app.lipschitz.operators.rounding import UNIT
+from ..network.builder import Builder
+from ..network.nodes import Activation, Affine, Change, Concat, Node, Nonlinear, Term
+from ..network.products import MatrixProduct, Product
+from ..network.values import Linear, flat_or_none
+from ..operators import algebra
+from ..operators.gather import Gather
+from ..operators.reshape import Reshape
+from ..operators.rounding import UNIT
+from .minus import is_same, minus
 
 
 @dataclass(frozen=True)

@@ -11,34 +11,34 @@ from typing import Any
 import numpy as np
 import torch
 
-from app import __version__
-from app.contract.comparison import ChangeView, ComparisonView, Decisions, DifferenceView, LipschitzView
-from app.contract.graph import GraphDigest
-from app.contract.result import Bound, EngineView, EstimateView
-from app.lipschitz.analysis import Answer, run_methods
-from app.lipschitz.artifact import Captured, digest, from_bytes, to_bytes
-from app.lipschitz.bracket import attained_by, bracket
-from app.lipschitz.comparison.bounds import Known, anchored, at_point, bound, size
-from app.lipschitz.comparison.contributions import Contribution, contributions
-from app.lipschitz.comparison.decisions import alike, decisions
-from app.lipschitz.comparison.difference import Difference, differ
-from app.lipschitz.comparison.join import Joint, join
-from app.lipschitz.comparison.verdict import verdict
-from app.lipschitz.comparison.witness import Attained, search
-from app.lipschitz.dataset import Dataset
-from app.lipschitz.deadline import Deadline, OutOfTime
-from app.lipschitz.device import on_fastest
-from app.lipschitz.domain import Domain, WholeSpace
-from app.lipschitz.errors import BracketViolation, InvalidRequest, LipschitzError
-from app.lipschitz.failures import failure
-from app.lipschitz.formulation import make_domain
-from app.lipschitz.layers import finite
-from app.lipschitz.network.inputs import with_input
-from app.lipschitz.operators.norm import Norm
-from app.lipschitz.operators.norms import Norms
-from app.lipschitz.problem import Estimate, Problem, Progress
-from app.lipschitz.report import model_record
-from app.lipschitz.request import Request
+from ... import __version__
+from ...contract.comparison import ChangeView, ComparisonView, Decisions, DifferenceView, LipschitzView
+from ...contract.graph import GraphDigest
+from ...contract.result import Bound, EngineView, EstimateView
+from ..analysis import Answer, run_methods
+from ..artifact import Captured, digest, from_bytes, to_bytes
+from ..bracket import attained_by, bracket
+from ..dataset import Dataset
+from ..deadline import Deadline, OutOfTime
+from ..device import on_fastest
+from ..domain import Domain, WholeSpace
+from ..errors import BracketViolation, InvalidRequest, LipschitzError
+from ..failures import failure
+from ..formulation import make_domain
+from ..layers import finite
+from ..network.inputs import with_input
+from ..operators.norm import Norm
+from ..operators.norms import Norms
+from ..problem import Estimate, Problem, Progress
+from ..report import model_record
+from ..request import Request
+from .bounds import Known, anchored, at_point, bound, size
+from .contributions import Contribution, contributions
+from .decisions import alike, decisions
+from .difference import Difference, differ
+from .join import Joint, join
+from .verdict import verdict
+from .witness import Attained, search
 
 RANGES_SHARE, DECISIONS_SHARE = 0.3, 0.3
 """Parts of the budget."""

@@ -12,16 +12,16 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from app.lipschitz.comparison.bounds import size
-from app.lipschitz.comparison.change import Layer
-from app.lipschitz.comparison.difference import Difference
-from app.lipschitz.deadline import Deadline, OutOfTime
-from app.lipschitz.network.ends import product
-from app.lipschitz.network.intervals import Interval, enclose, quotients
-from app.lipschitz.network.nodes import Activation, Affine, Change, Concat, Node
-from app.lipschitz.operators.norm import Norm
-from app.lipschitz.operators.norms import Norms
-from app.lipschitz.operators.rounding import up_sum
+from ..deadline import Deadline, OutOfTime
+from ..network.ends import product
+from ..network.intervals import Interval, enclose, quotients
+from ..network.nodes import Activation, Affine, Change, Concat, Node
+from ..operators.norm import Norm
+from ..operators.norms import Norms
+from ..operators.rounding import up_sum
+from .bounds import size
+from .change import Layer
+from .difference import Difference
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,17 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from app.contract.comparison import DecisionRow, Decisions, Fate
-from app.lipschitz.artifact.captured import Origin
-from app.lipschitz.bounds.linear import Narrowing
-from app.lipschitz.comparison.difference import Difference
-from app.lipschitz.dataset import Dataset
-from app.lipschitz.deadline import Deadline
-from app.lipschitz.domain import Ball, Box, Domain
-from app.lipschitz.network.nodes import Affine, Network, Term
-from app.lipschitz.network.propagation import propagate
-from app.lipschitz.operators.dense import Dense
-from app.lipschitz.operators.norm import Norm
+from ...contract.comparison import DecisionRow, Decisions, Fate
+from ..artifact.captured import Origin
+from ..bounds.linear import Narrowing
+from ..dataset import Dataset
+from ..deadline import Deadline
+from ..domain import Ball, Box, Domain
+from ..network.nodes import Affine, Network, Term
+from ..network.propagation import propagate
+from ..operators.dense import Dense
+from ..operators.norm import Norm
+from .difference import Difference
 
 LISTED = 1000
 MOST_NUMBERS = 50_000

@@ -8,19 +8,19 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from app.lipschitz.agreement import check_agreement
-from app.lipschitz.artifact.captured import Origin
-from app.lipschitz.comparison.change import Changes, Layer, makers
-from app.lipschitz.comparison.join import Joint
-from app.lipschitz.deadline import Deadline
-from app.lipschitz.digits.constants import Sharpener
-from app.lipschitz.domain import Domain
-from app.lipschitz.errors import ConversionMismatch
-from app.lipschitz.network.build import outputs_of, values_in
-from app.lipschitz.network.builder import Builder
-from app.lipschitz.network.nodes import Affine, Network, Node, Term
-from app.lipschitz.operators import algebra
-from app.lipschitz.operators.reshape import Reshape
+from ..agreement import check_agreement
+from ..artifact.captured import Origin
+from ..deadline import Deadline
+from ..digits.constants import Sharpener
+from ..domain import Domain
+from ..errors import ConversionMismatch
+from ..network.build import outputs_of, values_in
+from ..network.builder import Builder
+from ..network.nodes import Affine, Network, Node, Term
+from ..operators import algebra
+from ..operators.reshape import Reshape
+from .change import Changes, Layer, makers
+from .join import Joint
 
 TOLERANCE = 1e-9
 """Relative to the outputs: the difference carried from layer to layer and the outputs' own, both in float64."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from app.lipschitz.artifact.graphs import unsupported
+from ..artifact.graphs import unsupported
 
 aten = torch.ops.aten
 

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, fx
 from torch.fx.node import map_arg
 
-from app.lipschitz.artifact.captured import Captured, Origin, TensorSpec
-from app.lipschitz.artifact.graphs import results
-from app.lipschitz.comparison.equal_steps import ROOT, same_value, step_key
-from app.lipschitz.errors import IncomparableModels
+from ..artifact.captured import Captured, Origin, TensorSpec
+from ..artifact.graphs import results
+from ..errors import IncomparableModels
+from .equal_steps import ROOT, same_value, step_key
 
 aten = torch.ops.aten
 

@@ -7,12 +7,12 @@ from dataclasses import fields
 import torch
 from torch import Tensor
 
-from app.lipschitz.operators import algebra
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.composite import Composed, Sum
-from app.lipschitz.operators.convolution import Convolution
-from app.lipschitz.operators.dense import Dense
-from app.lipschitz.operators.diagonal import Diagonal
+from ..operators import algebra
+from ..operators.base import LinearOperator
+from ..operators.composite import Composed, Sum
+from ..operators.convolution import Convolution
+from ..operators.dense import Dense
+from ..operators.diagonal import Diagonal
 
 
 def is_same(a: LinearOperator, b: LinearOperator) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from app.contract.comparison import Decisions, DifferenceView
-from app.contract.question import Gate
-from app.contract.result import Verdict
+from ...contract.comparison import Decisions, DifferenceView
+from ...contract.question import Gate
+from ...contract.result import Verdict
 
 
 def verdict(gate: Gate | None, apart: DifferenceView, decisions: Decisions | None) -> Verdict | None:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from app.lipschitz.comparison.bounds import at_point, least_size
-from app.lipschitz.comparison.difference import Difference
-from app.lipschitz.dataset import Dataset
-from app.lipschitz.deadline import Deadline
-from app.lipschitz.domain import Ball, Box, Domain
-from app.lipschitz.operators.norm import Norm
-from app.lipschitz.operators.scaling import safe_norm
+from ..dataset import Dataset
+from ..deadline import Deadline
+from ..domain import Ball, Box, Domain
+from ..operators.norm import Norm
+from ..operators.scaling import safe_norm
+from .bounds import at_point, least_size
+from .difference import Difference
 
 STARTS, STEPS, PROVED = 32, 60, 3
 SHRINK = 0.93

@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from app.lipschitz.artifact.captured import Captured
-from app.lipschitz.deadline import Deadline, OutOfTime
-from app.lipschitz.device import on_cpu
-from app.lipschitz.digits.evaluate import evaluated
-from app.lipschitz.digits.number import Number, Unable, ends
-from app.lipschitz.network.constants import is_wide
-from app.lipschitz.network.values import Constant
+from ..artifact.captured import Captured
+from ..deadline import Deadline, OutOfTime
+from ..device import on_cpu
+from ..network.constants import is_wide
+from ..network.values import Constant
+from .evaluate import evaluated
+from .number import Number, Unable, ends
 
 PLACES = (8, 16)
 """Digits that are tried one after the other: 144 and 288 bits."""

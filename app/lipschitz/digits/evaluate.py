@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, fx
 from torch._ops import OpOverload
 
-from app.lipschitz.artifact.captured import Captured, Origin
-from app.lipschitz.deadline import Deadline, OutOfTime
-from app.lipschitz.device import on_cpu
-from app.lipschitz.digits import extremes, matrices, operators, products, reductions  # noqa: F401 - for their entries
-from app.lipschitz.digits.masks import masked, require_apart, without_infinity
-from app.lipschitz.digits.number import Number, Unable, aligned, exact
-from app.lipschitz.digits.operators import evaluate as evaluate_call
-from app.lipschitz.network.call import Call
+from ..artifact.captured import Captured, Origin
+from ..deadline import Deadline, OutOfTime
+from ..device import on_cpu
+from ..network.call import Call
+from . import extremes, matrices, operators, products, reductions  # noqa: F401 - for their entries
+from .masks import masked, require_apart, without_infinity
+from .number import Number, Unable, aligned, exact
+from .operators import evaluate as evaluate_call
 
 Values = dict[fx.Node, Sequence[Any]]
 """Of a node: one value for each point, or one for all where no input matters."""

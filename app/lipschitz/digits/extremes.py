@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from app.lipschitz.digits.multiplication import product
-from app.lipschitz.digits.number import Number, Unable, add, ends, maximum, negative, normalised, select, sign
-from app.lipschitz.digits.table import Arguments, axes, called, joined, narrowed, number, rule
-from app.lipschitz.network.call import Call
+from ..network.call import Call
+from .multiplication import product
+from .number import Number, Unable, add, ends, maximum, negative, normalised, select, sign
+from .table import Arguments, axes, called, joined, narrowed, number, rule
 
 
 @rule("relu.default")

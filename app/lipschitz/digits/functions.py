@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from app.lipschitz.digits.number import BITS, UP, Number, Unable, ends, exact, integers, normalised, sign
+from .number import BITS, UP, Number, Unable, ends, exact, integers, normalised, sign
 
 MOST = 50_000
 """Entries."""

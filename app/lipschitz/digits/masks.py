@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from app.lipschitz.artifact.graphs import operator_name
-from app.lipschitz.digits.number import Number, Unable, ends
-from app.lipschitz.network.rules.movement import CHOICES, IDENTITIES, MOVEMENTS
+from ..artifact.graphs import operator_name
+from ..network.rules.movement import CHOICES, IDENTITIES, MOVEMENTS
+from .number import Number, Unable, ends
 
 MASKED = -(2.0**16)
 """Stands for -inf."""

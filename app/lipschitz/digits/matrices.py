@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from app.lipschitz.digits.functions import one_over, reciprocal, square_root
-from app.lipschitz.digits.multiplication import product
-from app.lipschitz.digits.number import UP, Number, Unable, add, exact, magnitude, middle, sign
-from app.lipschitz.digits.table import Arguments, axes, error_of, number, rule
-from app.lipschitz.network.call import Call
+from ..network.call import Call
+from .functions import one_over, reciprocal, square_root
+from .multiplication import product
+from .number import UP, Number, Unable, add, exact, magnitude, middle, sign
+from .table import Arguments, axes, error_of, number, rule
 
 TERMS = 32
 """Of the exponential's series: for a norm of at most 1/2 the rest is below 2^-154."""

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from app.lipschitz.digits.number import (
+from ..operators.rounding import gamma
+from .number import (
     BASE,
     BITS,
     LONGEST,
@@ -21,7 +22,6 @@ from app.lipschitz.digits.number import (
     magnitude,
     normalised,
 )
-from app.lipschitz.operators.rounding import gamma
 
 
 def product(

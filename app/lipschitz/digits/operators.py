@@ -7,15 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from app.lipschitz.digits.functions import reciprocal, square_root
-from app.lipschitz.digits.multiplication import product
-from app.lipschitz.digits.number import Number, Unable, add, aligned, between, ends, exact, negative, sign
-from app.lipschitz.digits.table import RULES, Arguments, called, number, numbers_of, rule
-from app.lipschitz.network.call import Call
-from app.lipschitz.network.rules.elementwise import DESCRIBED
-from app.lipschitz.network.rules.elementwise import described as described_scalar
-from app.lipschitz.network.rules.movement import IDENTITIES, MOVEMENTS
-from app.lipschitz.network.values import Constant
+from ..network.call import Call
+from ..network.rules.elementwise import DESCRIBED
+from ..network.rules.elementwise import described as described_scalar
+from ..network.rules.movement import IDENTITIES, MOVEMENTS
+from ..network.values import Constant
+from .functions import reciprocal, square_root
+from .multiplication import product
+from .number import Number, Unable, add, aligned, between, ends, exact, negative, sign
+from .table import RULES, Arguments, called, number, numbers_of, rule
 
 
 @rule(*IDENTITIES, "_to_copy.default", "to.dtype")

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from app.lipschitz.digits.functions import one_over, reciprocal, square_root
-from app.lipschitz.digits.multiplication import product
-from app.lipschitz.digits.number import Number, Unable, add, exact
-from app.lipschitz.digits.operators import scaled
-from app.lipschitz.digits.table import Arguments, axes, called, number, rule
-from app.lipschitz.network.call import Call
+from ..network.call import Call
+from .functions import one_over, reciprocal, square_root
+from .multiplication import product
+from .number import Number, Unable, add, exact
+from .operators import scaled
+from .table import Arguments, axes, called, number, rule
 
 
 @rule("mm.default", "bmm.default", "mv.default")

@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from app.lipschitz.digits.extremes import reduced
-from app.lipschitz.digits.functions import one_over, reciprocal, square_root
-from app.lipschitz.digits.masks import MASKED
-from app.lipschitz.digits.matrices import added
-from app.lipschitz.digits.multiplication import product
-from app.lipschitz.digits.number import Number, Unable, add, exact, middle, negative, select, sign
-from app.lipschitz.digits.operators import described
-from app.lipschitz.digits.table import Arguments, axes, called, narrowed, number, numbers_of, rule
-from app.lipschitz.network.call import Call
+from ..network.call import Call
+from .extremes import reduced
+from .functions import one_over, reciprocal, square_root
+from .masks import MASKED
+from .matrices import added
+from .multiplication import product
+from .number import Number, Unable, add, exact, middle, negative, select, sign
+from .operators import described
+from .table import Arguments, axes, called, narrowed, number, numbers_of, rule
 
 aten = torch.ops.aten
 

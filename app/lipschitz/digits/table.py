@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from app.lipschitz.digits.number import Number, aligned, exact
-from app.lipschitz.network.call import Call
-from app.lipschitz.register import Register
+from ..network.call import Call
+from ..register import Register
+from .number import Number, aligned, exact
 
 Arguments = dict[str, Any]
 Rule = Callable[[Call, Arguments, int], Any]

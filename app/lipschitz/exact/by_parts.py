@@ -11,26 +11,26 @@ import math
 
 import torch
 
-from app.contract.options import ExactOptions, GradientOptions
-from app.lipschitz.deadline import Deadline, OutOfTime
-from app.lipschitz.domain import Ball, WholeSpace
-from app.lipschitz.errors import MethodSkipped
-from app.lipschitz.exact.folded import Folded
-from app.lipschitz.exact.parts.functionals import Functionals, functionals
-from app.lipschitz.exact.parts.kinks import Kinks
-from app.lipschitz.exact.parts.narrowing import Narrowing
-from app.lipschitz.exact.parts.part import Parts
-from app.lipschitz.exact.parts.points import Points
-from app.lipschitz.exact.parts.programs import Programs
-from app.lipschitz.exact.parts.search import Search
-from app.lipschitz.exact.phases.trail import Trail
-from app.lipschitz.exact.vertices import count_open
-from app.lipschitz.lipsdp.region import Region, region_of, varying
-from app.lipschitz.lower.gradient import gradient
-from app.lipschitz.network.nodes import Activation, Affine, Concat
-from app.lipschitz.network.propagation import of_domain
-from app.lipschitz.problem import Estimate, Problem, Witness
-from app.lipschitz.walk.pieces import Piece, constants_within
+from ...contract.options import ExactOptions, GradientOptions
+from ..deadline import Deadline, OutOfTime
+from ..domain import Ball, WholeSpace
+from ..errors import MethodSkipped
+from ..lipsdp.region import Region, region_of, varying
+from ..lower.gradient import gradient
+from ..network.nodes import Activation, Affine, Concat
+from ..network.propagation import of_domain
+from ..problem import Estimate, Problem, Witness
+from ..walk.pieces import Piece, constants_within
+from .folded import Folded
+from .parts.functionals import Functionals, functionals
+from .parts.kinks import Kinks
+from .parts.narrowing import Narrowing
+from .parts.part import Parts
+from .parts.points import Points
+from .parts.programs import Programs
+from .parts.search import Search
+from .phases.trail import Trail
+from .vertices import count_open
 
 MOST_OPEN = 400
 """Neurons: beyond, the programs are large and their halves many."""

@@ -19,26 +19,26 @@ from dataclasses import replace
 
 import numpy as np
 
-from app.contract.options import ExactOptions
-from app.lipschitz.bracket import value_of
-from app.lipschitz.claims import Claim
-from app.lipschitz.deadline import Deadline, Laps, OutOfTime
-from app.lipschitz.device import on_cpu
-from app.lipschitz.domain import Box, Domain
-from app.lipschitz.errors import MethodSkipped
-from app.lipschitz.exact.by_parts import by_parts, is_searchable
-from app.lipschitz.exact.phases.anytime import Anytime
-from app.lipschitz.exact.phases.bounding import Bounding
-from app.lipschitz.exact.phases.bounds import enclosing_work
-from app.lipschitz.exact.phases.claim import phase_claim
-from app.lipschitz.exact.phases.emptiness import Proofs, box_rows
-from app.lipschitz.exact.phases.enumeration import MOST_INPUTS, Enumeration
-from app.lipschitz.exact.phases.incumbent import Incumbent, Reached
-from app.lipschitz.exact.phases.model import Model, stacked
-from app.lipschitz.exact.phases.search import Search
-from app.lipschitz.exact.phases.trail import Trail
-from app.lipschitz.exact.vertices import by_vertices
-from app.lipschitz.problem import Estimate, Problem, Witness
+from ...contract.options import ExactOptions
+from ..bracket import value_of
+from ..claims import Claim
+from ..deadline import Deadline, Laps, OutOfTime
+from ..device import on_cpu
+from ..domain import Box, Domain
+from ..errors import MethodSkipped
+from ..problem import Estimate, Problem, Witness
+from .by_parts import by_parts, is_searchable
+from .phases.anytime import Anytime
+from .phases.bounding import Bounding
+from .phases.bounds import enclosing_work
+from .phases.claim import phase_claim
+from .phases.emptiness import Proofs, box_rows
+from .phases.enumeration import MOST_INPUTS, Enumeration
+from .phases.incumbent import Incumbent, Reached
+from .phases.model import Model, stacked
+from .phases.search import Search
+from .phases.trail import Trail
+from .vertices import by_vertices
 
 VERTICES, REGIONS = 0.5, 0.5
 """Parts of the time that all vertices may take, and the search of regions where branch and bound follows."""

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from app.lipschitz.lipsdp.region import Region
-from app.lipschitz.operators.rounding import gamma
+from ..lipsdp.region import Region
+from ..operators.rounding import gamma
 
 OUTWARD = 1.0 + 2.0**-20
 """Covers the rounding of the few sums and products that make up an error."""

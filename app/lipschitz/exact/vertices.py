@@ -17,23 +17,23 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from app.lipschitz.certificate.fields import InvalidCertificate
-from app.lipschitz.certificate.ramps import Ramps
-from app.lipschitz.claims import Claim, PhaseClaim, PhaseRecord
-from app.lipschitz.deadline import Deadline, OutOfTime
-from app.lipschitz.domain import WholeSpace
-from app.lipschitz.errors import MethodSkipped
-from app.lipschitz.exact.folded import OUTWARD, Folded
-from app.lipschitz.lipsdp.region import Region, region_of, varying
-from app.lipschitz.lipsdp.sizes import open_neurons
-from app.lipschitz.network.nodes import Activation, Affine, Concat
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.composite import work
-from app.lipschitz.operators.dense_norm import spectral_norm
-from app.lipschitz.operators.norm import Norm
-from app.lipschitz.operators.rounding import gamma, up_ldexp
-from app.lipschitz.problem import Estimate, Problem
-from app.lipschitz.walk.pieces import Piece, constants_within
+from ..certificate.fields import InvalidCertificate
+from ..certificate.ramps import Ramps
+from ..claims import Claim, PhaseClaim, PhaseRecord
+from ..deadline import Deadline, OutOfTime
+from ..domain import WholeSpace
+from ..errors import MethodSkipped
+from ..lipsdp.region import Region, region_of, varying
+from ..lipsdp.sizes import open_neurons
+from ..network.nodes import Activation, Affine, Concat
+from ..operators.base import LinearOperator
+from ..operators.composite import work
+from ..operators.dense_norm import spectral_norm
+from ..operators.norm import Norm
+from ..operators.rounding import gamma, up_ldexp
+from ..problem import Estimate, Problem
+from ..walk.pieces import Piece, constants_within
+from .folded import OUTWARD, Folded
 
 LARGEST = 16
 """Most open neurons: 65,536 vertices."""

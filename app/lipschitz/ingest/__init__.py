@@ -1,5 +1,5 @@
 """Bytes in, one graph of ATen operators out: ONNX, TorchScript and torch.export alike."""
 
-from app.lipschitz.ingest.pipeline import capture, capture_artifact, inspect
+from .pipeline import capture, capture_artifact, inspect
 
 __all__ = ["capture", "capture_artifact", "inspect"]

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Interpreter
 
-from app.lipschitz.artifact.agreement import Run
-from app.lipschitz.errors import InvalidModel, LipschitzError
-from app.lipschitz.ingest.messages import last_line
-from app.lipschitz.ingest.program import Function
+from ..artifact.agreement import Run
+from ..errors import InvalidModel, LipschitzError
+from .messages import last_line
+from .program import Function
 
 
 def run_both(traced: GraphModule, reference: Function, samples: Iterable[Sequence[Tensor]]) -> list[Run]:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from app.lipschitz.ingest.fused_attention import DECOMPOSITIONS as ATTENTION
+from .fused_attention import DECOMPOSITIONS as ATTENTION
 
 aten = torch.ops.aten
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 from torch.utils import _pytree as pytree
 
-from app.lipschitz.artifact.graphs import dependent_nodes
-from app.lipschitz.errors import DataDependentControlFlow, Discontinuous, StatefulModel, UnsupportedOperator
+from ..artifact.graphs import dependent_nodes
+from ..errors import DataDependentControlFlow, Discontinuous, StatefulModel, UnsupportedOperator
 
 aten = torch.ops.aten
 

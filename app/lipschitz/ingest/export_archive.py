@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from app.lipschitz.errors import InvalidModel, UnsupportedOperator
-from app.lipschitz.ingest.messages import first_line
+from ..errors import InvalidModel, UnsupportedOperator
+from .messages import first_line
 
 MAJOR = 8
 """Version of torch.export's schema that is read; torch 2.5 to 2.15 write it."""

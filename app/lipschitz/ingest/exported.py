@@ -12,15 +12,15 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from app.lipschitz.artifact import dtypes
-from app.lipschitz.artifact.captured import InputShapes, Inspection, TensorSpec
-from app.lipschitz.errors import InvalidInputs, InvalidModel, StatefulModel, UnsupportedOperator
-from app.lipschitz.ingest import export_archive, inputs, torch_module
-from app.lipschitz.ingest.export_archive import DTYPES, Archive
-from app.lipschitz.ingest.exported_calls import Values, run
-from app.lipschitz.ingest.fused_attention import FOR_A_DEVICE
-from app.lipschitz.ingest.program import Program
-from app.lipschitz.ingest.visible import is_dispatched, is_visible
+from ..artifact import dtypes
+from ..artifact.captured import InputShapes, Inspection, TensorSpec
+from ..errors import InvalidInputs, InvalidModel, StatefulModel, UnsupportedOperator
+from . import export_archive, inputs, torch_module
+from .export_archive import DTYPES, Archive
+from .exported_calls import Values, run
+from .fused_attention import FOR_A_DEVICE
+from .program import Program
+from .visible import is_dispatched, is_visible
 
 ON_SIZES: dict[str, Callable[..., Any]] = {
     **{

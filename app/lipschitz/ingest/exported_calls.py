@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from app.lipschitz.errors import UnsupportedOperator
-from app.lipschitz.ingest.export_archive import element_type
+from ..errors import UnsupportedOperator
+from .export_archive import element_type
 
 FORMATS = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d, 4: torch.preserve_format}
 STRIDED = 7

@@ -15,7 +15,7 @@ from torch._ops import OpOverload
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from app.lipschitz.errors import UnsupportedOperator
+from ..errors import UnsupportedOperator
 
 aten = torch.ops.aten
 

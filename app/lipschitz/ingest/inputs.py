@@ -10,9 +10,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from app.lipschitz.artifact import dtypes
-from app.lipschitz.artifact.captured import InputShapes, TensorSpec
-from app.lipschitz.errors import InvalidInputs, UnsupportedOperator
+from ..artifact import dtypes
+from ..artifact.captured import InputShapes, TensorSpec
+from ..errors import InvalidInputs, UnsupportedOperator
 
 MAX_ELEMENTS = 1 << 28
 """Elements of one tensor that a run may be asked for."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from torch.fx import GraphModule, Node
 
-from app.lipschitz.artifact.captured import Origin
-from app.lipschitz.artifact.graphs import dependent_nodes, short_name
+from ..artifact.captured import Origin
+from ..artifact.graphs import dependent_nodes, short_name
 
 
 def label(graph: GraphModule, inputs: Sequence[str], constant_names: Mapping[int, str]) -> None:

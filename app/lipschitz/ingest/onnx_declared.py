@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
 
-from app.lipschitz.artifact.captured import Inspection, TensorSpec
-from app.lipschitz.ingest.onnx_dtypes import from_onnx
-from app.lipschitz.ingest.onnx_file import nodes, tensors
-from app.lipschitz.ingest.onnx_ops import supports
-from app.lipschitz.ingest.onnx_ops.table import key
+from ..artifact.captured import Inspection, TensorSpec
+from .onnx_dtypes import from_onnx
+from .onnx_file import nodes, tensors
+from .onnx_ops import supports
+from .onnx_ops.table import key
 
 STANDARD_DOMAINS = ("", "ai.onnx")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onnx import TensorProto
 
-from app.lipschitz.artifact.dtypes import UNKNOWN
+from ..artifact.dtypes import UNKNOWN
 
 _FROM_ONNX: dict[int, str] = {
     TensorProto.DOUBLE: "FP64",

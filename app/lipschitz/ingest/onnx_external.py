@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 
 from onnx import TensorProto
 
-from app.lipschitz.errors import InvalidModel, MissingData, SurplusData
-from app.lipschitz.external_data import Place
-from app.lipschitz.ingest.onnx_tensors import stored_bytes
+from ..errors import InvalidModel, MissingData, SurplusData
+from ..external_data import Place
+from .onnx_tensors import stored_bytes
 
 LISTED = 20
 """Names that a refusal tells."""

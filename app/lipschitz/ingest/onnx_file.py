@@ -14,11 +14,11 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
-from app.lipschitz import bundle
-from app.lipschitz.errors import InvalidModel, UnsupportedOperator
-from app.lipschitz.ingest import onnx_external
-from app.lipschitz.ingest.messages import first_line
-from app.lipschitz.ingest.onnx_tensors import stored_bytes, to_array
+from .. import bundle
+from ..errors import InvalidModel, UnsupportedOperator
+from . import onnx_external
+from .messages import first_line
+from .onnx_tensors import stored_bytes, to_array
 
 RUNTIMES = {"SimplifiedLayerNormalization": math.inf, "LayerNormalization": 17}
 """Operators that onnxruntime's optimiser writes into the standard's domain, with the set that first knows them."""

@@ -15,19 +15,19 @@ import torch
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
 from torch import Tensor
 
-from app.lipschitz.artifact.captured import Origin
-from app.lipschitz.errors import (
+from ..artifact.captured import Origin
+from ..errors import (
     DataDependentControlFlow,
     Discontinuous,
     InvalidModel,
     LipschitzError,
     UnsupportedOperator,
 )
-from app.lipschitz.ingest.messages import first_line
-from app.lipschitz.ingest.onnx_declared import declared_inputs, opset
-from app.lipschitz.ingest.onnx_ops import implementation, supports
-from app.lipschitz.ingest.onnx_ops.table import OnnxCall, Value, const
-from app.lipschitz.ingest.onnx_tensors import to_torch
+from .messages import first_line
+from .onnx_declared import declared_inputs, opset
+from .onnx_ops import implementation, supports
+from .onnx_ops.table import OnnxCall, Value, const
+from .onnx_tensors import to_torch
 
 EXACT = frozenset({
     "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Concat", "Split", "Slice",

@@ -11,17 +11,17 @@ import torch
 from onnx import ModelProto
 from torch import Tensor
 
-from app.lipschitz import bundle
-from app.lipschitz.artifact import dtypes
-from app.lipschitz.artifact.captured import Batch, InputShapes
-from app.lipschitz.errors import LipschitzError, UnsupportedOperator
-from app.lipschitz.ingest import inputs, onnx_declared, onnx_file, rows
-from app.lipschitz.ingest.messages import first_line
-from app.lipschitz.ingest.onnx_graph import OnnxGraph
-from app.lipschitz.ingest.program import Function, Program
-from app.lipschitz.ingest.runtime import FATAL, NotSupported, onnxruntime
-from app.lipschitz.ingest.selections import before_selection
-from app.lipschitz.ingest.trace import origin_scope
+from .. import bundle
+from ..artifact import dtypes
+from ..artifact.captured import Batch, InputShapes
+from ..errors import LipschitzError, UnsupportedOperator
+from . import inputs, onnx_declared, onnx_file, rows
+from .messages import first_line
+from .onnx_graph import OnnxGraph
+from .program import Function, Program
+from .runtime import FATAL, NotSupported, onnxruntime
+from .selections import before_selection
+from .trace import origin_scope
 
 MAX_REWRITTEN = 1 << 30
 """Bytes of a model that is written again for another batch."""

@@ -10,7 +10,7 @@ import torch
 from onnx import TensorProto, numpy_helper
 from torch import Tensor
 
-from app.lipschitz.errors import InvalidModel, UnsupportedOperator
+from ..errors import InvalidModel, UnsupportedOperator
 
 NIBBLES = (TensorProto.INT4, TensorProto.UINT4)
 """Four-bit integers, which numpy and torch hold as bytes."""

@@ -6,20 +6,20 @@ import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from app.lipschitz.artifact import dtypes
-from app.lipschitz.artifact.agreement import Run, check
-from app.lipschitz.artifact.captured import Captured, InputShapes, Inspection, TensorSpec
-from app.lipschitz.artifact.writing import to_bytes
-from app.lipschitz.errors import InvalidInputs, InvalidModel, UnsupportedOperator
-from app.lipschitz.failures import failure
-from app.lipschitz.formats import detect
-from app.lipschitz.ingest import exported, inputs, onnx_declared, onnx_file, onnx_program, torchscript
-from app.lipschitz.ingest.agreement import run_both
-from app.lipschitz.ingest.dependence import refuse_dependence
-from app.lipschitz.ingest.labels import label
-from app.lipschitz.ingest.probes import probe
-from app.lipschitz.ingest.promote import promote
-from app.lipschitz.ingest.trace import clean, pure, trace
+from ..artifact import dtypes
+from ..artifact.agreement import Run, check
+from ..artifact.captured import Captured, InputShapes, Inspection, TensorSpec
+from ..artifact.writing import to_bytes
+from ..errors import InvalidInputs, InvalidModel, UnsupportedOperator
+from ..failures import failure
+from ..formats import detect
+from . import exported, inputs, onnx_declared, onnx_file, onnx_program, torchscript
+from .agreement import run_both
+from .dependence import refuse_dependence
+from .labels import label
+from .probes import probe
+from .promote import promote
+from .trace import clean, pure, trace
 
 SAMPLES = 3
 """Random inputs on which capture and original are compared."""

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Interpreter
 
-from app.lipschitz.artifact import dtypes
-from app.lipschitz.artifact.agreement import CEILING, HALF
-from app.lipschitz.artifact.captured import TensorSpec
-from app.lipschitz.errors import ConversionMismatch, InvalidModel, StatefulModel
-from app.lipschitz.ingest.messages import last_line
-from app.lipschitz.ingest.program import Function
-from app.lipschitz.ingest.torch_module import all_same
+from ..artifact import dtypes
+from ..artifact.agreement import CEILING, HALF
+from ..artifact.captured import TensorSpec
+from ..errors import ConversionMismatch, InvalidModel, StatefulModel
+from .messages import last_line
+from .program import Function
+from .torch_module import all_same
 
 LARGE = 1 << 22
 """Parameters or inputs from which a program is asked less often: half a second a call on one core."""

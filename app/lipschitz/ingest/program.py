@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from app.lipschitz.artifact.captured import Batch, Inspection, TensorSpec
+from ..artifact.captured import Batch, Inspection, TensorSpec
 
 Function = Callable[..., Sequence[Tensor]]
 """Tensors in (positional), flat list of tensors out."""

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from app.lipschitz.artifact.captured import TensorSpec
-from app.lipschitz.errors import InvalidInputs
-from app.lipschitz.ingest.shape_search import only_shapes
+from ..artifact.captured import TensorSpec
+from ..errors import InvalidInputs
+from .shape_search import only_shapes
 
 AXES = {3: ["L"], 4: ["H", "W"], 5: ["D", "H", "W"]}
 GROUPS_ARGUMENT = {"aten::conv1d": 6, "aten::conv2d": 6, "aten::conv3d": 6, "aten::_convolution": 8}

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 import numpy as np
 from onnx import ModelProto, NodeProto, numpy_helper
 
-from app.lipschitz.artifact.captured import InputShapes
-from app.lipschitz.ingest.onnx_declared import STANDARD_DOMAINS, declared_inputs, opset
-from app.lipschitz.ingest.onnx_tensors import to_array
-from app.lipschitz.ingest.row_rules import MAX_CONSTANT, RULES, Rows, Unproved, integers, target_shape
+from ..artifact.captured import InputShapes
+from .onnx_declared import STANDARD_DOMAINS, declared_inputs, opset
+from .onnx_tensors import to_array
+from .row_rules import MAX_CONSTANT, RULES, Rows, Unproved, integers, target_shape
 
 OLDEST = 9
 """Before this operator set, operands broadcast along axes that attributes name."""

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from app.lipschitz.errors import StatefulModel, UnsupportedOperator
-from app.lipschitz.ingest.proposal import resolve
-from app.lipschitz.ingest.visible import is_dispatched, is_visible, words
+from ..errors import StatefulModel, UnsupportedOperator
+from .proposal import resolve
+from .visible import is_dispatched, is_visible, words
 
 STRUCTURE = words(
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onnx import ModelProto, NodeProto, ValueInfoProto
 
-from app.lipschitz.ingest.onnx_declared import declared_inputs
+from .onnx_declared import declared_inputs
 
 CHOICES = frozenset({"NonMaxSuppression"})
 """Operators that end detectors, whose result's size depends on the values of what they read."""

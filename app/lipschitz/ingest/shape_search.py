@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.jit._fuser import optimized_execution
 from torch.utils import _pytree as pytree
 
-from app.lipschitz.artifact import dtypes
-from app.lipschitz.artifact.captured import TensorSpec
+from ..artifact import dtypes
+from ..artifact.captured import TensorSpec
 
 MAX_WIDTH = 4096
 """Largest width of a vector that is tried one by one."""

@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.jit._fuser import optimized_execution
 from torch.utils import _pytree as pytree
 
-from app.lipschitz.artifact import dtypes
-from app.lipschitz.artifact.captured import InputShapes, TensorSpec
-from app.lipschitz.errors import InvalidInputs, StatefulModel
-from app.lipschitz.ingest import inputs
+from ..artifact import dtypes
+from ..artifact.captured import InputShapes, TensorSpec
+from ..errors import InvalidInputs, StatefulModel
+from . import inputs
 
 Callee = Callable[..., Any]
 

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.jit._fuser import optimized_execution
 from torch.utils import _pytree as pytree
 
-from app.lipschitz.artifact import dtypes
-from app.lipschitz.artifact.captured import Inspection, TensorSpec
-from app.lipschitz.errors import InvalidInputs, InvalidModel, StatefulModel, UnsupportedOperator
-from app.lipschitz.ingest import inputs
-from app.lipschitz.ingest.messages import last_line
-from app.lipschitz.ingest.program import Function, Program
+from ..artifact import dtypes
+from ..artifact.captured import Inspection, TensorSpec
+from ..errors import InvalidInputs, InvalidModel, StatefulModel, UnsupportedOperator
+from . import inputs
+from .messages import last_line
+from .program import Function, Program
 
 Callee = Callable[..., Any]
 

@@ -18,13 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from app.lipschitz.artifact import dtypes
-from app.lipschitz.artifact.captured import InputShapes, Inspection, TensorSpec
-from app.lipschitz.errors import Discontinuous, InvalidModel, UnsupportedOperator
-from app.lipschitz.ingest import inputs, script_graph, state, torch_module
-from app.lipschitz.ingest.messages import first_line
-from app.lipschitz.ingest.program import Program
-from app.lipschitz.ingest.proposal import found_shapes
+from ..artifact import dtypes
+from ..artifact.captured import InputShapes, Inspection, TensorSpec
+from ..errors import Discontinuous, InvalidModel, UnsupportedOperator
+from . import inputs, script_graph, state, torch_module
+from .messages import first_line
+from .program import Program
+from .proposal import found_shapes
 
 TUPLE = re.compile(r"Tuple\[Tensor(, Tensor)*\]")
 SCALARS = {"int": "INT64", "bool": "BOOL", "str": "BYTES"}

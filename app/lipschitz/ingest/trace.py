@@ -16,12 +16,12 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
 from torch.fx.node import Target
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from app.lipschitz.artifact import dtypes
-from app.lipschitz.artifact.captured import Origin
-from app.lipschitz.errors import StatefulModel
-from app.lipschitz.ingest.decompositions import DECOMPOSITIONS
-from app.lipschitz.ingest.program import Program
-from app.lipschitz.ingest.rewriting import as_mean, read_through, without_sign
+from ..artifact import dtypes
+from ..artifact.captured import Origin
+from ..errors import StatefulModel
+from .decompositions import DECOMPOSITIONS
+from .program import Program
+from .rewriting import as_mean, read_through, without_sign
 
 aten = torch.ops.aten
 

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from app.lipschitz.bounds.entries import Entries
-from app.lipschitz.deadline import NEVER, Deadline
-from app.lipschitz.domain import Box, Domain
-from app.lipschitz.errors import BracketViolation
-from app.lipschitz.jacobian.enclosure import by_intervals
-from app.lipschitz.lower.jacobian import batch_size, jacobians
-from app.lipschitz.lower.search import generator
-from app.lipschitz.network.nodes import Network
-from app.lipschitz.network.propagation import propagate
-from app.lipschitz.problem import Problem
+from ..bounds.entries import Entries
+from ..deadline import NEVER, Deadline
+from ..domain import Box, Domain
+from ..errors import BracketViolation
+from ..lower.jacobian import batch_size, jacobians
+from ..lower.search import generator
+from ..network.nodes import Network
+from ..network.propagation import propagate
+from ..problem import Problem
+from .enclosure import by_intervals
 
 POINTS = 512
 """Points of a round, where they take little memory."""

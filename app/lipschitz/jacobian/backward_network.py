@@ -18,17 +18,17 @@ from functools import singledispatchmethod
 import torch
 from torch import Tensor
 
-from app.lipschitz.jacobian.factor import Factor
-from app.lipschitz.jacobian.leaves import Known, Spread
-from app.lipschitz.network.intervals import Interval
-from app.lipschitz.network.nodes import Activation, Affine, Change, Concat, Input, Network, Node, Nonlinear, Term
-from app.lipschitz.network.products import MatrixProduct, Product
-from app.lipschitz.operators.adjoint import adjoint
-from app.lipschitz.operators.algebra import compose
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.diagonal import Diagonal
-from app.lipschitz.operators.gather import Gather
-from app.lipschitz.operators.reshape import Reshape
+from ..network.intervals import Interval
+from ..network.nodes import Activation, Affine, Change, Concat, Input, Network, Node, Nonlinear, Term
+from ..network.products import MatrixProduct, Product
+from ..operators.adjoint import adjoint
+from ..operators.algebra import compose
+from ..operators.base import LinearOperator
+from ..operators.diagonal import Diagonal
+from ..operators.gather import Gather
+from ..operators.reshape import Reshape
+from .factor import Factor
+from .leaves import Known, Spread
 
 MOST_PARTIALS = 2**22
 """Most entries of the derivatives of a layer that mixes its entries; with more, its constants count."""

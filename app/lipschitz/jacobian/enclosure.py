@@ -13,20 +13,20 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from app.lipschitz.bounds.backward import Backward
-from app.lipschitz.bounds.entries import Entries
-from app.lipschitz.bounds.linear import MOST_WORK, Narrowing
-from app.lipschitz.bounds.lines import Fan, Lines
-from app.lipschitz.deadline import Deadline
-from app.lipschitz.domain import Box
-from app.lipschitz.jacobian.backward_network import read_backwards
-from app.lipschitz.jacobian.factor import Factor
-from app.lipschitz.jacobian.signs import Signs, signs
-from app.lipschitz.network.intervals import Interval, enclose
-from app.lipschitz.network.nodes import Activation, Affine, Network, Node
-from app.lipschitz.network.propagation import of_domain
-from app.lipschitz.operators.composite import work
-from app.lipschitz.operators.rounding import TINY, UNIT, up_add, widened
+from ..bounds.backward import Backward
+from ..bounds.entries import Entries
+from ..bounds.linear import MOST_WORK, Narrowing
+from ..bounds.lines import Fan, Lines
+from ..deadline import Deadline
+from ..domain import Box
+from ..network.intervals import Interval, enclose
+from ..network.nodes import Activation, Affine, Network, Node
+from ..network.propagation import of_domain
+from ..operators.composite import work
+from ..operators.rounding import TINY, UNIT, up_add, widened
+from .backward_network import read_backwards
+from .factor import Factor
+from .signs import Signs, signs
 
 BETWEEN = 0.5
 """Part of a row's time for what comes before its output."""

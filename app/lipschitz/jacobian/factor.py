@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from app.lipschitz.bounds.lines import Lines
-from app.lipschitz.network.arithmetic import Interval
-from app.lipschitz.network.ends import Ends, product
-from app.lipschitz.network.scalar import LINE, Scalar, Slope, Window
+from ..bounds.lines import Lines
+from ..network.arithmetic import Interval
+from ..network.ends import Ends, product
+from ..network.scalar import LINE, Scalar, Slope, Window
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,19 +12,19 @@ from collections.abc import Mapping
 
 import torch
 
-from app.contract.options import JacobianOptions
-from app.lipschitz.bounds.entries import Entries
-from app.lipschitz.bounds.linear import ranges
-from app.lipschitz.deadline import OutOfTime
-from app.lipschitz.errors import MethodSkipped
-from app.lipschitz.jacobian.enclosure import by_intervals, by_lines
-from app.lipschitz.jacobian.norms import largest_norm
-from app.lipschitz.jacobian.vertices import by_vertices
-from app.lipschitz.network.intervals import Interval
-from app.lipschitz.network.maxima import is_maximum, written_out
-from app.lipschitz.network.nodes import Change, Network, Node, Nonlinear
-from app.lipschitz.network.propagation import of_domain
-from app.lipschitz.problem import Details, Estimate, Problem
+from ...contract.options import JacobianOptions
+from ..bounds.entries import Entries
+from ..bounds.linear import ranges
+from ..deadline import OutOfTime
+from ..errors import MethodSkipped
+from ..network.intervals import Interval
+from ..network.maxima import is_maximum, written_out
+from ..network.nodes import Change, Network, Node, Nonlinear
+from ..network.propagation import of_domain
+from ..problem import Details, Estimate, Problem
+from .enclosure import by_intervals, by_lines
+from .norms import largest_norm
+from .vertices import by_vertices
 
 MOST_ENTRIES = 2**24
 """Of a Jacobian: both ends take 256 MiB."""

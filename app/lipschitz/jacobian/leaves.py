@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from app.lipschitz.network.ends import MARGIN
-from app.lipschitz.network.intervals import Interval, enclose
-from app.lipschitz.network.nodes import Constants, Node
-from app.lipschitz.operators.rounding import gamma
+from ..network.ends import MARGIN
+from ..network.intervals import Interval, enclose
+from ..network.nodes import Constants, Node
+from ..operators.rounding import gamma
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,11 +8,11 @@ from typing import TypeVar
 
 import torch
 
-from app.contract.domain import Logit, Margin
-from app.lipschitz.artifact.captured import TensorSpec
-from app.lipschitz.errors import InvalidRequest
-from app.lipschitz.problem import Problem
-from app.lipschitz.request import Request
+from ...contract.domain import Logit, Margin
+from ..artifact.captured import TensorSpec
+from ..errors import InvalidRequest
+from ..problem import Problem
+from ..request import Request
 
 Value = TypeVar("Value")
 

@@ -7,11 +7,11 @@ import math
 import torch
 from torch import Tensor
 
-from app.lipschitz.bounds.entries import Entries
-from app.lipschitz.deadline import Deadline
-from app.lipschitz.operators.dense import Dense
-from app.lipschitz.operators.norm import Norm, norm
-from app.lipschitz.operators.rounding import TINY, UNIT, up_add, up_mul, up_sqrt, widened
+from ..bounds.entries import Entries
+from ..deadline import Deadline
+from ..operators.dense import Dense
+from ..operators.norm import Norm, norm
+from ..operators.rounding import TINY, UNIT, up_add, up_mul, up_sqrt, widened
 
 
 def largest_norm(entries: Entries, p: Norm, deadline: Deadline) -> float:

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from app.contract.question import Direction, Gate
-from app.contract.result import Ends, RankView, SensitivitiesView, Sign, Verdict, ViolationView
-from app.lipschitz.bounds.entries import Entries
-from app.lipschitz.jacobian.attained import Attained, attained
-from app.lipschitz.jacobian.jacobian import without_maxima
-from app.lipschitz.jacobian.names import Names
-from app.lipschitz.problem import Estimate, Problem
-from app.lipschitz.request import JACOBIAN, Request
+from ...contract.question import Direction, Gate
+from ...contract.result import Ends, RankView, SensitivitiesView, Sign, Verdict, ViolationView
+from ..bounds.entries import Entries
+from ..problem import Estimate, Problem
+from ..request import JACOBIAN, Request
+from .attained import Attained, attained
+from .jacobian import without_maxima
+from .names import Names
 
 MOST_INLINE = 50_000
 """Derivatives that a result holds; of more it has the ranking and the counts."""

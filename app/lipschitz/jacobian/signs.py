@@ -13,18 +13,18 @@ from functools import singledispatch
 import torch
 from torch import Tensor
 
-from app.lipschitz.jacobian.factor import Factor
-from app.lipschitz.network.intervals import Interval
-from app.lipschitz.network.nodes import Activation, Affine, Node
-from app.lipschitz.network.products import MatrixProduct
-from app.lipschitz.operators.adjoint import adjoint
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.composite import Adjoint, Composed, Stack, Sum
-from app.lipschitz.operators.convolution import Convolution
-from app.lipschitz.operators.dense import Dense
-from app.lipschitz.operators.diagonal import Diagonal
-from app.lipschitz.operators.gather import Gather
-from app.lipschitz.operators.reshape import Reshape
+from ..network.intervals import Interval
+from ..network.nodes import Activation, Affine, Node
+from ..network.products import MatrixProduct
+from ..operators.adjoint import adjoint
+from ..operators.base import LinearOperator
+from ..operators.composite import Adjoint, Composed, Stack, Sum
+from ..operators.convolution import Convolution
+from ..operators.dense import Dense
+from ..operators.diagonal import Diagonal
+from ..operators.gather import Gather
+from ..operators.reshape import Reshape
+from .factor import Factor
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,19 +12,19 @@ from dataclasses import replace
 
 import torch
 
-from app.lipschitz.bounds.entries import Entries
-from app.lipschitz.bounds.local import Local
-from app.lipschitz.deadline import Deadline
-from app.lipschitz.errors import MethodSkipped
-from app.lipschitz.exact.folded import Folded
-from app.lipschitz.exact.vertices import LARGEST, MOST_ENTRIES
-from app.lipschitz.lipsdp.region import Region, region_of, varying
-from app.lipschitz.network.ends import outward
-from app.lipschitz.network.intervals import Interval
-from app.lipschitz.network.nodes import Activation, Affine, Concat, Network, Node
-from app.lipschitz.operators.rounding import TINY, gamma
-from app.lipschitz.problem import Problem
-from app.lipschitz.walk.pieces import Piece, constants_within
+from ..bounds.entries import Entries
+from ..bounds.local import Local
+from ..deadline import Deadline
+from ..errors import MethodSkipped
+from ..exact.folded import Folded
+from ..exact.vertices import LARGEST, MOST_ENTRIES
+from ..lipsdp.region import Region, region_of, varying
+from ..network.ends import outward
+from ..network.intervals import Interval
+from ..network.nodes import Activation, Affine, Concat, Network, Node
+from ..operators.rounding import TINY, gamma
+from ..problem import Problem
+from ..walk.pieces import Piece, constants_within
 
 MOST_WORK = 2e9
 """Multiplications for all vertices."""

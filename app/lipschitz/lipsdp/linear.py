@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from app.lipschitz.network.nodes import Activation, Affine, Concat, Node
-from app.lipschitz.operators import algebra
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.diagonal import Diagonal
-from app.lipschitz.operators.gather import Gather
-from app.lipschitz.operators.reshape import Reshape
+from ..network.nodes import Activation, Affine, Concat, Node
+from ..operators import algebra
+from ..operators.base import LinearOperator
+from ..operators.diagonal import Diagonal
+from ..operators.gather import Gather
+from ..operators.reshape import Reshape
 
 Form = dict[Node, LinearOperator]
 """A linear function: the sum of the operators applied to their bases."""

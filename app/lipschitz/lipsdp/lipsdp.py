@@ -12,23 +12,23 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from app.contract.options import LipsdpOptions
-from app.lipschitz.certificate.work import ATTEMPTS, PROOF
-from app.lipschitz.claims import Claim
-from app.lipschitz.deadline import Deadline
-from app.lipschitz.errors import MethodSkipped
-from app.lipschitz.lipsdp.dense.interior import NotPositive
-from app.lipschitz.lipsdp.planning import is_worthwhile, planned
-from app.lipschitz.lipsdp.primal.bound import primal_bound
-from app.lipschitz.lipsdp.primal.rows import rows_bound
-from app.lipschitz.lipsdp.semidefinite import Bound, bound
-from app.lipschitz.lipsdp.sizes import is_large, side
-from app.lipschitz.lipsdp.torus.bound import FourierBound, fourier_bound
-from app.lipschitz.operators.norm import Norm
-from app.lipschitz.operators.rounding import up_product
-from app.lipschitz.problem import Details, Estimate, Problem
-from app.lipschitz.walk.claims import walk_claim
-from app.lipschitz.walk.pieces import Piece, constants_within, cuts
+from ...contract.options import LipsdpOptions
+from ..certificate.work import ATTEMPTS, PROOF
+from ..claims import Claim
+from ..deadline import Deadline
+from ..errors import MethodSkipped
+from ..operators.norm import Norm
+from ..operators.rounding import up_product
+from ..problem import Details, Estimate, Problem
+from ..walk.claims import walk_claim
+from ..walk.pieces import Piece, constants_within, cuts
+from .dense.interior import NotPositive
+from .planning import is_worthwhile, planned
+from .primal.bound import primal_bound
+from .primal.rows import rows_bound
+from .semidefinite import Bound, bound
+from .sizes import is_large, side
+from .torus.bound import FourierBound, fourier_bound
 
 NATIVE: tuple[tuple[Norm, Norm], ...] = (("inf", "2"), ("2", "inf"), ("2", "1"), ("1", "2"))
 """Pairs of norms with programs of their own."""

@@ -13,26 +13,26 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from app.contract.options import LipsdpOptions
-from app.lipschitz.bounds.local import Local
-from app.lipschitz.deadline import Deadline, Laps
-from app.lipschitz.errors import MethodSkipped
-from app.lipschitz.lipsdp.dense.interior import Iterate, NotPositive, Watch, minimise
-from app.lipschitz.lipsdp.lipsdp import check, lipsdp
-from app.lipschitz.lipsdp.planning import planned
-from app.lipschitz.lipsdp.proof import proved
-from app.lipschitz.lipsdp.region import Region, region_of
-from app.lipschitz.lipsdp.semidefinite import FIRST_ITERATION
-from app.lipschitz.lipsdp.sizes import side
-from app.lipschitz.lipsdp.start import closed_form
-from app.lipschitz.lipsdp.system import System
-from app.lipschitz.network.nodes import Affine, Concat, Network, Node
-from app.lipschitz.operators.rounding import UNIT, up_mul
-from app.lipschitz.operators.scaling import raised, times
-from app.lipschitz.problem import Estimate, Problem
-from app.lipschitz.walk.autolip import autolip
-from app.lipschitz.walk.margins import PAIR_LENGTH, after_last, estimate, row_differences, uniform
-from app.lipschitz.walk.pieces import Piece, constants_within, cuts, joined
+from ...contract.options import LipsdpOptions
+from ..bounds.local import Local
+from ..deadline import Deadline, Laps
+from ..errors import MethodSkipped
+from ..network.nodes import Affine, Concat, Network, Node
+from ..operators.rounding import UNIT, up_mul
+from ..operators.scaling import raised, times
+from ..problem import Estimate, Problem
+from ..walk.autolip import autolip
+from ..walk.margins import PAIR_LENGTH, after_last, estimate, row_differences, uniform
+from ..walk.pieces import Piece, constants_within, cuts, joined
+from .dense.interior import Iterate, NotPositive, Watch, minimise
+from .lipsdp import check, lipsdp
+from .planning import planned
+from .proof import proved
+from .region import Region, region_of
+from .semidefinite import FIRST_ITERATION
+from .sizes import side
+from .start import closed_form
+from .system import System
 
 MEMORY = 2**26
 """Numbers that the matrices of one batch may take."""

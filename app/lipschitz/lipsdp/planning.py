@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.lipschitz.bounds.local import Local
-from app.lipschitz.lipsdp.sizes import is_large
-from app.lipschitz.lipsdp.torus.bound import longest_chain
-from app.lipschitz.network.maxima import is_maximum
-from app.lipschitz.network.nodes import Activation, Affine, Concat
-from app.lipschitz.walk.pieces import Piece, joined
+from ..bounds.local import Local
+from ..network.maxima import is_maximum
+from ..network.nodes import Activation, Affine, Concat
+from ..walk.pieces import Piece, joined
+from .sizes import is_large
+from .torus.bound import longest_chain
 
 
 def planned(

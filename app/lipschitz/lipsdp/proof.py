@@ -13,9 +13,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from app.lipschitz.lipsdp.system import System
-from app.lipschitz.operators.cholesky import factorises
-from app.lipschitz.operators.rounding import UNIT, gamma
+from ..operators.cholesky import factorises
+from ..operators.rounding import UNIT, gamma
+from .system import System
 
 OUTWARD = 1.0 + 2.0**-20
 """Covers the rounding of the few sums and products that make up c."""

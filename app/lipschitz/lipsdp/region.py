@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from app.lipschitz.errors import MethodSkipped
-from app.lipschitz.lipsdp.linear import LinearForms
-from app.lipschitz.lipsdp.system import Block, System
-from app.lipschitz.network.nodes import Activation, Node
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.materialise import matrix_with_error, moderate
-from app.lipschitz.operators.rounding import gamma, up_add
+from ..errors import MethodSkipped
+from ..network.nodes import Activation, Node
+from ..operators.base import LinearOperator
+from ..operators.materialise import matrix_with_error, moderate
+from ..operators.rounding import gamma, up_add
+from .linear import LinearForms
+from .system import Block, System
 
 FIXED_WIDTH = 2.0**-36
 """Slopes closer together than this, relative, count as one number that is off by their distance."""

@@ -9,19 +9,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from app.lipschitz.claims import Multipliers, RowsClaim, SemidefiniteClaim
-from app.lipschitz.deadline import Deadline, Laps, OutOfTime
-from app.lipschitz.lipsdp.dense.interior import Iterate, minimise
-from app.lipschitz.lipsdp.proof import proved
-from app.lipschitz.lipsdp.region import Region, region_of, varying
-from app.lipschitz.lipsdp.sizes import side
-from app.lipschitz.lipsdp.start import closed_form
-from app.lipschitz.network.nodes import Activation, Affine, Concat, Node
-from app.lipschitz.operators.composite import work
-from app.lipschitz.operators.rounding import up_ldexp, up_mul, up_sqrt
-from app.lipschitz.problem import Details, Problem
-from app.lipschitz.walk.claims import walk_claim
-from app.lipschitz.walk.pieces import Piece
+from ..claims import Multipliers, RowsClaim, SemidefiniteClaim
+from ..deadline import Deadline, Laps, OutOfTime
+from ..network.nodes import Activation, Affine, Concat, Node
+from ..operators.composite import work
+from ..operators.rounding import up_ldexp, up_mul, up_sqrt
+from ..problem import Details, Problem
+from ..walk.claims import walk_claim
+from ..walk.pieces import Piece
+from .dense.interior import Iterate, minimise
+from .proof import proved
+from .region import Region, region_of, varying
+from .sizes import side
+from .start import closed_form
 
 FIRST_ITERATION, PROOF = 60.0, 8.0
 """Multiplications over N^3 of a system of side N: until there is an iterate, and of its proof."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from app.lipschitz.bounds.local import Local
-from app.lipschitz.lipsdp.region import varying
-from app.lipschitz.network.nodes import Activation
-from app.lipschitz.walk.pieces import Piece
+from ..bounds.local import Local
+from ..network.nodes import Activation
+from ..walk.pieces import Piece
+from .region import varying
 
 LARGEST_SIDE = 5000
 """Input coordinates and neurons of one piece: its matrices take about 20 N^2 float64 numbers."""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from app.lipschitz.lipsdp.system import System
+from .system import System
 
 ROOM = 2.0
 """How far the start lies above the smallest feasible scale."""

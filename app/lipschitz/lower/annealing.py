@@ -11,11 +11,11 @@ import math
 import torch
 from torch import Generator
 
-from app.contract.options import AnnealingOptions
-from app.lipschitz.deadline import Deadline, OutOfTime
-from app.lipschitz.lower.pairs import SEARCHING, TINY, Best
-from app.lipschitz.lower.search import Population, generator, moved, offer_best, reach, scouted, spread_points
-from app.lipschitz.problem import Estimate, Problem
+from ...contract.options import AnnealingOptions
+from ..deadline import Deadline, OutOfTime
+from ..problem import Estimate, Problem
+from .pairs import SEARCHING, TINY, Best
+from .search import Population, generator, moved, offer_best, reach, scouted, spread_points
 
 TEMPERATURES = (0.3, 0.003)
 """First and last T: a norm lower by 30 % is accepted about as often as one by 0.3 % in the end."""

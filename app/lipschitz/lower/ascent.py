@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from app.lipschitz.deadline import Deadline
-from app.lipschitz.domain import Ball, Box, Domain, vector_norm
-from app.lipschitz.lower.coordinates import Coordinates
-from app.lipschitz.lower.jacobian import steepest, unit
-from app.lipschitz.lower.tangent import TINY, tangent
-from app.lipschitz.operators.norm import Norm
-from app.lipschitz.problem import Problem
+from ..deadline import Deadline
+from ..domain import Ball, Box, Domain, vector_norm
+from ..operators.norm import Norm
+from ..problem import Problem
+from .coordinates import Coordinates
+from .jacobian import steepest, unit
+from .tangent import TINY, tangent
 
 LAST_BETA = 100.0
 """Sharpness of the gates in the end: they are the network's but for one part in a hundred of the neurons."""

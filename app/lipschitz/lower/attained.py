@@ -19,17 +19,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from app.contract.domain import Logit, Margin, Target
-from app.lipschitz.deadline import Deadline, OutOfTime
-from app.lipschitz.device import on_cpu
-from app.lipschitz.digits.evaluate import values_at
-from app.lipschitz.digits.number import Number, Unable, add, integers
-from app.lipschitz.domain import Box
-from app.lipschitz.lower.effort import forward_work
-from app.lipschitz.network.nodes import Network
-from app.lipschitz.network.propagation import propagate
-from app.lipschitz.operators.norm import Norm
-from app.lipschitz.problem import Problem
+from ...contract.domain import Logit, Margin, Target
+from ..deadline import Deadline, OutOfTime
+from ..device import on_cpu
+from ..digits.evaluate import values_at
+from ..digits.number import Number, Unable, add, integers
+from ..domain import Box
+from ..network.nodes import Network
+from ..network.propagation import propagate
+from ..operators.norm import Norm
+from ..problem import Problem
+from .effort import forward_work
 
 PLACES = (6, 12, 130)
 """Digits that are tried one after another: about 100 and 200 bits, and the whole range of float64."""

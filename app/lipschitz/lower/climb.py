@@ -8,11 +8,11 @@ from __future__ import annotations
 import torch
 from torch import Generator
 
-from app.lipschitz.deadline import Deadline, OutOfTime
-from app.lipschitz.lower.effort import norm_work, point_work, within
-from app.lipschitz.lower.lines import POINTS, scanned
-from app.lipschitz.lower.search import Population, moved, reach
-from app.lipschitz.problem import Problem
+from ..deadline import Deadline, OutOfTime
+from ..problem import Problem
+from .effort import norm_work, point_work, within
+from .lines import POINTS, scanned
+from .search import Population, moved, reach
 
 LENGTHS = (-2.0, 0.5)
 """Decimal logarithms of the moves' lengths, relative to the reach."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from app.lipschitz.network.nodes import Affine, Network
-from app.lipschitz.operators.composite import leaves, work
+from ..network.nodes import Affine, Network
+from ..operators.composite import leaves, work
 
 FLOOR = 0.01
 """Least singular value that counts, relative to the largest."""

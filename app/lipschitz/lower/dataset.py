@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from app.contract.options import DatasetOptions
-from app.lipschitz.deadline import Deadline
-from app.lipschitz.errors import MethodSkipped
-from app.lipschitz.lower.jacobian import batches
-from app.lipschitz.lower.pairs import SEARCHING, Best
-from app.lipschitz.lower.search import offer_best, scouted
-from app.lipschitz.problem import Estimate, Problem
+from ...contract.options import DatasetOptions
+from ..deadline import Deadline
+from ..errors import MethodSkipped
+from ..problem import Estimate, Problem
+from .jacobian import batches
+from .pairs import SEARCHING, Best
+from .search import offer_best, scouted
 
 PAIRED = 2000
 """Points that are compared with each other: the first so many."""

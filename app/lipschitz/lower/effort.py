@@ -6,9 +6,9 @@ and on a busy one. A clock only ends a search whose time is really over.
 
 from __future__ import annotations
 
-from app.lipschitz.lower.jacobian import products
-from app.lipschitz.network.nodes import Affine, Concat, Network
-from app.lipschitz.operators.composite import work
+from ..network.nodes import Affine, Concat, Network
+from ..operators.composite import work
+from .jacobian import products
 
 PER_VALUE = 20.0
 """Multiplications that computing, reading and writing one entry of a node's value is worth."""

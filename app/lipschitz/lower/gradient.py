@@ -25,17 +25,17 @@ from dataclasses import replace
 import torch
 from torch import Generator, Tensor
 
-from app.contract.options import GradientOptions
-from app.lipschitz.deadline import SPENT, Deadline, OutOfTime
-from app.lipschitz.domain import vector_norm
-from app.lipschitz.lower.climb import climbed
-from app.lipschitz.lower.effort import forward_work, norm_work, step_work, within
-from app.lipschitz.lower.hops import deepened
-from app.lipschitz.lower.jacobian import batch_size, steepest, unit
-from app.lipschitz.lower.pairs import SEARCHING, TINY, Best, ends, safe_slopes
-from app.lipschitz.lower.search import Population, evaluated, generator, offer_best, scouted, spread_points, unexplored
-from app.lipschitz.operators.norm import Norm
-from app.lipschitz.problem import Details, Estimate, Problem
+from ...contract.options import GradientOptions
+from ..deadline import SPENT, Deadline, OutOfTime
+from ..domain import vector_norm
+from ..operators.norm import Norm
+from ..problem import Details, Estimate, Problem
+from .climb import climbed
+from .effort import forward_work, norm_work, step_work, within
+from .hops import deepened
+from .jacobian import batch_size, steepest, unit
+from .pairs import SEARCHING, TINY, Best, ends, safe_slopes
+from .search import Population, evaluated, generator, offer_best, scouted, spread_points, unexplored
 
 WIDE = (1.0, 0.2)
 """First and last distance of the pairs that climb, relative to the spread of the starting points."""

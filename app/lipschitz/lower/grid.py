@@ -7,14 +7,14 @@ import math
 import torch
 from torch import Tensor
 
-from app.contract.options import GridOptions
-from app.lipschitz.deadline import NEVER, Deadline, OutOfTime
-from app.lipschitz.errors import MethodSkipped
-from app.lipschitz.lower.jacobian import batches
-from app.lipschitz.lower.pairs import SEARCHING, Best
-from app.lipschitz.lower.search import Population, evaluated, offer_best, unexplored
-from app.lipschitz.network.propagation import of_domain
-from app.lipschitz.problem import Estimate, Problem
+from ...contract.options import GridOptions
+from ..deadline import NEVER, Deadline, OutOfTime
+from ..errors import MethodSkipped
+from ..network.propagation import of_domain
+from ..problem import Estimate, Problem
+from .jacobian import batches
+from .pairs import SEARCHING, Best
+from .search import Population, evaluated, offer_best, unexplored
 
 DIMENSIONS = 8
 """More than these would leave a grid of a million points five points a side."""

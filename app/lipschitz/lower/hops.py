@@ -14,16 +14,16 @@ import math
 import torch
 from torch import Generator, Tensor
 
-from app.lipschitz.deadline import Deadline, OutOfTime
-from app.lipschitz.domain import vector_norm
-from app.lipschitz.lower.ascent import Trajectories, ascended
-from app.lipschitz.lower.coordinates import Coordinates, whitened
-from app.lipschitz.lower.effort import step_work, within
-from app.lipschitz.lower.islands import island, island_work
-from app.lipschitz.lower.jacobian import batch_size, steepest, unit
-from app.lipschitz.lower.lines import scanned
-from app.lipschitz.lower.search import Population, evaluated
-from app.lipschitz.problem import Problem
+from ..deadline import Deadline, OutOfTime
+from ..domain import vector_norm
+from ..problem import Problem
+from .ascent import Trajectories, ascended
+from .coordinates import Coordinates, whitened
+from .effort import step_work, within
+from .islands import island, island_work
+from .jacobian import batch_size, steepest, unit
+from .lines import scanned
+from .search import Population, evaluated
 
 SCALES = (-2.0, 4.0)
 """Decimal logarithms of the first starts' distances, relative to `scale`."""

@@ -11,11 +11,11 @@ import math
 import torch
 from torch import Generator, Tensor
 
-from app.lipschitz.deadline import NEVER, Deadline
-from app.lipschitz.lower.effort import norm_work, point_work
-from app.lipschitz.lower.lines import POINTS, scanned
-from app.lipschitz.lower.search import Population, evaluated
-from app.lipschitz.problem import Problem
+from ..deadline import NEVER, Deadline
+from ..problem import Problem
+from .effort import norm_work, point_work
+from .lines import POINTS, scanned
+from .search import Population, evaluated
 
 SCOUTS, SETTLERS, SCANS = 4096, 128, 12
 """Points of an island, those of them that climb, and the lines that each one tries."""

@@ -16,10 +16,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from app.lipschitz.deadline import NEVER, Deadline
-from app.lipschitz.domain import vector_norm
-from app.lipschitz.network.nodes import Network
-from app.lipschitz.operators.norm import Norm
+from ..deadline import NEVER, Deadline
+from ..domain import vector_norm
+from ..network.nodes import Network
+from ..operators.norm import Norm
 
 DENSE_SIDE = 32
 """Dense Jacobians where the inputs or the outputs are at most so many."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from app.lipschitz.deadline import NEVER, Deadline
-from app.lipschitz.domain import vector_norm
-from app.lipschitz.lower.jacobian import batch_size, unit
-from app.lipschitz.lower.pairs import TINY
-from app.lipschitz.lower.search import Population, evaluated, reach
-from app.lipschitz.operators.norm import Norm
-from app.lipschitz.problem import Problem
+from ..deadline import NEVER, Deadline
+from ..domain import vector_norm
+from ..operators.norm import Norm
+from ..problem import Problem
+from .jacobian import batch_size, unit
+from .pairs import TINY
+from .search import Population, evaluated, reach
 
 POINTS = 32
 """Points on a line."""

@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from app.lipschitz.deadline import Deadline, OutOfTime
-from app.lipschitz.domain import vector_norm
-from app.lipschitz.lower.attained import attained
-from app.lipschitz.lower.jacobian import Function, batches
-from app.lipschitz.operators.norm import Norm
-from app.lipschitz.problem import Problem, Witness
+from ..deadline import Deadline, OutOfTime
+from ..domain import vector_norm
+from ..operators.norm import Norm
+from ..problem import Problem, Witness
+from .attained import attained
+from .jacobian import Function, batches
 
 CANCELLED = 2.0**-47
 """What rounding in the last layer may change in f(x), relative to ||f(x)|| and to the slope times ||x||."""

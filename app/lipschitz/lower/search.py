@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from app.lipschitz.deadline import NEVER, Deadline, OutOfTime
-from app.lipschitz.domain import vector_norm
-from app.lipschitz.lower.jacobian import batch_size, batches, steepest_at
-from app.lipschitz.lower.pairs import Best
-from app.lipschitz.problem import Problem
+from ..deadline import NEVER, Deadline, OutOfTime
+from ..domain import vector_norm
+from ..problem import Problem
+from .jacobian import batch_size, batches, steepest_at
+from .pairs import Best
 
 SPREAD = (-1.0, 2.0)
 """Decimal logarithms of the starting points' spread on the whole space, relative to `scale`."""

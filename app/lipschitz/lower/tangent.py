@@ -11,9 +11,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from app.lipschitz.network.nodes import Activation, Affine, Concat, Network, Node, Nonlinear
-from app.lipschitz.network.products import MatrixProduct, Product
-from app.lipschitz.network.scalar import PiecewiseMonotone, Scalar
+from ..network.nodes import Activation, Affine, Concat, Network, Node, Nonlinear
+from ..network.products import MatrixProduct, Product
+from ..network.scalar import PiecewiseMonotone, Scalar
 
 TINY = torch.finfo(torch.float64).tiny
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from app.lipschitz.network import ends
+from . import ends
 
 Number = float | Tensor
 """An exact number, one for all entries or one each."""

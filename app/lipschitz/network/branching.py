@@ -8,8 +8,8 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from app.lipschitz.network.expression import Apply, Line, Number, Product, Step, Sum, both
-from app.lipschitz.network.jets import Jet
+from .expression import Apply, Line, Number, Product, Step, Sum, both
+from .jets import Jet
 
 
 @dataclass(frozen=True)

@@ -11,20 +11,20 @@ import torch
 from torch import fx
 from torch._ops import OpOverload
 
-from app.lipschitz.artifact.captured import Captured, Origin
-from app.lipschitz.artifact.graphs import operator_name
-from app.lipschitz.errors import Discontinuous, InvalidModel, LipschitzError, UnsupportedOperator
-from app.lipschitz.failures import failure
-from app.lipschitz.network.builder import Builder
-from app.lipschitz.network.call import Call, origin_of
-from app.lipschitz.network.constants import is_wide
-from app.lipschitz.network.folding import fold
-from app.lipschitz.network.fusion import fused
-from app.lipschitz.network.magnitudes import root_of_squares
-from app.lipschitz.network.nodes import Network
-from app.lipschitz.network.regions import normalized
-from app.lipschitz.network.rules import RULES
-from app.lipschitz.network.values import Constant, Linear
+from ..artifact.captured import Captured, Origin
+from ..artifact.graphs import operator_name
+from ..errors import Discontinuous, InvalidModel, LipschitzError, UnsupportedOperator
+from ..failures import failure
+from .builder import Builder
+from .call import Call, origin_of
+from .constants import is_wide
+from .folding import fold
+from .fusion import fused
+from .magnitudes import root_of_squares
+from .nodes import Network
+from .regions import normalized
+from .rules import RULES
+from .values import Constant, Linear
 
 Sharpen = Callable[[fx.Node, Constant], Constant]
 """Gives a narrower enclosure of a node that no input reaches."""

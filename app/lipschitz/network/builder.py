@@ -9,9 +9,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from app.lipschitz.artifact.captured import Origin
-from app.lipschitz.network.ends import MARGIN
-from app.lipschitz.network.nodes import (
+from ..artifact.captured import Origin
+from ..operators import algebra
+from ..operators.base import Shape
+from ..operators.diagonal import Diagonal
+from ..operators.gather import Gather
+from ..operators.reshape import Reshape
+from ..operators.rounding import UNIT
+from .ends import MARGIN
+from .nodes import (
     Activation,
     Affine,
     Concat,
@@ -26,14 +32,8 @@ from app.lipschitz.network.nodes import (
     Term,
     nondecreasing,
 )
-from app.lipschitz.network.scalar import Scalar
-from app.lipschitz.network.values import Linear, flat_or_none, merge_origins
-from app.lipschitz.operators import algebra
-from app.lipschitz.operators.base import Shape
-from app.lipschitz.operators.diagonal import Diagonal
-from app.lipschitz.operators.gather import Gather
-from app.lipschitz.operators.reshape import Reshape
-from app.lipschitz.operators.rounding import UNIT
+from .scalar import Scalar
+from .values import Linear, flat_or_none, merge_origins
 
 ONE: Constants = {"1": 1.0, "2": 1.0, "inf": 1.0}
 

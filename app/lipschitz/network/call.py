@@ -11,8 +11,8 @@ from torch import Tensor, fx
 from torch._ops import OpOverload
 from torch.utils import _pytree as pytree
 
-from app.lipschitz.artifact.captured import Origin
-from app.lipschitz.network.values import Constant, Linear
+from ..artifact.captured import Origin
+from .values import Constant, Linear
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from app.lipschitz.network.expression import Apply, Number, Product, Step, Sum
-from app.lipschitz.network.scalars import powers, sigmoids, swishes
+from .expression import Apply, Number, Product, Step, Sum
+from .scalars import powers, sigmoids, swishes
 
 
 def scaled(step: Step, factor: float) -> Step:

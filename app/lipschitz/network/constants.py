@@ -15,9 +15,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from app.lipschitz.network.values import Constant
-from app.lipschitz.operators.folding import pattern, without_false_zeros
-from app.lipschitz.operators.rounding import TINY
+from ..operators.folding import pattern, without_false_zeros
+from ..operators.rounding import TINY
+from .values import Constant
 
 UNIT = 2.0**-53
 SLACK = 1.0 + 2.0**-40

@@ -16,10 +16,10 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from app.lipschitz.network.arithmetic import Interval
-from app.lipschitz.network.jets import Jet
-from app.lipschitz.network.scalar import LINE, Knot, Scalar, Window
-from app.lipschitz.network.tails import Tail
+from .arithmetic import Interval
+from .jets import Jet
+from .scalar import LINE, Knot, Scalar, Window
+from .tails import Tail
 
 Line = tuple[Fraction, Fraction]
 """Slope and value at zero."""

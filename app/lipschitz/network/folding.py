@@ -12,16 +12,16 @@ from torch import Tensor
 from torch._ops import OpOverload
 from torch.utils import _pytree as pytree
 
-from app.lipschitz.artifact.captured import Origin
-from app.lipschitz.network import constants
-from app.lipschitz.network.call import Call, is_value
-from app.lipschitz.network.constants import exact, radius
-from app.lipschitz.network.ends import around
-from app.lipschitz.network.rules.elementwise import DESCRIBED, described
-from app.lipschitz.network.rules.movement import CHOICES, IDENTITIES, MOVEMENTS, without_numbers
-from app.lipschitz.network.values import Constant
-from app.lipschitz.operators.folding import pattern
-from app.lipschitz.operators.rounding import TINY
+from ..artifact.captured import Origin
+from ..operators.folding import pattern
+from ..operators.rounding import TINY
+from . import constants
+from .call import Call, is_value
+from .constants import exact, radius
+from .ends import around
+from .rules.elementwise import DESCRIBED, described
+from .rules.movement import CHOICES, IDENTITIES, MOVEMENTS, without_numbers
+from .values import Constant
 
 aten = torch.ops.aten
 

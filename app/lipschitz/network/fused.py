@@ -17,13 +17,13 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from app.lipschitz.network.arithmetic import Interval, choose
-from app.lipschitz.network.branching import continuous, kinks
-from app.lipschitz.network.ends import Ends, nan_unbounded
-from app.lipschitz.network.expression import Step, Variable
-from app.lipschitz.network.jets import Jet
-from app.lipschitz.network.scalar import LINE, Scalar, Slope, Window
-from app.lipschitz.network.tails import Tail
+from .arithmetic import Interval, choose
+from .branching import continuous, kinks
+from .ends import Ends, nan_unbounded
+from .expression import Step, Variable
+from .jets import Jet
+from .scalar import LINE, Scalar, Slope, Window
+from .tails import Tail
 
 TOLERANCE = 1e-8
 """Relative excess over an attained slope that ends the search."""

@@ -16,20 +16,20 @@ import torch
 from torch import Tensor, fx
 from torch._ops import OpOverload
 
-from app.lipschitz.errors import LipschitzError
-from app.lipschitz.network import constants
-from app.lipschitz.network.branching import Choice, Extremum
-from app.lipschitz.network.builder import Builder
-from app.lipschitz.network.call import Call, name_of, origin_of
-from app.lipschitz.network.canonical import canonical, inverted, scaled, times
-from app.lipschitz.network.expression import Apply, Number, Product, Step, Sum, Variable
-from app.lipschitz.network.fused import Fused, slope_of
-from app.lipschitz.network.nodes import Input
-from app.lipschitz.network.rules.elementwise import DESCRIBED, on_flat
-from app.lipschitz.network.rules.movement import IDENTITIES
-from app.lipschitz.network.scalar import Scalar, Slope
-from app.lipschitz.network.values import Constant, Linear
-from app.lipschitz.operators.reshape import Reshape
+from ..errors import LipschitzError
+from ..operators.reshape import Reshape
+from . import constants
+from .branching import Choice, Extremum
+from .builder import Builder
+from .call import Call, name_of, origin_of
+from .canonical import canonical, inverted, scaled, times
+from .expression import Apply, Number, Product, Step, Sum, Variable
+from .fused import Fused, slope_of
+from .nodes import Input
+from .rules.elementwise import DESCRIBED, on_flat
+from .rules.movement import IDENTITIES
+from .scalar import Scalar, Slope
+from .values import Constant, Linear
 
 Values = Mapping[fx.Node, Any]
 

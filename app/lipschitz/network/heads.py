@@ -12,12 +12,12 @@ from typing import Any
 
 from torch import fx
 
-from app.contract.result import OutputView
-from app.lipschitz.artifact.captured import Captured, Origin, TensorSpec
-from app.lipschitz.artifact.graphs import dependent_nodes, results
-from app.lipschitz.errors import Discontinuous, InvalidRequest, LipschitzError
-from app.lipschitz.network.build import values_of
-from app.lipschitz.network.values import Linear
+from ...contract.result import OutputView
+from ..artifact.captured import Captured, Origin, TensorSpec
+from ..artifact.graphs import dependent_nodes, results
+from ..errors import Discontinuous, InvalidRequest, LipschitzError
+from .build import values_of
+from .values import Linear
 
 AUTO = "auto"
 LISTED = 20

@@ -7,8 +7,8 @@ from dataclasses import replace
 import torch
 from torch.fx import GraphModule, Node
 
-from app.lipschitz.artifact.captured import Captured
-from app.lipschitz.errors import InvalidRequest
+from ..artifact.captured import Captured
+from ..errors import InvalidRequest
 
 
 def with_input(captured: Captured, name: str | None) -> Captured:

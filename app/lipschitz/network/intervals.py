@@ -17,18 +17,18 @@ from functools import singledispatch
 import torch
 from torch import Tensor
 
-from app.lipschitz.domain import Ball
-from app.lipschitz.network.ends import MARGIN, Ends, around, magnitude, product, total, widened
-from app.lipschitz.network.nodes import Activation, Affine, Change, Concat, Node, Nonlinear
-from app.lipschitz.network.products import MatrixProduct, Product
-from app.lipschitz.network.row_norms import row_norms
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.composite import Composed, Stack, Sum
-from app.lipschitz.operators.gather import Gather
-from app.lipschitz.operators.reshape import Reshape
-from app.lipschitz.operators.rounding import TINY, gamma, up_mul
-from app.lipschitz.operators.scaling import safe_norm
-from app.lipschitz.operators.support import reached
+from ..domain import Ball
+from ..operators.base import LinearOperator
+from ..operators.composite import Composed, Stack, Sum
+from ..operators.gather import Gather
+from ..operators.reshape import Reshape
+from ..operators.rounding import TINY, gamma, up_mul
+from ..operators.scaling import safe_norm
+from ..operators.support import reached
+from .ends import MARGIN, Ends, around, magnitude, product, total, widened
+from .nodes import Activation, Affine, Change, Concat, Node, Nonlinear
+from .products import MatrixProduct, Product
+from .row_norms import row_norms
 
 
 @dataclass(frozen=True, eq=False)

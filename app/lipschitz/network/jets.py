@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
-from app.lipschitz.network.arithmetic import Interval
-from app.lipschitz.network.scalar import LINE, Scalar, Window
+from .arithmetic import Interval
+from .scalar import LINE, Scalar, Window
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,15 +19,15 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from app.lipschitz.network.builder import Builder
-from app.lipschitz.network.call import origin_of
-from app.lipschitz.network.ends import MARGIN, Ends, magnitude, widened
-from app.lipschitz.network.nodes import Constants, Function
-from app.lipschitz.network.patterns import Values, literal, operator_of, power_of, squared
-from app.lipschitz.network.rules.norms import VANISHED, by_size, length
-from app.lipschitz.network.rules.product import entries
-from app.lipschitz.network.values import Linear
-from app.lipschitz.operators.rounding import up_sqrt
+from ..operators.rounding import up_sqrt
+from .builder import Builder
+from .call import origin_of
+from .ends import MARGIN, Ends, magnitude, widened
+from .nodes import Constants, Function
+from .patterns import Values, literal, operator_of, power_of, squared
+from .rules.norms import VANISHED, by_size, length
+from .rules.product import entries
+from .values import Linear
 
 LEAST = Fraction(1, 2**500)
 """Of a weight that is served, and of its inverse: roots of others come near the ends of float64."""

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from app.lipschitz.network.nodes import Activation, Affine, Concat, Node, Nonlinear, Term
-from app.lipschitz.network.products import MatrixProduct, Product
-from app.lipschitz.network.scalars import rectifiers
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.composite import Composed, Sum
-from app.lipschitz.operators.diagonal import Diagonal
-from app.lipschitz.operators.gather import Gather
+from ..operators.base import LinearOperator
+from ..operators.composite import Composed, Sum
+from ..operators.diagonal import Diagonal
+from ..operators.gather import Gather
+from .nodes import Activation, Affine, Concat, Node, Nonlinear, Term
+from .products import MatrixProduct, Product
+from .scalars import rectifiers
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,11 +16,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from app.lipschitz.artifact.captured import Origin
-from app.lipschitz.network.ends import Ends
-from app.lipschitz.network.scalar import Scalar
-from app.lipschitz.operators.base import LinearOperator, Shape
-from app.lipschitz.operators.norm import Norm
+from ..artifact.captured import Origin
+from ..operators.base import LinearOperator, Shape
+from ..operators.norm import Norm
+from .ends import Ends
+from .scalar import Scalar
 
 Kind = Literal["affine", "activation", "pooling", "normalization", "merge", "structural"]
 Function = Callable[[Tensor], Tensor]

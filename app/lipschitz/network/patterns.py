@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import fx
 
-from app.lipschitz.network.call import name_of
-from app.lipschitz.network.values import Constant
+from .call import name_of
+from .values import Constant
 
 Values = Mapping[fx.Node, Any]
 

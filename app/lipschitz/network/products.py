@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from app.lipschitz.network.nodes import Node
+from .nodes import Node
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,10 +7,10 @@ from functools import singledispatch
 
 import torch
 
-from app.lipschitz.domain import Ball, Box, Domain, WholeSpace
-from app.lipschitz.network.ends import MARGIN, widened
-from app.lipschitz.network.intervals import Interval, enclose
-from app.lipschitz.network.nodes import Network, Node
+from ..domain import Ball, Box, Domain, WholeSpace
+from .ends import MARGIN, widened
+from .intervals import Interval, enclose
+from .nodes import Network, Node
 
 
 def propagate(network: Network, domain: Domain) -> dict[Node, Interval]:

@@ -20,13 +20,13 @@ import torch
 from torch import Tensor, fx
 from torch._ops import OpOverload
 
-from app.lipschitz.network.builder import Builder
-from app.lipschitz.network.call import Call, origin_of
-from app.lipschitz.network.patterns import Values, alike, literal, operator_of, power_of, squared
-from app.lipschitz.network.rules.normalization import Normalizer
-from app.lipschitz.network.rules.scaling import RootMeanSquare, Scaling, UnitVector
-from app.lipschitz.network.rules.softmax import softmax_over
-from app.lipschitz.network.values import Linear
+from .builder import Builder
+from .call import Call, origin_of
+from .patterns import Values, alike, literal, operator_of, power_of, squared
+from .rules.normalization import Normalizer
+from .rules.scaling import RootMeanSquare, Scaling, UnitVector
+from .rules.softmax import softmax_over
+from .values import Linear
 
 
 @dataclass(frozen=True, eq=False)

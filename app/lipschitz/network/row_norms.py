@@ -9,12 +9,12 @@ from functools import singledispatch
 import torch
 from torch import Tensor
 
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.convolution import Convolution
-from app.lipschitz.operators.dense import Dense
-from app.lipschitz.operators.dense_norm import normalised
-from app.lipschitz.operators.norm import Norm
-from app.lipschitz.operators.scaling import raised
+from ..operators.base import LinearOperator
+from ..operators.convolution import Convolution
+from ..operators.dense import Dense
+from ..operators.dense_norm import normalised
+from ..operators.norm import Norm
+from ..operators.scaling import raised
 
 UNDERFLOWN = 2.0**-500
 """More than underflow takes from the root of a sum of squares of entries of at most 1."""

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from app.lipschitz.network.arithmetic import Interval, choose
-from app.lipschitz.network.ends import Ends, nan_unbounded
+from .arithmetic import Interval, choose
+from .ends import Ends, nan_unbounded
 
 Entries = float | Tensor
 """One number for all entries, or a flat vector with one each."""

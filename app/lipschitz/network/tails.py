@@ -15,9 +15,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from app.lipschitz.network.arithmetic import Interval
-from app.lipschitz.network.jets import Jet, slopes_over
-from app.lipschitz.network.scalar import Scalar, Window
+from .arithmetic import Interval
+from .jets import Jet, slopes_over
+from .scalar import Scalar, Window
 
 ORDERS = range(-3, 5)
 POWERS = range(5)

@@ -7,12 +7,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from app.contract.domain import Logit, Margin, Margins, Target
-from app.lipschitz.artifact.captured import Origin
-from app.lipschitz.errors import InvalidRequest
-from app.lipschitz.network.nodes import Affine, Network, Term
-from app.lipschitz.operators import algebra
-from app.lipschitz.operators.dense import Dense
+from ...contract.domain import Logit, Margin, Margins, Target
+from ..artifact.captured import Origin
+from ..errors import InvalidRequest
+from ..operators import algebra
+from ..operators.dense import Dense
+from .nodes import Affine, Network, Term
 
 MOST_OUTPUTS = 100
 """Outputs of which all pairs are bounded: 4,950 pairs."""

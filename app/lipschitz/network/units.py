@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, fx
 
-from app.lipschitz.artifact.captured import Captured, Origin, TensorSpec
-from app.lipschitz.artifact.graphs import results
-from app.lipschitz.domain import Ball, Box, Domain
-from app.lipschitz.network.ends import outward
-from app.lipschitz.operators.rounding import TINY, UNIT, up_add
-from app.lipschitz.operators.scaling import safe_norm
+from ..artifact.captured import Captured, Origin, TensorSpec
+from ..artifact.graphs import results
+from ..domain import Ball, Box, Domain
+from ..operators.rounding import TINY, UNIT, up_add
+from ..operators.scaling import safe_norm
+from .ends import outward
 
 Scale = float | list[float]
 """One number for all coordinates, or one each."""

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from app.lipschitz.artifact.captured import Origin
-from app.lipschitz.network.ends import Ends, around, total
-from app.lipschitz.network.intervals import Interval, image
-from app.lipschitz.network.nodes import Node
-from app.lipschitz.operators import algebra
-from app.lipschitz.operators.base import LinearOperator, Shape
-from app.lipschitz.operators.reshape import Reshape
+from ..artifact.captured import Origin
+from ..operators import algebra
+from ..operators.base import LinearOperator, Shape
+from ..operators.reshape import Reshape
+from .ends import Ends, around, total
+from .intervals import Interval, image
+from .nodes import Node
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,12 +6,12 @@ from functools import singledispatch
 
 import torch
 
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.composite import Adjoint, Composed, Stack, Sum
-from app.lipschitz.operators.dense import Dense
-from app.lipschitz.operators.diagonal import Diagonal
-from app.lipschitz.operators.gather import Gather
-from app.lipschitz.operators.reshape import Reshape
+from .base import LinearOperator
+from .composite import Adjoint, Composed, Stack, Sum
+from .dense import Dense
+from .diagonal import Diagonal
+from .gather import Gather
+from .reshape import Reshape
 
 
 @singledispatch

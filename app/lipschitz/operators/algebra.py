@@ -13,16 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from app.lipschitz.operators.base import LinearOperator, Shape
-from app.lipschitz.operators.composite import Composed, Stack, Sum
-from app.lipschitz.operators.convolution import Convolution
-from app.lipschitz.operators.dense import Dense
-from app.lipschitz.operators.diagonal import Diagonal
-from app.lipschitz.operators.folding import pattern, without_false_zeros
-from app.lipschitz.operators.fusion import fuse, is_identity
-from app.lipschitz.operators.gather import Gather
-from app.lipschitz.operators.reshape import Reshape
-from app.lipschitz.operators.rounding import UNIT, up_add, up_mul, up_sum
+from .base import LinearOperator, Shape
+from .composite import Composed, Stack, Sum
+from .convolution import Convolution
+from .dense import Dense
+from .diagonal import Diagonal
+from .folding import pattern, without_false_zeros
+from .fusion import fuse, is_identity
+from .gather import Gather
+from .reshape import Reshape
+from .rounding import UNIT, up_add, up_mul, up_sum
 
 Parts = Sequence[LinearOperator]
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from app.lipschitz.deadline import NEVER, Deadline
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.composite import Composed
-from app.lipschitz.operators.dense_norm import spectral_norm
-from app.lipschitz.operators.materialise import affordable, matrix_with_error
-from app.lipschitz.operators.rounding import gamma, up_add, up_mul, up_sqrt, up_sum, widened
+from ..deadline import NEVER, Deadline
+from .base import LinearOperator
+from .composite import Composed
+from .dense_norm import spectral_norm
+from .materialise import affordable, matrix_with_error
+from .rounding import gamma, up_add, up_mul, up_sqrt, up_sum, widened
 
 
 def _frobenius(matrix: Tensor) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from app.lipschitz.operators.rounding import gamma
+from .rounding import gamma
 
 
 def factorises(matrix: Tensor) -> Tensor:

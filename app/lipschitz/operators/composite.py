@@ -13,8 +13,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from app.lipschitz.operators.base import LinearOperator, Shape
-from app.lipschitz.operators.rounding import up_add, up_product, up_sum
+from .base import LinearOperator, Shape
+from .rounding import up_add, up_product, up_sum
 
 
 def _first_device(parts: Sequence[LinearOperator]) -> torch.device | None:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from app.lipschitz.operators.base import LinearOperator, Shape
-from app.lipschitz.operators.weights import largest_sum, require_finite
+from .base import LinearOperator, Shape
+from .weights import largest_sum, require_finite
 
 Padding = tuple[tuple[int, int], ...]
 

@@ -24,16 +24,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from app.lipschitz.deadline import NEVER, Deadline
-from app.lipschitz.operators.base import Shape
-from app.lipschitz.operators.composite import Adjoint
-from app.lipschitz.operators.convolution import Convolution, single_image
-from app.lipschitz.operators.dense_norm import Bracket, normalised
-from app.lipschitz.operators.gram import proved_eigenvalue, ranking, top_pair, verified_level
-from app.lipschitz.operators.rounding import gamma, up_ldexp, up_mul, up_sqrt, widened
-from app.lipschitz.operators.torus import embed
-from app.lipschitz.operators.waves import Mode, wave
-from app.lipschitz.operators.witness import witnessed
+from ..deadline import NEVER, Deadline
+from .base import Shape
+from .composite import Adjoint
+from .convolution import Convolution, single_image
+from .dense_norm import Bracket, normalised
+from .gram import proved_eigenvalue, ranking, top_pair, verified_level
+from .rounding import gamma, up_ldexp, up_mul, up_sqrt, widened
+from .torus import embed
+from .waves import Mode, wave
+from .witness import witnessed
 
 _CHUNK_BYTES = 2**24
 """Symbols held at once; a few copies exist beside them, far below 256 MiB together."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.weights import largest_sum, require_finite
+from .base import LinearOperator
+from .weights import largest_sum, require_finite
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from app.lipschitz.deadline import NEVER, Deadline
-from app.lipschitz.operators.gram import MARGIN, gram_matrix, proved_eigenvalue, top_pair, verified_level
-from app.lipschitz.operators.rounding import gamma, up_ldexp, up_mul, up_sqrt, widened
-from app.lipschitz.pace import CHOLESKY
+from ..deadline import NEVER, Deadline
+from ..pace import CHOLESKY
+from .gram import MARGIN, gram_matrix, proved_eigenvalue, top_pair, verified_level
+from .rounding import gamma, up_ldexp, up_mul, up_sqrt, widened
 
 PLAIN = 1000
 """Powers of two up to this and their inverses are normal numbers."""

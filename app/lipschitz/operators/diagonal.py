@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from app.lipschitz.operators.base import LinearOperator, Shape
-from app.lipschitz.operators.weights import require_finite
+from .base import LinearOperator, Shape
+from .weights import require_finite
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from app.lipschitz.operators.norm import Norm
-from app.lipschitz.operators.rounding import up_sqrt
+from .norm import Norm
+from .rounding import up_sqrt
 
 INVERSE: dict[Norm, float] = {"1": 1.0, "2": 0.5, "inf": 0.0}
 

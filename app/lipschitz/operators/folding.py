@@ -12,9 +12,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from app.lipschitz.operators.base import LinearOperator, Shape
-from app.lipschitz.operators.diagonal import Diagonal
-from app.lipschitz.operators.rounding import TINY, gamma, up_mul, up_sum
+from .base import LinearOperator, Shape
+from .diagonal import Diagonal
+from .rounding import TINY, gamma, up_mul, up_sum
 
 LEAST = 2.0**-1000
 """Largest entry of a fold that is kept: underflow then loses less than rounding does."""

@@ -7,17 +7,17 @@ from functools import singledispatch
 
 import torch
 
-from app.lipschitz.deadline import NEVER, Deadline, OutOfTime
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.composite import Adjoint, Composed, Stack, Sum
-from app.lipschitz.operators.convolution import Convolution
-from app.lipschitz.operators.dense import Dense
-from app.lipschitz.operators.dense_norm import normalised
-from app.lipschitz.operators.diagonal import Diagonal
-from app.lipschitz.operators.gather import Gather
-from app.lipschitz.operators.materialise import affordable, matrix_with_error, moderate
-from app.lipschitz.operators.reshape import Reshape
-from app.lipschitz.operators.rounding import up_add, up_hypot, up_ldexp, up_mul, up_product, up_sqrt, up_sum, widened
+from ..deadline import NEVER, Deadline, OutOfTime
+from .base import LinearOperator
+from .composite import Adjoint, Composed, Stack, Sum
+from .convolution import Convolution
+from .dense import Dense
+from .dense_norm import normalised
+from .diagonal import Diagonal
+from .gather import Gather
+from .materialise import affordable, matrix_with_error, moderate
+from .reshape import Reshape
+from .rounding import up_add, up_hypot, up_ldexp, up_mul, up_product, up_sqrt, up_sum, widened
 
 
 def frobenius(operator: LinearOperator, deadline: Deadline = NEVER) -> float:

@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from app.lipschitz.operators.adjoint import adjoint
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.composite import Adjoint
-from app.lipschitz.operators.convolution import Convolution
-from app.lipschitz.operators.dense import Dense
-from app.lipschitz.operators.diagonal import Diagonal
-from app.lipschitz.operators.folding import (
+from .adjoint import adjoint
+from .base import LinearOperator
+from .composite import Adjoint
+from .convolution import Convolution
+from .dense import Dense
+from .diagonal import Diagonal
+from .folding import (
     along_channels,
     along_last,
     folded_error,
@@ -28,7 +28,7 @@ from app.lipschitz.operators.folding import (
     pattern,
     roundings,
 )
-from app.lipschitz.operators.gather import Gather
+from .gather import Gather
 
 Parts = Sequence[LinearOperator]
 

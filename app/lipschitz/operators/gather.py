@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from app.lipschitz.operators.base import LinearOperator
+from .base import LinearOperator
 
 
 @dataclass(frozen=True, eq=False)

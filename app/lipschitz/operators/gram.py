@@ -13,10 +13,10 @@ import math
 import torch
 from torch import Tensor
 
-from app.lipschitz.deadline import NEVER, Deadline
-from app.lipschitz.operators.cholesky import factorises
-from app.lipschitz.operators.rounding import UNIT, gamma, up_add, up_mul
-from app.lipschitz.pace import CHOLESKY, EIGENVALUES
+from ..deadline import NEVER, Deadline
+from ..pace import CHOLESKY, EIGENVALUES
+from .cholesky import factorises
+from .rounding import UNIT, gamma, up_add, up_mul
 
 MARGIN = 1e-11
 """A level lies this much above the guessed eigenvalue, relative."""

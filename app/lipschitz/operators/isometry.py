@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from functools import singledispatch
 
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.composite import Adjoint
-from app.lipschitz.operators.diagonal import Diagonal
-from app.lipschitz.operators.gather import Gather
-from app.lipschitz.operators.reshape import Reshape
-from app.lipschitz.operators.rounding import up_mul, up_sqrt
+from .base import LinearOperator
+from .composite import Adjoint
+from .diagonal import Diagonal
+from .gather import Gather
+from .reshape import Reshape
+from .rounding import up_mul, up_sqrt
 
 
 @singledispatch

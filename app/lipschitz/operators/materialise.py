@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from app.lipschitz.deadline import NEVER, Deadline
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.composite import Adjoint, Composed, Sum, leaves, work
-from app.lipschitz.operators.rounding import gamma, up_mul, up_sqrt
+from ..deadline import NEVER, Deadline
+from .base import LinearOperator
+from .composite import Adjoint, Composed, Sum, leaves, work
+from .rounding import gamma, up_mul, up_sqrt
 
 _MEMORY = 2**26
 """Entries of the largest intermediate batch: 512 MiB."""

@@ -21,24 +21,24 @@ from dataclasses import dataclass
 from functools import singledispatch
 from typing import Literal
 
-from app.lipschitz.deadline import NEVER, SPENT, Deadline, OutOfTime
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.bottleneck import bottleneck_norm
-from app.lipschitz.operators.composite import Adjoint, Composed, Stack, Sum
-from app.lipschitz.operators.convolution import Convolution, single_image
-from app.lipschitz.operators.convolution_norm import torus_norm
-from app.lipschitz.operators.dense import Dense
-from app.lipschitz.operators.dense_norm import spectral_norm
-from app.lipschitz.operators.diagonal import Diagonal
-from app.lipschitz.operators.frobenius import frobenius
-from app.lipschitz.operators.gather import Gather
-from app.lipschitz.operators.isometry import attained, peeled
-from app.lipschitz.operators.materialise import affordable, matrix_with_error, moderate
-from app.lipschitz.operators.quick_norm import quick_norm, quick_spectral
-from app.lipschitz.operators.reshape import Reshape
-from app.lipschitz.operators.rounding import up_add, up_hypot, up_mul, up_product, up_sqrt, up_sum
-from app.lipschitz.operators.sum_norm import sum_bracket
-from app.lipschitz.operators.witness import witnessed
+from ..deadline import NEVER, SPENT, Deadline, OutOfTime
+from .base import LinearOperator
+from .bottleneck import bottleneck_norm
+from .composite import Adjoint, Composed, Stack, Sum
+from .convolution import Convolution, single_image
+from .convolution_norm import torus_norm
+from .dense import Dense
+from .dense_norm import spectral_norm
+from .diagonal import Diagonal
+from .frobenius import frobenius
+from .gather import Gather
+from .isometry import attained, peeled
+from .materialise import affordable, matrix_with_error, moderate
+from .quick_norm import quick_norm, quick_spectral
+from .reshape import Reshape
+from .rounding import up_add, up_hypot, up_mul, up_product, up_sqrt, up_sum
+from .sum_norm import sum_bracket
+from .witness import witnessed
 
 Norm = Literal["1", "2", "inf"]
 """Which norm both the input and the output space carry."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from functools import singledispatch
 
-from app.lipschitz.deadline import Deadline
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.composite import Adjoint, Composed, Stack, Sum
-from app.lipschitz.operators.convolution import Convolution
-from app.lipschitz.operators.dense import Dense
-from app.lipschitz.operators.materialise import affordable
-from app.lipschitz.operators.norm import Norm, NormBound, norm, quick
-from app.lipschitz.pace import CHOLESKY
+from ..deadline import Deadline
+from ..pace import CHOLESKY
+from .base import LinearOperator
+from .composite import Adjoint, Composed, Stack, Sum
+from .convolution import Convolution
+from .dense import Dense
+from .materialise import affordable
+from .norm import Norm, NormBound, norm, quick
 
 
 class Norms:

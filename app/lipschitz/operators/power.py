@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.gram import deterministic_start
+from .base import LinearOperator
+from .gram import deterministic_start
 
 
 def power_method(operator: LinearOperator, iterations: int = 100) -> float:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from functools import singledispatch
 
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.composite import Adjoint, Composed, Stack, Sum
-from app.lipschitz.operators.diagonal import Diagonal
-from app.lipschitz.operators.frobenius import frobenius
-from app.lipschitz.operators.gather import Gather
-from app.lipschitz.operators.isometry import peeled
-from app.lipschitz.operators.reshape import Reshape
-from app.lipschitz.operators.rounding import up_add, up_hypot, up_mul, up_product, up_sqrt, up_sum
+from .base import LinearOperator
+from .composite import Adjoint, Composed, Stack, Sum
+from .diagonal import Diagonal
+from .frobenius import frobenius
+from .gather import Gather
+from .isometry import peeled
+from .reshape import Reshape
+from .rounding import up_add, up_hypot, up_mul, up_product, up_sqrt, up_sum
 
 
 def quick_norm(operator: LinearOperator, p: str) -> float:

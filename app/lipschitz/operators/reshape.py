@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from app.lipschitz.operators.base import LinearOperator
+from .base import LinearOperator
 
 
 @dataclass(frozen=True, eq=False)

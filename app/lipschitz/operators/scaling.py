@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from app.lipschitz.operators.rounding import TINY
+from .rounding import TINY
 
 _STEP = 500
 _FARTHEST = 5000

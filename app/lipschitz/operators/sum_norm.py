@@ -7,12 +7,12 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
-from app.lipschitz.deadline import NEVER, Deadline, OutOfTime
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.composite import leaves
-from app.lipschitz.operators.dense_norm import Bracket
-from app.lipschitz.operators.materialise import affordable, explicit_matrix, moderate
-from app.lipschitz.operators.rounding import gamma, up_add, up_mul, widened
+from ..deadline import NEVER, Deadline, OutOfTime
+from .base import LinearOperator
+from .composite import leaves
+from .dense_norm import Bracket
+from .materialise import affordable, explicit_matrix, moderate
+from .rounding import gamma, up_add, up_mul, widened
 
 UNDERFLOW = 2.0**-500
 """More than underflow takes from the sums of a `moderate` composite, relative to the product of its parts' sums."""

@@ -12,15 +12,15 @@ from functools import singledispatch
 import torch
 from torch import Tensor
 
-from app.lipschitz.operators.adjoint import adjoint
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.composite import Adjoint, Composed, Stack, Sum
-from app.lipschitz.operators.convolution import Convolution
-from app.lipschitz.operators.dense import Dense
-from app.lipschitz.operators.diagonal import Diagonal
-from app.lipschitz.operators.folding import pattern
-from app.lipschitz.operators.gather import Gather
-from app.lipschitz.operators.reshape import Reshape
+from .adjoint import adjoint
+from .base import LinearOperator
+from .composite import Adjoint, Composed, Stack, Sum
+from .convolution import Convolution
+from .dense import Dense
+from .diagonal import Diagonal
+from .folding import pattern
+from .gather import Gather
+from .reshape import Reshape
 
 
 def reached(operator: LinearOperator, inputs: Tensor) -> Tensor:

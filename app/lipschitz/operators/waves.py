@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from app.lipschitz.operators.base import Shape
-from app.lipschitz.operators.convolution import Convolution
+from .base import Shape
+from .convolution import Convolution
 
 
 class Mode(NamedTuple):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from app.lipschitz.errors import InvalidModel
-from app.lipschitz.operators.rounding import widened
+from ..errors import InvalidModel
+from .rounding import widened
 
 
 class NotFinite(InvalidModel, ValueError):

@@ -7,11 +7,11 @@ import math
 import torch
 from torch import Tensor
 
-from app.lipschitz.deadline import NEVER, Deadline
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.composite import leaves, work
-from app.lipschitz.operators.gram import deterministic_start
-from app.lipschitz.operators.rounding import gamma, up_mul, up_sqrt
+from ..deadline import NEVER, Deadline
+from .base import LinearOperator
+from .composite import leaves, work
+from .gram import deterministic_start
+from .rounding import gamma, up_mul, up_sqrt
 
 _WORK = 2**29
 """Multiplications that may be spent on a better vector; one product is always done."""

@@ -1,5 +1,5 @@
 """AutoLip as a differentiable penalty for training loops."""
 
-from app.lipschitz.regularizer.penalty import AutoLipRegularizer
+from .penalty import AutoLipRegularizer
 
 __all__ = ["AutoLipRegularizer"]

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from app.lipschitz.artifact.captured import Inspection, TensorSpec
-from app.lipschitz.errors import UnsupportedOperator
-from app.lipschitz.ingest import torch_module
-from app.lipschitz.ingest.dependence import refuse_dependence
-from app.lipschitz.ingest.labels import label
-from app.lipschitz.ingest.program import Program
-from app.lipschitz.ingest.trace import clean, pure, trace
+from ..artifact.captured import Inspection, TensorSpec
+from ..errors import UnsupportedOperator
+from ..ingest import torch_module
+from ..ingest.dependence import refuse_dependence
+from ..ingest.labels import label
+from ..ingest.program import Program
+from ..ingest.trace import clean, pure, trace
 
 Values = Mapping[fx.Node, Any]
 

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, fx, nn
 
-from app.lipschitz.operators.gram import deterministic_start
-from app.lipschitz.regularizer.live import Values, run, stored_values
-from app.lipschitz.regularizer.plan import Cut, Term, plan
+from ..operators.gram import deterministic_start
+from .live import Values, run, stored_values
+from .plan import Cut, Term, plan
 
 
 class AutoLipRegularizer:

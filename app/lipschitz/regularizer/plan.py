@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import torch
 from torch import fx, nn
 
-from app.lipschitz.artifact.captured import Captured, Inspection, TensorSpec
-from app.lipschitz.artifact.graphs import dependent_nodes
-from app.lipschitz.errors import UnsupportedOperator
-from app.lipschitz.network.build import build
-from app.lipschitz.network.nodes import Affine, Concat, Input, Network
-from app.lipschitz.operators.norm import norm
-from app.lipschitz.regularizer.live import live_graph, only_output, stored_values
-from app.lipschitz.walk.walk import walk
+from ..artifact.captured import Captured, Inspection, TensorSpec
+from ..artifact.graphs import dependent_nodes
+from ..errors import UnsupportedOperator
+from ..network.build import build
+from ..network.nodes import Affine, Concat, Input, Network
+from ..operators.norm import norm
+from ..walk.walk import walk
+from .live import live_graph, only_output, stored_values
 
 _DISJOINT = frozenset({torch.ops.aten.cat.default, torch.ops.aten.stack.default})
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from app.lipschitz.domain import vector_norm
-from app.lipschitz.lower.jacobian import steepest
-from app.lipschitz.network.nodes import Network
-from app.lipschitz.problem import Problem
+from ..domain import vector_norm
+from ..lower.jacobian import steepest
+from ..network.nodes import Network
+from ..problem import Problem
 
 STEPS = 60
 CHANGE = 0.08

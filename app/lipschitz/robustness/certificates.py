@@ -15,17 +15,17 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from app.contract.question import Gate
-from app.contract.result import Verdict
-from app.lipschitz.deadline import Deadline
-from app.lipschitz.errors import BracketViolation, LipschitzError, MethodSkipped
-from app.lipschitz.network.nodes import Network, Nonlinear
-from app.lipschitz.problem import Estimate, Problem
-from app.lipschitz.robustness.attack import Fallen, attacked
-from app.lipschitz.robustness.constants import pair_constants
-from app.lipschitz.robustness.growth import grown_linearly, split_further
-from app.lipschitz.robustness.linear import LinearMargins, linear_margins
-from app.lipschitz.robustness.radii import Radii, Samples, grown, radii_of
+from ...contract.question import Gate
+from ...contract.result import Verdict
+from ..deadline import Deadline
+from ..errors import BracketViolation, LipschitzError, MethodSkipped
+from ..network.nodes import Network, Nonlinear
+from ..problem import Estimate, Problem
+from .attack import Fallen, attacked
+from .constants import pair_constants
+from .growth import grown_linearly, split_further
+from .linear import LinearMargins, linear_margins
+from .radii import Radii, Samples, grown, radii_of
 
 MOST_ROWS = 10_000
 """Rows of a data set that are certified at most."""

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from app.contract.options import LipsdpOptions
-from app.lipschitz.bracket import info_of
-from app.lipschitz.errors import MethodSkipped
-from app.lipschitz.lipsdp.margins import SMALL_SIDE, last_piece, lipsdp_margins
-from app.lipschitz.lipsdp.sizes import side
-from app.lipschitz.network.target import MOST_OUTPUTS
-from app.lipschitz.operators.rounding import up_mul
-from app.lipschitz.problem import Estimate, Problem
-from app.lipschitz.walk.margins import PAIR_LENGTH, uniform, walked
+from ...contract.options import LipsdpOptions
+from ..bracket import info_of
+from ..errors import MethodSkipped
+from ..lipsdp.margins import SMALL_SIDE, last_piece, lipsdp_margins
+from ..lipsdp.sizes import side
+from ..network.target import MOST_OUTPUTS
+from ..operators.rounding import up_mul
+from ..problem import Estimate, Problem
+from ..walk.margins import PAIR_LENGTH, uniform, walked
 
 LIPSDP_SHARE = 0.5
 """Part of the time left that the constants of all pairs may take."""

@@ -11,10 +11,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from app.lipschitz.deadline import Deadline
-from app.lipschitz.problem import Problem
-from app.lipschitz.robustness.linear import LinearMargins
-from app.lipschitz.robustness.radii import LINEAR, SPLIT, Radii, Samples
+from ..deadline import Deadline
+from ..problem import Problem
+from .linear import LinearMargins
+from .radii import LINEAR, SPLIT, Radii, Samples
 
 STEPS = 8
 GROWTH, FIRST = 2.0, 0.6

@@ -12,18 +12,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from app.lipschitz.bounds.balls import Balls
-from app.lipschitz.bounds.functionals import CHUNK, Functionals, narrowed
-from app.lipschitz.bounds.linear import ranges
-from app.lipschitz.bounds.many import Many, serves
-from app.lipschitz.domain import Ball, Box
-from app.lipschitz.network.maxima import written_out
-from app.lipschitz.network.nodes import Affine, Network, Term
-from app.lipschitz.network.propagation import propagate
-from app.lipschitz.operators.dense import Dense
-from app.lipschitz.operators.rounding import UNIT
-from app.lipschitz.problem import Problem
-from app.lipschitz.robustness.splitting import Splitting
+from ..bounds.balls import Balls
+from ..bounds.functionals import CHUNK, Functionals, narrowed
+from ..bounds.linear import ranges
+from ..bounds.many import Many, serves
+from ..domain import Ball, Box
+from ..network.maxima import written_out
+from ..network.nodes import Affine, Network, Term
+from ..network.propagation import propagate
+from ..operators.dense import Dense
+from ..operators.rounding import UNIT
+from ..problem import Problem
+from .splitting import Splitting
 
 ROWS = 128
 """Rows of a batch, where their values take little memory."""

@@ -9,17 +9,17 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from app.lipschitz.bounds.local import Local
-from app.lipschitz.domain import Ball
-from app.lipschitz.lipsdp.dense.interior import Iterate
-from app.lipschitz.lipsdp.margins import batch_of, between, is_semidefinite, last_piece, least_constants
-from app.lipschitz.lipsdp.region import LEAST_WIDTH, Region, region_of, varying
-from app.lipschitz.lipsdp.sizes import side
-from app.lipschitz.network.nodes import Activation
-from app.lipschitz.operators.norms import Norms
-from app.lipschitz.problem import Problem
-from app.lipschitz.walk.margins import walked
-from app.lipschitz.walk.pieces import constants_within
+from ..bounds.local import Local
+from ..domain import Ball
+from ..lipsdp.dense.interior import Iterate
+from ..lipsdp.margins import batch_of, between, is_semidefinite, last_piece, least_constants
+from ..lipsdp.region import LEAST_WIDTH, Region, region_of, varying
+from ..lipsdp.sizes import side
+from ..network.nodes import Activation
+from ..operators.norms import Norms
+from ..problem import Problem
+from ..walk.margins import walked
+from ..walk.pieces import constants_within
 
 LARGEST_SIDE = 300
 """Larger systems are not solved once more for every sample."""

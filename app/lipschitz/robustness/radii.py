@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from app.lipschitz.deadline import Deadline
-from app.lipschitz.operators.rounding import UNIT
-from app.lipschitz.problem import Problem
-from app.lipschitz.robustness.margins import LocalMargins, local_margins
+from ..deadline import Deadline
+from ..operators.rounding import UNIT
+from ..problem import Problem
+from .margins import LocalMargins, local_margins
 
 GLOBAL, LINEAR, SPLIT, LOCAL = range(4)
 WAYS = ("global", "linear", "split", "local")

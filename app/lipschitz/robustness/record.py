@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from app.contract.radii import AskedView, ClassView, Curve, RadiiView, SampleView, WorstView
-from app.lipschitz.problem import Problem
-from app.lipschitz.robustness.attack import Fallen
-from app.lipschitz.robustness.certificates import Certificates
-from app.lipschitz.robustness.radii import WAYS, Radii, Samples
+from ...contract.radii import AskedView, ClassView, Curve, RadiiView, SampleView, WorstView
+from ..problem import Problem
+from .attack import Fallen
+from .certificates import Certificates
+from .radii import WAYS, Radii, Samples
 
 MOST_RECORDS = 1_000
 """Rows that the result itself lists."""

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from app.lipschitz.bounds.balls import Balls
-from app.lipschitz.bounds.functionals import CHUNK, narrowed
-from app.lipschitz.bounds.many import Many, is_rectifier
-from app.lipschitz.bounds.tuned import Climb
-from app.lipschitz.deadline import Deadline
-from app.lipschitz.network.nodes import Activation, Network, Node
+from ..bounds.balls import Balls
+from ..bounds.functionals import CHUNK, narrowed
+from ..bounds.many import Many, is_rectifier
+from ..bounds.tuned import Climb
+from ..deadline import Deadline
+from ..network.nodes import Activation, Network, Node
 
 STEPS = 12
 MOST_PARTS = 400

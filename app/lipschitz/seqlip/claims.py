@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from app.lipschitz.claims import ChainClaim, PairClaim
-from app.lipschitz.network.nodes import Activation
-from app.lipschitz.seqlip.pairs.chain import Chain
-from app.lipschitz.seqlip.pairs.contraction import Contraction, Run
-from app.lipschitz.seqlip.pairs.faces import of_multipliers
-from app.lipschitz.seqlip.pairs.product import PairFactor
+from ..claims import ChainClaim, PairClaim
+from ..network.nodes import Activation
+from .pairs.chain import Chain
+from .pairs.contraction import Contraction, Run
+from .pairs.faces import of_multipliers
+from .pairs.product import PairFactor
 
 
 def chain_claims(contraction: Contraction) -> list[ChainClaim]:

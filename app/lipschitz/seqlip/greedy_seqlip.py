@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import torch
 
-from app.contract.options import GreedySeqlipOptions
-from app.lipschitz.deadline import Deadline
-from app.lipschitz.problem import Estimate, Problem
-from app.lipschitz.seqlip.pairs.ascent import ascend, best, starts
-from app.lipschitz.seqlip.pairs.greedy import greedy
-from app.lipschitz.seqlip.pairs.pair import Pair
-from app.lipschitz.seqlip.pairs.solve import Enclosure
-from app.lipschitz.seqlip.seqlip import contracted_walk, pair_contractions
+from ...contract.options import GreedySeqlipOptions
+from ..deadline import Deadline
+from ..problem import Estimate, Problem
+from .pairs.ascent import ascend, best, starts
+from .pairs.greedy import greedy
+from .pairs.pair import Pair
+from .pairs.solve import Enclosure
+from .seqlip import contracted_walk, pair_contractions
 
 
 def greedy_seqlip(problem: Problem, options: GreedySeqlipOptions) -> Estimate:

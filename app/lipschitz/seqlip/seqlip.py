@@ -9,20 +9,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from app.contract.options import SeqlipOptions
-from app.lipschitz.claims import Claim
-from app.lipschitz.deadline import Deadline
-from app.lipschitz.errors import MethodSkipped
-from app.lipschitz.network.nodes import Node
-from app.lipschitz.problem import Estimate, Problem
-from app.lipschitz.seqlip.claims import chain_claims
-from app.lipschitz.seqlip.pairs.contraction import Contraction, Solve, contractions
-from app.lipschitz.seqlip.pairs.pair import Pair
-from app.lipschitz.seqlip.pairs.solve import Enclosure, enclose_maximum
-from app.lipschitz.walk.claims import walk_claim
-from app.lipschitz.walk.pieces import cuts, joined
-from app.lipschitz.walk.walk import RULED, walk
-from app.lipschitz.walk.ways import Way
+from ...contract.options import SeqlipOptions
+from ..claims import Claim
+from ..deadline import Deadline
+from ..errors import MethodSkipped
+from ..network.nodes import Node
+from ..problem import Estimate, Problem
+from ..walk.claims import walk_claim
+from ..walk.pieces import cuts, joined
+from ..walk.walk import RULED, walk
+from ..walk.ways import Way
+from .claims import chain_claims
+from .pairs.contraction import Contraction, Solve, contractions
+from .pairs.pair import Pair
+from .pairs.solve import Enclosure, enclose_maximum
 
 _SHARE = 0.95
 """Of the time that is left: a certificate takes some."""

@@ -20,16 +20,16 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from app.lipschitz.bounds.local import Local, stochastic_norm
-from app.lipschitz.network.nodes import Affine, Node, Nonlinear
-from app.lipschitz.network.products import MatrixProduct
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.composite import Composed
-from app.lipschitz.operators.diagonal import Diagonal
-from app.lipschitz.operators.reshape import Reshape
-from app.lipschitz.operators.rounding import TINY, up_add, up_mul, up_sum, widened
-from app.lipschitz.operators.scaling import safe_norm
-from app.lipschitz.walk.ways import Way
+from ..bounds.local import Local, stochastic_norm
+from ..network.nodes import Affine, Node, Nonlinear
+from ..network.products import MatrixProduct
+from ..operators.base import LinearOperator
+from ..operators.composite import Composed
+from ..operators.diagonal import Diagonal
+from ..operators.reshape import Reshape
+from ..operators.rounding import TINY, up_add, up_mul, up_sum, widened
+from ..operators.scaling import safe_norm
+from .ways import Way
 
 
 def attention_ways(

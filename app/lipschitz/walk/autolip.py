@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from app.contract.options import NO_OPTIONS, NoOptions
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.problem import Estimate, Problem
-from app.lipschitz.walk.claims import walk_claim
-from app.lipschitz.walk.walk import Step, walk
+from ...contract.options import NO_OPTIONS, NoOptions
+from ..operators.base import LinearOperator
+from ..problem import Estimate, Problem
+from .claims import walk_claim
+from .walk import Step, walk
 
 NEWS_S = 0.5
 """Seconds between two events."""

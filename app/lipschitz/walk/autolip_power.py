@@ -5,11 +5,11 @@ The power method approaches a norm from below, so the product is an estimate and
 
 from __future__ import annotations
 
-from app.contract.options import AutolipPowerOptions
-from app.lipschitz.errors import MethodSkipped
-from app.lipschitz.operators.power import power_method
-from app.lipschitz.problem import Estimate, Problem
-from app.lipschitz.walk.walk import walk
+from ...contract.options import AutolipPowerOptions
+from ..errors import MethodSkipped
+from ..operators.power import power_method
+from ..problem import Estimate, Problem
+from .walk import walk
 
 
 def autolip_power(problem: Problem, options: AutolipPowerOptions) -> Estimate:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.lipschitz.claims import ChainClaim, NormClaim, WalkClaim
-from app.lipschitz.network.nodes import Node
-from app.lipschitz.operators.rounding import up_add
-from app.lipschitz.problem import Problem
-from app.lipschitz.walk.walk import RULED, ways_in
+from ..claims import ChainClaim, NormClaim, WalkClaim
+from ..network.nodes import Node
+from ..operators.rounding import up_add
+from ..problem import Problem
+from .walk import RULED, ways_in
 
 
 def walk_claim(problem: Problem, start: Node, nodes: Sequence[Node], chains: Sequence[ChainClaim] = ()) -> WalkClaim:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from app.contract.options import NO_OPTIONS, NoOptions
-from app.lipschitz.errors import MethodSkipped
-from app.lipschitz.operators.frobenius import frobenius as frobenius_norm
-from app.lipschitz.problem import Estimate, Problem
-from app.lipschitz.walk.walk import walk
+from ...contract.options import NO_OPTIONS, NoOptions
+from ..errors import MethodSkipped
+from ..operators.frobenius import frobenius as frobenius_norm
+from ..problem import Estimate, Problem
+from .walk import walk
 
 
 def frobenius(problem: Problem, options: NoOptions = NO_OPTIONS) -> Estimate:

@@ -15,20 +15,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from app.contract.domain import Margin
-from app.contract.options import NO_OPTIONS, NoOptions, Options, Searching
-from app.lipschitz.errors import MethodSkipped
-from app.lipschitz.network.nodes import Affine, Node
-from app.lipschitz.network.target import with_target
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.composite import leaves
-from app.lipschitz.operators.dense_norm import normalised
-from app.lipschitz.operators.materialise import moderate
-from app.lipschitz.operators.norm import Norm
-from app.lipschitz.operators.rounding import gamma, up_add, up_mul, up_sqrt
-from app.lipschitz.operators.scaling import raised, times
-from app.lipschitz.problem import Details, Estimate, Problem
-from app.lipschitz.walk.walk import walk
+from ...contract.domain import Margin
+from ...contract.options import NO_OPTIONS, NoOptions, Options, Searching
+from ..errors import MethodSkipped
+from ..network.nodes import Affine, Node
+from ..network.target import with_target
+from ..operators.base import LinearOperator
+from ..operators.composite import leaves
+from ..operators.dense_norm import normalised
+from ..operators.materialise import moderate
+from ..operators.norm import Norm
+from ..operators.rounding import gamma, up_add, up_mul, up_sqrt
+from ..operators.scaling import raised, times
+from ..problem import Details, Estimate, Problem
+from .walk import walk
 
 Method = Callable[[Problem, Any], Estimate]
 """A method, told by options of its own type."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from app.lipschitz.network.nodes import Activation, Affine, Concat, Network, Node
-from app.lipschitz.operators.rounding import up_mul
-from app.lipschitz.problem import Problem
-from app.lipschitz.walk.walk import Branch, combine, ways_in
-from app.lipschitz.walk.ways import Way
+from ..network.nodes import Activation, Affine, Concat, Network, Node
+from ..operators.rounding import up_mul
+from ..problem import Problem
+from .walk import Branch, combine, ways_in
+from .ways import Way
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from app.lipschitz.network.nodes import Concat, Node
-from app.lipschitz.operators.norm import Norm
-from app.lipschitz.walk.walk import Step
+from ..network.nodes import Concat, Node
+from ..operators.norm import Norm
+from .walk import Step
 
 
 def log_factors(steps: Sequence[Step], p: Norm) -> list[float] | None:

@@ -16,17 +16,17 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from app.lipschitz.bounds.local import Local
-from app.lipschitz.errors import NotGloballyLipschitz
-from app.lipschitz.network.nodes import Activation, Affine, Concat, Input, Network, Node, Nonlinear, Term
-from app.lipschitz.network.products import MatrixProduct, Product
-from app.lipschitz.operators import algebra
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.norm import Norm
-from app.lipschitz.operators.reshape import Reshape
-from app.lipschitz.operators.rounding import TINY, up_add, up_hypot, up_mul, up_sum
-from app.lipschitz.walk.attention import attention_ways
-from app.lipschitz.walk.ways import Way
+from ..bounds.local import Local
+from ..errors import NotGloballyLipschitz
+from ..network.nodes import Activation, Affine, Concat, Input, Network, Node, Nonlinear, Term
+from ..network.products import MatrixProduct, Product
+from ..operators import algebra
+from ..operators.base import LinearOperator
+from ..operators.norm import Norm
+from ..operators.reshape import Reshape
+from ..operators.rounding import TINY, up_add, up_hypot, up_mul, up_sum
+from .attention import attention_ways
+from .ways import Way
 
 RULED = (Affine, Concat, Activation, Nonlinear)
 """Nodes whose rule needs no more than norms of linear maps and constants of the nodes: a certificate can repeat it."""

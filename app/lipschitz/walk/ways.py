@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from app.lipschitz.network.nodes import Node
-from app.lipschitz.operators.base import LinearOperator
+from ..network.nodes import Node
+from ..operators.base import LinearOperator
 
 
 class Way(NamedTuple):

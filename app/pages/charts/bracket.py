@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from app.contract.result import ResultView
-from app.pages import text
-from app.pages.charts.scales import NARROW, Spec, log_axis, log_scale, name_axis, name_length, on_axis
-from app.pages.palette import light
+from ...contract.result import ResultView
+from .. import text
+from ..palette import light
+from .scales import NARROW, Spec, log_axis, log_scale, name_axis, name_length, on_axis
 
 UPPER, LOWER, ESTIMATE = "certified upper bound", "witnessed lower bound", "estimate, no bound"
 MEANINGS = {"upper": UPPER, "lower": LOWER, "estimate": ESTIMATE}

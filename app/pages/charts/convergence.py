@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.pages.charts.scales import NARROW, Spec, log_axis, log_scale, on_axis
-from app.pages.palette import light
+from ..palette import light
+from .scales import NARROW, Spec, log_axis, log_scale, on_axis
 
 Trail = list[tuple[float, float | None, float | None]]
 """Seconds, the least upper bound and the greatest lower bound known then."""

@@ -7,8 +7,8 @@ from functools import lru_cache
 
 from markupsafe import Markup, escape
 
-from app.pages.charts.scales import Spec
-from app.pages.palette import light
+from ..palette import light
+from .scales import Spec
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 KEPT = 256

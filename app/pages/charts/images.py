@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from app.pages.charts.scales import Spec
-from app.pages.palette import light
+from ..palette import light
+from .scales import Spec
 
 SIDE = 84
 """Pixels of the page."""

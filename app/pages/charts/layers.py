@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from app.contract.result import LayerView
-from app.pages import text
-from app.pages.charts.scales import NARROW, Spec, counts, log_axis, log_scale, name_axis, name_length, on_axis
-from app.pages.palette import light
+from ...contract.result import LayerView
+from .. import text
+from ..palette import light
+from .scales import NARROW, Spec, counts, log_axis, log_scale, name_axis, name_length, on_axis
 
 MOST_BARS = 12
 NAMED = 5

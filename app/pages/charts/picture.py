@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from app.contract.result import ResultView
-from app.pages import text
-from app.pages.charts.bracket import bracket_chart
-from app.pages.charts.scales import Spec
-from app.pages.palette import light
+from ...contract.result import ResultView
+from .. import text
+from ..palette import light
+from .bracket import bracket_chart
+from .scales import Spec
 
 WIDTH = 640
 TITLE_LENGTH = 56

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from app.pages.charts.scales import NARROW, Spec
-from app.pages.palette import light
+from ..palette import light
+from .scales import NARROW, Spec
 
 HEIGHT = 200
 Steps = Sequence[tuple[float, float]]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any, TypeGuard
 
-from app.pages.palette import light
+from ..palette import light
 
 Spec = dict[str, Any]
 """A piece of a Vega-Lite document."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from app.contract.result import RankView, SensitivitiesView
-from app.pages import text
-from app.pages.charts.scales import NARROW, Spec, name_axis, name_length
-from app.pages.palette import light
+from ...contract.result import RankView, SensitivitiesView
+from .. import text
+from ..palette import light
+from .scales import NARROW, Spec, name_axis, name_length
 
 MOST_BARS = 16
 BAR = 26

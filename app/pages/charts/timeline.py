@@ -6,11 +6,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from app.contract.series import VersionView
-from app.pages.charts.convergence import ENDS, HEIGHT, LEGEND
-from app.pages.charts.scales import NARROW, Spec, log_axis, log_scale, name_length, on_axis
-from app.pages.palette import light
-from app.pages.text import shortened
+from ...contract.series import VersionView
+from ..palette import light
+from ..text import shortened
+from .convergence import ENDS, HEIGHT, LEGEND
+from .scales import NARROW, Spec, log_axis, log_scale, name_length, on_axis
 
 
 def timeline_chart(versions: Sequence[VersionView], width: int) -> Spec | None:

@@ -3,7 +3,7 @@
 Applied in two steps, around a first tiny analysis; docs/confinement.md says what, in which order, and why.
 """
 
-from app.worker.confinement.policy import Achieved, Policy
-from app.worker.confinement.steps import after_warm_up, before_warm_up
+from .policy import Achieved, Policy
+from .steps import after_warm_up, before_warm_up
 
 __all__ = ["Achieved", "Policy", "after_warm_up", "before_warm_up"]

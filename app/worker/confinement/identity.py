@@ -10,9 +10,9 @@ import ctypes
 import os
 from collections.abc import Iterable
 
-from app.worker.confinement.kernel import PR_SET_KEEPCAPS, prctl, syscall
-from app.worker.confinement.policy import Policy
-from app.worker.parent import die_with_parent
+from ..parent import die_with_parent
+from .kernel import PR_SET_KEEPCAPS, prctl, syscall
+from .policy import Policy
 
 CAPSET = {"x86_64": 126, "aarch64": 91}
 CAPABILITY_VERSION = 0x20080522

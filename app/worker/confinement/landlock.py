@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterable
 from enum import IntFlag
 
-from app.worker.confinement.kernel import PR_SET_NO_NEW_PRIVS, prctl, syscall
+from .kernel import PR_SET_NO_NEW_PRIVS, prctl, syscall
 
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
 VERSION_ASKED = 1

@@ -9,7 +9,7 @@ import resource
 from contextlib import suppress
 from pathlib import Path
 
-from app.worker.confinement.policy import Policy
+from .policy import Policy
 
 OUT_OF_MEMORY_FIRST = "1000"
 STACK_BYTES = 64 * 2**20

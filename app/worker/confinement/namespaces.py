@@ -13,9 +13,9 @@ from enum import IntFlag
 from itertools import islice
 from pathlib import Path
 
-from app.worker.confinement import identity
-from app.worker.confinement.kernel import mount, unshare
-from app.worker.parent import die_with_parent
+from ..parent import die_with_parent
+from . import identity
+from .kernel import mount, unshare
 
 
 class Clone(IntFlag):

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
-from app.contract.plain import Json
+from ...contract.plain import Json
 
 Asked = Literal["full", "none"]
 Level = Literal["full", "partial", "none"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from contextlib import suppress
 
-from app.worker.confinement import identity, landlock, libraries, limits, namespaces, readable
-from app.worker.confinement.policy import Achieved, Policy
+from . import identity, landlock, libraries, limits, namespaces, readable
+from .policy import Achieved, Policy
 
 SWITCHED_OFF = "LIPSERVE_CONFINEMENT is none"
 
@@ -57,7 +57,7 @@ def _drop_root(policy: Policy, achieved: Achieved) -> Achieved:
 
 def _forbid_calls(policy: Policy, achieved: Achieved) -> Achieved:
     try:
-        from app.worker.confinement import seccomp
+        from . import seccomp
 
         seccomp.restrict(policy.gpu)
     except (ImportError, OSError, RuntimeError) as error:

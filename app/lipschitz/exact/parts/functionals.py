@@ -14,10 +14,10 @@ from itertools import accumulate, pairwise
 import torch
 from torch import Tensor
 
-from app.lipschitz.bounds.backward import Backward
-from app.lipschitz.bounds.lines import lines
-from app.lipschitz.network.nodes import Activation, Input, Node
-from app.lipschitz.problem import Problem
+from ...bounds.backward import Backward
+from ...bounds.lines import lines
+from ...network.nodes import Activation, Input, Node
+from ...problem import Problem
 
 ENTRIES = 2**23
 """Most numbers of the rows that are moved back at once."""

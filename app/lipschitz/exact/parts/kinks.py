@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from app.lipschitz.bounds.lines import lines
-from app.lipschitz.exact.phases.pieces import pieces_of
-from app.lipschitz.network.nodes import Activation
-from app.lipschitz.operators.rounding import TINY, UNIT
-from app.lipschitz.problem import Problem
+from ...bounds.lines import lines
+from ...network.nodes import Activation
+from ...operators.rounding import TINY, UNIT
+from ...problem import Problem
+from ..phases.pieces import pieces_of
 
 
 @dataclass(frozen=True, eq=False)

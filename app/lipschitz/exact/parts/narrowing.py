@@ -15,14 +15,14 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from app.lipschitz.bounds.backward import DUAL, SLACK
-from app.lipschitz.bounds.pull import OUTWARD
-from app.lipschitz.domain import Ball
-from app.lipschitz.exact.parts.functionals import Functionals
-from app.lipschitz.exact.parts.kinks import Kinks
-from app.lipschitz.exact.parts.part import Parts
-from app.lipschitz.operators.rounding import UNIT, gamma
-from app.lipschitz.operators.scaling import safe_norm
+from ...bounds.backward import DUAL, SLACK
+from ...bounds.pull import OUTWARD
+from ...domain import Ball
+from ...operators.rounding import UNIT, gamma
+from ...operators.scaling import safe_norm
+from .functionals import Functionals
+from .kinks import Kinks
+from .part import Parts
 
 RATE = 0.2
 """Of Adam's first step, for alpha; for gamma relative to the ranges' lengths."""

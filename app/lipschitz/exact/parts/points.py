@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from app.lipschitz.deadline import Deadline
-from app.lipschitz.domain import Ball, Domain
-from app.lipschitz.exact.parts.functionals import Functionals
-from app.lipschitz.exact.parts.kinks import Kinks
-from app.lipschitz.exact.parts.part import Parts
-from app.lipschitz.lower.jacobian import steepest_at
-from app.lipschitz.lower.pairs import Best
-from app.lipschitz.problem import Problem, Witness
+from ...deadline import Deadline
+from ...domain import Ball, Domain
+from ...lower.jacobian import steepest_at
+from ...lower.pairs import Best
+from ...problem import Problem, Witness
+from .functionals import Functionals
+from .kinks import Kinks
+from .part import Parts
 
 STEPS, LAST_STEPS = 12, 200
 """Towards a part's conditions, and those of one without open neurons, where they are linear."""

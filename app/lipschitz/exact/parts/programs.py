@@ -24,14 +24,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from app.lipschitz.exact.folded import OUTWARD, Folded, size_of
-from app.lipschitz.exact.parts.descent import Descent, Level
-from app.lipschitz.exact.parts.kinks import Kinks
-from app.lipschitz.exact.parts.part import Parts
-from app.lipschitz.exact.phases.bounds import norms
-from app.lipschitz.operators.cholesky import factorises
-from app.lipschitz.operators.norm import Norm
-from app.lipschitz.operators.rounding import UNIT, gamma
+from ...operators.cholesky import factorises
+from ...operators.norm import Norm
+from ...operators.rounding import UNIT, gamma
+from ..folded import OUTWARD, Folded, size_of
+from ..phases.bounds import norms
+from .descent import Descent, Level
+from .kinks import Kinks
+from .part import Parts
 
 WINDOW, GAIN = 25, 1e-3
 """Steps that have to lower some part's square by so much."""

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from app.lipschitz.deadline import NEVER, Deadline, Laps
-from app.lipschitz.exact.parts.narrowing import Narrowing
-from app.lipschitz.exact.parts.part import Parts
-from app.lipschitz.exact.parts.points import LAST_STEPS, Points
-from app.lipschitz.exact.parts.programs import Programs
-from app.lipschitz.problem import Details
+from ...deadline import NEVER, Deadline, Laps
+from ...problem import Details
+from .narrowing import Narrowing
+from .part import Parts
+from .points import LAST_STEPS, Points
+from .programs import Programs
 
 BATCH, NUMBERS = 128, 2**23
 """Parts that are halved together, and numbers of one of their matrices."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
-from app.lipschitz.exact.phases.incumbent import Incumbent
-from app.lipschitz.problem import Details
+from ...problem import Details
+from .incumbent import Incumbent
 
 
 @dataclass

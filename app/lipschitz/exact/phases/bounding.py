@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from app.lipschitz.deadline import Deadline
-from app.lipschitz.exact.phases.bounds import enclose, enclosing_work, jacobian_bounds, lost, norms, slopes
-from app.lipschitz.exact.phases.model import Model
-from app.lipschitz.exact.phases.node import Node, first_free, piece_ranges
-from app.lipschitz.lipsdp.dense.chain import slope_bounds, slope_multipliers
-from app.lipschitz.operators.norm import Norm
+from ...deadline import Deadline
+from ...lipsdp.dense.chain import slope_bounds, slope_multipliers
+from ...operators.norm import Norm
+from .bounds import enclose, enclosing_work, jacobian_bounds, lost, norms, slopes
+from .model import Model
+from .node import Node, first_free, piece_ranges
 
 ENTRIES = 2**24
 """Most numbers in one batch of matrices over the input and all neurons."""

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from app.lipschitz.exact.phases.model import Model
-from app.lipschitz.operators.gram import has_factor, proved_eigenvalue
-from app.lipschitz.operators.norm import Norm
-from app.lipschitz.operators.rounding import TINY, gamma, up_add, up_mul
+from ...operators.gram import has_factor, proved_eigenvalue
+from ...operators.norm import Norm
+from ...operators.rounding import TINY, gamma, up_add, up_mul
+from .model import Model
 
 MARGIN = 1.0 + 1e-10
 """How far above the computed norm the certified one is tried."""

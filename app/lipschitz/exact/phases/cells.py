@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from app.lipschitz.exact.phases.model import Layer
-from app.lipschitz.exact.phases.polygon import Polygons
-from app.lipschitz.operators.rounding import UNIT, gamma
+from ...operators.rounding import UNIT, gamma
+from .model import Layer
+from .polygon import Polygons
 
 UNDERFLOW = 1e-290
 """More than products below the normal numbers can lose in one sum."""

@@ -8,13 +8,13 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from app.lipschitz.claims import PhaseClaim, PhaseRecord
-from app.lipschitz.deadline import Deadline
-from app.lipschitz.exact.phases.bounding import Bounding
-from app.lipschitz.exact.phases.model import Model, layer_nodes
-from app.lipschitz.exact.phases.node import Branch, Face
-from app.lipschitz.exact.phases.tree import Tree
-from app.lipschitz.network.nodes import Activation, Network
+from ...claims import PhaseClaim, PhaseRecord
+from ...deadline import Deadline
+from ...network.nodes import Activation, Network
+from .bounding import Bounding
+from .model import Model, layer_nodes
+from .node import Branch, Face
+from .tree import Tree
 
 BATCH = 128
 """Leaves that are bounded together."""

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from app.lipschitz.domain import Domain, WholeSpace
-from app.lipschitz.errors import MethodSkipped
-from app.lipschitz.exact.phases.integers import ExactModel, Integers, conflict, whole
-from app.lipschitz.exact.phases.model import Model
-from app.lipschitz.exact.phases.node import Face
-from app.lipschitz.network.propagation import of_domain
-from app.lipschitz.operators.rounding import TINY
+from ...domain import Domain, WholeSpace
+from ...errors import MethodSkipped
+from ...network.propagation import of_domain
+from ...operators.rounding import TINY
+from .integers import ExactModel, Integers, conflict, whole
+from .model import Model
+from .node import Face
 
 
 class Proofs:

@@ -13,19 +13,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from app.lipschitz.deadline import Deadline
-from app.lipschitz.domain import Domain, WholeSpace
-from app.lipschitz.exact.phases.anytime import Anytime
-from app.lipschitz.exact.phases.cells import Cells
-from app.lipschitz.exact.phases.emptiness import Proofs, box_rows
-from app.lipschitz.exact.phases.model import Model, in_blocks
-from app.lipschitz.exact.phases.polygon import NO_FACE, Polygons
-from app.lipschitz.exact.phases.polytope import THIN
-from app.lipschitz.exact.phases.rest import Rest
-from app.lipschitz.exact.phases.sides import scaled
-from app.lipschitz.exact.phases.splitting import Layers
-from app.lipschitz.operators.norm import Norm
-from app.lipschitz.problem import Details
+from ...deadline import Deadline
+from ...domain import Domain, WholeSpace
+from ...operators.norm import Norm
+from ...problem import Details
+from .anytime import Anytime
+from .cells import Cells
+from .emptiness import Proofs, box_rows
+from .model import Model, in_blocks
+from .polygon import NO_FACE, Polygons
+from .polytope import THIN
+from .rest import Rest
+from .sides import scaled
+from .splitting import Layers
 
 MOST_INPUTS = 2
 WIDEST = 32

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from app.lipschitz.deadline import NEVER, Deadline
-from app.lipschitz.exact.phases.bounds import enclosing_work
-from app.lipschitz.exact.phases.model import Model
-from app.lipschitz.exact.phases.node import Node
-from app.lipschitz.exact.phases.witness import attained_norms, best_pair, jacobians
-from app.lipschitz.problem import Problem, Witness
+from ...deadline import NEVER, Deadline
+from ...problem import Problem, Witness
+from .bounds import enclosing_work
+from .model import Model
+from .node import Node
+from .witness import attained_norms, best_pair, jacobians
 
 SCALES = (0.01, 0.1, 1.0, 10.0, 100.0)
 """Spreads of the first points: patterns near the origin and far out differ."""

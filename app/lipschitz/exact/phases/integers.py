@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from app.lipschitz.exact.phases.model import Layer, Model
+from .model import Layer, Model
 
 Integers = Any
 """An array of Python integers."""

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from app.lipschitz.errors import MethodSkipped
-from app.lipschitz.exact.phases.pieces import Pieces, identity, pieces_of
-from app.lipschitz.network.nodes import Activation, Affine, Concat, Network, Node
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.composite import Stack, Sum, leaves
-from app.lipschitz.operators.gather import Gather
-from app.lipschitz.operators.reshape import Reshape
+from ...errors import MethodSkipped
+from ...network.nodes import Activation, Affine, Concat, Network, Node
+from ...operators.base import LinearOperator
+from ...operators.composite import Stack, Sum, leaves
+from ...operators.gather import Gather
+from ...operators.reshape import Reshape
+from .pieces import Pieces, identity, pieces_of
 
 MOST_NEURONS = 2048
 MOST_ENTRIES = 2**22

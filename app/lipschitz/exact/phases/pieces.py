@@ -8,10 +8,10 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from app.lipschitz.network.branching import Choice, Extremum
-from app.lipschitz.network.expression import Apply, Number, Product, Step
-from app.lipschitz.network.fused import Fused, inside, pieces
-from app.lipschitz.network.scalar import Entries, PiecewiseMonotone, Scalar
+from ...network.branching import Choice, Extremum
+from ...network.expression import Apply, Number, Product, Step
+from ...network.fused import Fused, inside, pieces
+from ...network.scalar import Entries, PiecewiseMonotone, Scalar
 
 
 @dataclass(frozen=True, eq=False)

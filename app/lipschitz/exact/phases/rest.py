@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from app.lipschitz.exact.phases.bounds import norms, simple_norms
-from app.lipschitz.exact.phases.cells import UP, Cells
-from app.lipschitz.exact.phases.model import Model, read_columns
-from app.lipschitz.operators.norm import Norm
-from app.lipschitz.operators.rounding import gamma
+from ...operators.norm import Norm
+from ...operators.rounding import gamma
+from .bounds import norms, simple_norms
+from .cells import UP, Cells
+from .model import Model, read_columns
 
 
 class Rest:

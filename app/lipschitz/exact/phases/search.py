@@ -14,16 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from app.lipschitz.deadline import Deadline
-from app.lipschitz.exact.phases.anytime import Anytime
-from app.lipschitz.exact.phases.bounding import Bounding
-from app.lipschitz.exact.phases.bounds import enclose
-from app.lipschitz.exact.phases.emptiness import Proofs
-from app.lipschitz.exact.phases.model import Model
-from app.lipschitz.exact.phases.node import Branch, Face, Node, first_free, fixed, piece_ranges
-from app.lipschitz.exact.phases.polytope import THIN, room
-from app.lipschitz.exact.phases.tree import Tree
-from app.lipschitz.problem import Details
+from ...deadline import Deadline
+from ...problem import Details
+from .anytime import Anytime
+from .bounding import Bounding
+from .bounds import enclose
+from .emptiness import Proofs
+from .model import Model
+from .node import Branch, Face, Node, first_free, fixed, piece_ranges
+from .polytope import THIN, room
+from .tree import Tree
 
 FLAT = 2.0**-40
 """Rows this small, relative to their layer's, may be zero: exact arithmetic tells."""

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from app.lipschitz.exact.phases.polygon import Polygons
-from app.lipschitz.operators.rounding import UNIT
+from ...operators.rounding import UNIT
+from .polygon import Polygons
 
 COARSE = 1e-3
 """Rows with a larger error prove nothing."""

@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from app.lipschitz.deadline import Deadline
-from app.lipschitz.exact.phases.cells import Cells, activated, preactivations
-from app.lipschitz.exact.phases.emptiness import Proofs, slack
-from app.lipschitz.exact.phases.model import Layer, Model, read_columns
-from app.lipschitz.exact.phases.node import Face
-from app.lipschitz.exact.phases.polygon import NO_FACE, Polygons, joined
-from app.lipschitz.exact.phases.sides import scaled, sides
+from ...deadline import Deadline
+from .cells import Cells, activated, preactivations
+from .emptiness import Proofs, slack
+from .model import Layer, Model, read_columns
+from .node import Face
+from .polygon import NO_FACE, Polygons, joined
+from .sides import scaled, sides
 
 
 @dataclass

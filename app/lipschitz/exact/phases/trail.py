@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from app.lipschitz.problem import Details, Progress
+from ...problem import Details, Progress
 
 SAMPLED = 50
 """Points of the report at most."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from app.lipschitz.exact.phases.model import Model
-from app.lipschitz.exact.phases.node import Branch, Node
+from .model import Model
+from .node import Branch, Node
 
 MOST_LEAVES = 20_000
 """Of a tree that is kept: a few megabytes as JSON."""

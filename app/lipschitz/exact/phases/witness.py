@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from app.lipschitz.exact.phases.bounds import Enclosure, enclose
-from app.lipschitz.exact.phases.model import Model
-from app.lipschitz.lower.attained import attained
-from app.lipschitz.lower.pairs import slopes
-from app.lipschitz.operators.norm import Norm
-from app.lipschitz.problem import Problem, Witness
+from ...lower.attained import attained
+from ...lower.pairs import slopes
+from ...operators.norm import Norm
+from ...problem import Problem, Witness
+from .bounds import Enclosure, enclose
+from .model import Model
 
 STEPS = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 """Distances of a pair, relative to the size of its middle or the room around it."""

@@ -2,7 +2,7 @@
 
 from onnx import NodeProto
 
-from app.lipschitz.ingest.onnx_ops import (  # noqa: F401  (importing fills the table)
+from . import (  # noqa: F401  (importing fills the table)
     attention,
     classical,
     contrib,
@@ -20,8 +20,8 @@ from app.lipschitz.ingest.onnx_ops import (  # noqa: F401  (importing fills the 
     resize,
     spectra,
 )
-from app.lipschitz.ingest.onnx_ops.fallback import convert_and_run, has_converter
-from app.lipschitz.ingest.onnx_ops.table import OPS, Op, key
+from .fallback import convert_and_run, has_converter
+from .table import OPS, Op, key
 
 CONTROL_FLOW = frozenset({"If", "Loop", "Scan"})
 """Operators that run graphs of their own."""

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from app.lipschitz.ingest.onnx_ops.table import OnnxCall, op
+from .table import OnnxCall, op
 
 
 @op("Attention")

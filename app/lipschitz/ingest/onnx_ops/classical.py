@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from app.lipschitz.ingest.onnx_ops.table import OnnxCall, classical, const, op
+from .table import OnnxCall, classical, const, op
 
 
 @op(classical("Scaler"))

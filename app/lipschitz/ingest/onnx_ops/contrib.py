@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
 from torch.nn import functional as F
 
-from app.lipschitz.ingest.onnx_ops.attention import additive, by_heads
-from app.lipschitz.ingest.onnx_ops.linear import convolve, product_and_sum
-from app.lipschitz.ingest.onnx_ops.quantization import dequantize
-from app.lipschitz.ingest.onnx_ops.table import OPS, OnnxCall, axis_of, microsoft, op
+from .attention import additive, by_heads
+from .linear import convolve, product_and_sum
+from .quantization import dequantize
+from .table import OPS, OnnxCall, axis_of, microsoft, op
 
 ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
     "": lambda x: x, "Relu": torch.relu, "Sigmoid": torch.sigmoid, "Tanh": torch.tanh, "LeakyRelu": F.leaky_relu,

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from app.lipschitz.artifact import dtypes
-from app.lipschitz.ingest.onnx_dtypes import from_onnx
-from app.lipschitz.ingest.onnx_ops.table import OPS, OnnxCall, axis_of, op
+from ...artifact import dtypes
+from ..onnx_dtypes import from_onnx
+from .table import OPS, OnnxCall, axis_of, op
 
 Unary = Callable[[Tensor], Tensor]
 Binary = Callable[[Tensor, Tensor], Tensor]

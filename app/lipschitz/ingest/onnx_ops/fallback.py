@@ -16,7 +16,7 @@ from onnx.helper import make_tensor_value_info
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
 
-from app.lipschitz.ingest.onnx_ops.table import OnnxCall, Value
+from .table import OnnxCall, Value
 
 Converter = Callable[..., Any]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from app.lipschitz.errors import InvalidModel
-from app.lipschitz.ingest.onnx_ops.table import OnnxCall, const, op
-from app.lipschitz.ingest.onnx_tensors import to_torch
+from ...errors import InvalidModel
+from ..onnx_tensors import to_torch
+from .table import OnnxCall, const, op
 
 
 @op("Constant")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from app.lipschitz.artifact import dtypes
-from app.lipschitz.errors import InvalidModel
-from app.lipschitz.ingest.onnx_dtypes import from_onnx
-from app.lipschitz.ingest.onnx_ops.table import OnnxCall, axis_of, const, op
+from ...artifact import dtypes
+from ...errors import InvalidModel
+from ..onnx_dtypes import from_onnx
+from .table import OnnxCall, axis_of, const, op
 
 
 @op("Slice")

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from app.lipschitz.ingest.onnx_ops.table import OnnxCall, op
-from app.lipschitz.ingest.onnx_ops.windows import Window, torch_pads
+from .table import OnnxCall, op
+from .windows import Window, torch_pads
 
 CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 TRANSPOSED: dict[int, Callable[..., Tensor]] = {

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from app.lipschitz.errors import InvalidModel
-from app.lipschitz.ingest.onnx_ops.table import OnnxCall, axis_of, op
+from ...errors import InvalidModel
+from .table import OnnxCall, axis_of, op
 
 
 @op("Identity")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from app.lipschitz.ingest.onnx_ops.table import OnnxCall, axis_of, op
+from .table import OnnxCall, axis_of, op
 
 
 @op("BatchNormalization")

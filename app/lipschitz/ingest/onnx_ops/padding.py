@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from app.lipschitz.errors import InvalidModel
-from app.lipschitz.ingest.onnx_ops.table import OnnxCall, const, op
-from app.lipschitz.ingest.onnx_ops.windows import torch_pads
+from ...errors import InvalidModel
+from .table import OnnxCall, const, op
+from .windows import torch_pads
 
 
 @op("Pad")

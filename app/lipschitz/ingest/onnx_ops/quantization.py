@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from app.lipschitz.ingest.onnx_ops.table import OnnxCall, axis_of, op
+from .table import OnnxCall, axis_of, op
 
 
 @op("DequantizeLinear")

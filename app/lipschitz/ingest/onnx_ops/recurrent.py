@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from app.lipschitz.ingest.onnx_ops.table import OnnxCall, op
+from .table import OnnxCall, op
 
 State = tuple[Tensor, ...]
 Step = Callable[[Tensor, State, int], State]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from app.lipschitz.ingest.onnx_ops.table import OPS, OnnxCall, axis_of, op
+from .table import OPS, OnnxCall, axis_of, op
 
 Reduction = Callable[[Tensor, list[int], bool], Tensor]
 

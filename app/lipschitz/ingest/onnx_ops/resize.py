@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from app.lipschitz.ingest.onnx_ops.table import OnnxCall, const, op
+from .table import OnnxCall, const, op
 
 Coordinate = Callable[[int, float, int, int], float]
 

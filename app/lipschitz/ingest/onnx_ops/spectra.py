@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from app.lipschitz.ingest.onnx_ops.table import OnnxCall, const, op
+from .table import OnnxCall, const, op
 
 LAST_AXIS_DEFAULT = 20
 """The operator set from which DFT takes its axis as an input."""

@@ -17,8 +17,8 @@ from onnx import NodeProto, helper
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
 
-from app.lipschitz.errors import DataDependentControlFlow, InvalidModel, UnsupportedOperator
-from app.lipschitz.register import Register
+from ...errors import DataDependentControlFlow, InvalidModel, UnsupportedOperator
+from ...register import Register
 
 MAX_ELEMENTS = 1 << 28
 """Elements that one node may produce out of a few numbers in the file."""

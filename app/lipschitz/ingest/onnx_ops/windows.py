@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.lipschitz.errors import InvalidModel
-from app.lipschitz.ingest.onnx_ops.table import OnnxCall
+from ...errors import InvalidModel
+from .table import OnnxCall
 
 
 @dataclass(frozen=True)

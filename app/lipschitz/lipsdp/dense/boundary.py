@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from app.lipschitz.operators.gram import deterministic_start
+from ...operators.gram import deterministic_start
 
 _DIRECT = 200
 _STEPS = 16

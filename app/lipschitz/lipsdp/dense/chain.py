@@ -13,12 +13,12 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from app.lipschitz.lipsdp.dense.interior import NotPositive, minimise
-from app.lipschitz.lipsdp.proof import proved
-from app.lipschitz.lipsdp.start import closed_form
-from app.lipschitz.lipsdp.system import Block, System
-from app.lipschitz.operators.rounding import gamma
-from app.lipschitz.operators.scaling import raised
+from ...operators.rounding import gamma
+from ...operators.scaling import raised
+from ..proof import proved
+from ..start import closed_form
+from ..system import Block, System
+from .interior import NotPositive, minimise
 
 UNDERFLOW = 2.0**-500
 """More than squares and products of weights of at most 1 lose by underflow."""

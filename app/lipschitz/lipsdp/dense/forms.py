@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from app.lipschitz.lipsdp.system import System
+from ..system import System
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from app.lipschitz.lipsdp.dense.boundary import Positive, longest_positive
-from app.lipschitz.lipsdp.dense.forms import Forms, trace
-from app.lipschitz.lipsdp.system import System
+from ..system import System
+from .boundary import Positive, longest_positive
+from .forms import Forms, trace
 
 MAX_ITERATIONS = 60
 _RETREATS = 16

@@ -13,25 +13,25 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from app.lipschitz.certificate.balls import Array
-from app.lipschitz.certificate.elimination import Plan
-from app.lipschitz.certificate.forms import Slopes
-from app.lipschitz.certificate.matrices import TooLarge, array
-from app.lipschitz.certificate.sparse import planned
-from app.lipschitz.certificate.sparse_system import SparseSystem, sparse_system
-from app.lipschitz.claims import Multipliers, SemidefiniteClaim
-from app.lipschitz.deadline import Deadline, Laps, OutOfTime
-from app.lipschitz.lipsdp.primal.iteration import DEAD, LEAST_READ, TINY, Ascent, Maximum, Programs, ascend
-from app.lipschitz.lipsdp.primal.multipliers import RAISES, SHRINKS, Point, Search, Shrinks
-from app.lipschitz.lipsdp.primal.passes import Passes
-from app.lipschitz.lipsdp.region import slopes_of_free
-from app.lipschitz.lipsdp.semidefinite import Bound
-from app.lipschitz.network.maxima import written_out
-from app.lipschitz.network.nodes import Activation, Node
-from app.lipschitz.operators.rounding import up_sqrt
-from app.lipschitz.problem import Details, Problem
-from app.lipschitz.walk.claims import walk_claim
-from app.lipschitz.walk.pieces import Piece
+from ...certificate.balls import Array
+from ...certificate.elimination import Plan
+from ...certificate.forms import Slopes
+from ...certificate.matrices import TooLarge, array
+from ...certificate.sparse import planned
+from ...certificate.sparse_system import SparseSystem, sparse_system
+from ...claims import Multipliers, SemidefiniteClaim
+from ...deadline import Deadline, Laps, OutOfTime
+from ...network.maxima import written_out
+from ...network.nodes import Activation, Node
+from ...operators.rounding import up_sqrt
+from ...problem import Details, Problem
+from ...walk.claims import walk_claim
+from ...walk.pieces import Piece
+from ..region import slopes_of_free
+from ..semidefinite import Bound
+from .iteration import DEAD, LEAST_READ, TINY, Ascent, Maximum, Programs, ascend
+from .multipliers import RAISES, SHRINKS, Point, Search, Shrinks
+from .passes import Passes
 
 GAPS = (1e-5, 1e-7, 1e-9, 1e-11)
 """Gains of ten rounds at which the multipliers are tried: neurons that read little come to their own late."""

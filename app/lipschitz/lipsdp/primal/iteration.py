@@ -20,9 +20,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from app.lipschitz.lipsdp.primal.passes import Answer
-from app.lipschitz.network.nodes import Activation
-from app.lipschitz.operators.norm import Norm
+from ...network.nodes import Activation
+from ...operators.norm import Norm
+from .passes import Answer
 
 FEWEST, MOST = 12, 32
 """Trajectories r of a program, and as many more as it has outputs: each of them may have a direction of its own."""

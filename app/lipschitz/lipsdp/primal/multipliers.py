@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.lipschitz.certificate.balls import Array
-from app.lipschitz.certificate.elimination import Plan
-from app.lipschitz.certificate.sparse import Inequality
-from app.lipschitz.certificate.sparse_system import SparseSystem
-from app.lipschitz.deadline import Deadline
+from ...certificate.balls import Array
+from ...certificate.elimination import Plan
+from ...certificate.sparse import Inequality
+from ...certificate.sparse_system import SparseSystem
+from ...deadline import Deadline
 
 Shrinks = Sequence[tuple[float, float]]
 SHRINKS = ((1e-3, 0.0), (1e-3, 1e-3), (3e-3, 3e-3), (1e-2, 1e-2), (3e-2, 3e-2), (0.1, 0.1), (0.3, 0.2))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from app.lipschitz.network.nodes import Activation, Affine, Concat, Node
+from ...network.nodes import Activation, Affine, Concat, Node
 
 Answer = Callable[[Activation, Tensor], Tensor]
 """What an activation makes of what reaches it, `(B, n)` -> `(B, n)`."""

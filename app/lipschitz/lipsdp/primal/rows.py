@@ -15,23 +15,23 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from app.lipschitz.certificate.balls import Array
-from app.lipschitz.certificate.matrices import TooLarge
-from app.lipschitz.certificate.rows import Reading
-from app.lipschitz.certificate.sparse import planned
-from app.lipschitz.claims import Program, RowsClaim
-from app.lipschitz.deadline import Deadline, Laps
-from app.lipschitz.lipsdp.primal.bound import CLIMBING, MODERATE, PROOFS, Parts, climb, on_device, parts_of_piece
-from app.lipschitz.lipsdp.primal.iteration import Ascent, Programs
-from app.lipschitz.lipsdp.primal.multipliers import RAISES, Point, Search, times
-from app.lipschitz.lipsdp.primal.passes import Passes
-from app.lipschitz.lipsdp.semidefinite import Bound
-from app.lipschitz.network.nodes import Node
-from app.lipschitz.operators.norm import Norm
-from app.lipschitz.operators.rounding import up_sqrt
-from app.lipschitz.problem import Problem
-from app.lipschitz.walk.claims import walk_claim
-from app.lipschitz.walk.pieces import Piece
+from ...certificate.balls import Array
+from ...certificate.matrices import TooLarge
+from ...certificate.rows import Reading
+from ...certificate.sparse import planned
+from ...claims import Program, RowsClaim
+from ...deadline import Deadline, Laps
+from ...network.nodes import Node
+from ...operators.norm import Norm
+from ...operators.rounding import up_sqrt
+from ...problem import Problem
+from ...walk.claims import walk_claim
+from ...walk.pieces import Piece
+from ..semidefinite import Bound
+from .bound import CLIMBING, MODERATE, PROOFS, Parts, climb, on_device, parts_of_piece
+from .iteration import Ascent, Programs
+from .multipliers import RAISES, Point, Search, times
+from .passes import Passes
 
 GAP = 1e-6
 """Gain of ten rounds that ends an ascent."""

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from app.lipschitz.claims import FourierClaim, Multipliers, WalkClaim
-from app.lipschitz.deadline import Deadline, Laps, OutOfTime
-from app.lipschitz.lipsdp.dense.interior import Iterate
-from app.lipschitz.lipsdp.semidefinite import Bound
-from app.lipschitz.lipsdp.torus.chain import Slopes, chain_of, is_link, matrix_side
-from app.lipschitz.lipsdp.torus.fourier import Chain, steepest
-from app.lipschitz.lipsdp.torus.search import Solution, least_rho
-from app.lipschitz.network.nodes import Activation
-from app.lipschitz.operators.rounding import up_add, up_ldexp, up_product, up_sqrt, up_sum
-from app.lipschitz.problem import Details, Problem
-from app.lipschitz.walk.claims import walk_claim
-from app.lipschitz.walk.pieces import Piece, joined
+from ...claims import FourierClaim, Multipliers, WalkClaim
+from ...deadline import Deadline, Laps, OutOfTime
+from ...network.nodes import Activation
+from ...operators.rounding import up_add, up_ldexp, up_product, up_sqrt, up_sum
+from ...problem import Details, Problem
+from ...walk.claims import walk_claim
+from ...walk.pieces import Piece, joined
+from ..dense.interior import Iterate
+from ..semidefinite import Bound
+from .chain import Slopes, chain_of, is_link, matrix_side
+from .fourier import Chain, steepest
+from .search import Solution, least_rho
 
 LARGEST_SIDE = 1200
 """Side of one frequency's matrix: six of them take the solver about 2 GB."""

@@ -24,11 +24,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from app.lipschitz.network.nodes import Activation, Affine, Node
-from app.lipschitz.operators.base import LinearOperator, Shape
-from app.lipschitz.operators.composite import Composed
-from app.lipschitz.operators.convolution import Convolution
-from app.lipschitz.operators.reshape import Reshape
+from ...network.nodes import Activation, Affine, Node
+from ...operators.base import LinearOperator, Shape
+from ...operators.composite import Composed
+from ...operators.convolution import Convolution
+from ...operators.reshape import Reshape
 
 Slopes = tuple[Tensor, Tensor]
 

@@ -16,11 +16,11 @@ from itertools import accumulate, pairwise
 import torch
 from torch import Tensor
 
-from app.lipschitz.lipsdp.system import Block, System
-from app.lipschitz.lipsdp.torus.chain import Layer, Slopes, channel_slopes, coarse_sides, matrix_side, periods, widths
-from app.lipschitz.lipsdp.torus.symbols import real_form, symbol_error, symbols
-from app.lipschitz.network.nodes import Activation
-from app.lipschitz.operators.base import Shape
+from ...network.nodes import Activation
+from ...operators.base import Shape
+from ..system import Block, System
+from .chain import Layer, Slopes, channel_slopes, coarse_sides, matrix_side, periods, widths
+from .symbols import real_form, symbol_error, symbols
 
 
 @dataclass(frozen=True, eq=False)

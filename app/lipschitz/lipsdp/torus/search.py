@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from app.lipschitz.deadline import NEVER, Deadline, OutOfTime
-from app.lipschitz.lipsdp.dense.interior import Iterate, Watch, minimise
-from app.lipschitz.lipsdp.proof import is_proved
-from app.lipschitz.lipsdp.start import closed_form
-from app.lipschitz.lipsdp.torus.chain import half_frequencies
-from app.lipschitz.lipsdp.torus.fourier import Chain
+from ...deadline import NEVER, Deadline, OutOfTime
+from ..dense.interior import Iterate, Watch, minimise
+from ..proof import is_proved
+from ..start import closed_form
+from .chain import half_frequencies
+from .fourier import Chain
 
 FIRST = 6
 """Frequencies of the first round."""

@@ -17,9 +17,9 @@ import math
 import torch
 from torch import Tensor
 
-from app.lipschitz.operators.base import Shape
-from app.lipschitz.operators.convolution import Convolution
-from app.lipschitz.operators.rounding import gamma, up_mul, up_sqrt
+from ...operators.base import Shape
+from ...operators.convolution import Convolution
+from ...operators.rounding import gamma, up_mul, up_sqrt
 
 
 def symbols(convolution: Convolution, frequencies: Tensor, sides: Shape, period: Shape) -> Tensor:

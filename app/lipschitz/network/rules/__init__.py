@@ -1,6 +1,6 @@
 """Rules for graph operators, one family a file; importing the package fills the table."""
 
-from app.lipschitz.network.rules import (
+from . import (
     affine,
     angles,
     attention,
@@ -17,7 +17,7 @@ from app.lipschitz.network.rules import (
     resampling,
     softmax,
 )
-from app.lipschitz.network.rules.table import RULES
+from .table import RULES
 
 __all__ = [
     "RULES",

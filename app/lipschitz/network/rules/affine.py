@@ -12,22 +12,22 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from app.lipschitz.errors import NotGloballyLipschitz, UnsupportedOperator
-from app.lipschitz.network import constants
-from app.lipschitz.network.builder import Builder, scaled_by
-from app.lipschitz.network.call import Call
-from app.lipschitz.network.rules.broadcast import broadcast, diagonal
-from app.lipschitz.network.rules.normalization import batch_statistics_norm
-from app.lipschitz.network.rules.product import elementwise_product, matrix_product, quotient
-from app.lipschitz.network.rules.table import only_dependent, rule
-from app.lipschitz.network.values import Constant, Linear
-from app.lipschitz.operators import algebra
-from app.lipschitz.operators.base import LinearOperator, Shape
-from app.lipschitz.operators.composite import Adjoint
-from app.lipschitz.operators.convolution import Convolution
-from app.lipschitz.operators.dense import Dense
-from app.lipschitz.operators.gather import Gather
-from app.lipschitz.operators.reshape import Reshape
+from ...errors import NotGloballyLipschitz, UnsupportedOperator
+from ...operators import algebra
+from ...operators.base import LinearOperator, Shape
+from ...operators.composite import Adjoint
+from ...operators.convolution import Convolution
+from ...operators.dense import Dense
+from ...operators.gather import Gather
+from ...operators.reshape import Reshape
+from .. import constants
+from ..builder import Builder, scaled_by
+from ..call import Call
+from ..values import Constant, Linear
+from .broadcast import broadcast, diagonal
+from .normalization import batch_statistics_norm
+from .product import elementwise_product, matrix_product, quotient
+from .table import only_dependent, rule
 
 
 def apply(call: Call, value: Linear, operator: LinearOperator, added: Constant | None = None) -> Linear:

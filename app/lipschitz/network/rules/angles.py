@@ -9,15 +9,15 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from app.lipschitz.errors import UnsupportedOperator
-from app.lipschitz.network import constants
-from app.lipschitz.network.builder import Builder
-from app.lipschitz.network.call import Call
-from app.lipschitz.network.ends import MARGIN, Ends, widened
-from app.lipschitz.network.nodes import Constants, Function
-from app.lipschitz.network.rules.broadcast import broadcast
-from app.lipschitz.network.rules.table import rule
-from app.lipschitz.network.values import Constant, Linear
+from ...errors import UnsupportedOperator
+from .. import constants
+from ..builder import Builder
+from ..call import Call
+from ..ends import MARGIN, Ends, widened
+from ..nodes import Constants, Function
+from ..values import Constant, Linear
+from .broadcast import broadcast
+from .table import rule
 
 NEAREST = 2.0**-1000
 """Distances from the origin below which nothing is said."""

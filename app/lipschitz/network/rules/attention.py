@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 
-from app.lipschitz.errors import UnsupportedOperator
-from app.lipschitz.network import constants
-from app.lipschitz.network.builder import Builder
-from app.lipschitz.network.call import Call
-from app.lipschitz.network.rules.product import entries, matrix_product, scaled
-from app.lipschitz.network.rules.softmax import softmax_over
-from app.lipschitz.network.rules.table import rule
-from app.lipschitz.network.values import Linear
+from ...errors import UnsupportedOperator
+from .. import constants
+from ..builder import Builder
+from ..call import Call
+from ..values import Linear
+from .product import entries, matrix_product, scaled
+from .softmax import softmax_over
+from .table import rule
 
 
 @rule("_scaled_dot_product_flash_attention_for_cpu.default")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from app.lipschitz.network.constants import radius, without_doubtful_zeros
-from app.lipschitz.network.values import Constant, Linear
-from app.lipschitz.operators.base import Shape
-from app.lipschitz.operators.diagonal import Diagonal
-from app.lipschitz.operators.gather import Gather
+from ...operators.base import Shape
+from ...operators.diagonal import Diagonal
+from ...operators.gather import Gather
+from ..constants import radius, without_doubtful_zeros
+from ..values import Constant, Linear
 
 
 def broadcast(value: Linear, shape: Shape) -> Linear:

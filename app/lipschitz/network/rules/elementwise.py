@@ -9,18 +9,18 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from app.lipschitz.errors import Discontinuous, UnsupportedOperator
-from app.lipschitz.network import constants
-from app.lipschitz.network.builder import Builder
-from app.lipschitz.network.call import Call
-from app.lipschitz.network.nodes import Input
-from app.lipschitz.network.rules.broadcast import broadcast
-from app.lipschitz.network.rules.table import only_dependent, rule
-from app.lipschitz.network.scalar import Place, Scalar
-from app.lipschitz.network.scalars import exponentials, powers, rectifiers, sigmoids, swishes, waves
-from app.lipschitz.network.values import Constant, Linear
-from app.lipschitz.operators.base import Shape
-from app.lipschitz.operators.reshape import Reshape
+from ...errors import Discontinuous, UnsupportedOperator
+from ...operators.base import Shape
+from ...operators.reshape import Reshape
+from .. import constants
+from ..builder import Builder
+from ..call import Call
+from ..nodes import Input
+from ..scalar import Place, Scalar
+from ..scalars import exponentials, powers, rectifiers, sigmoids, swishes, waves
+from ..values import Constant, Linear
+from .broadcast import broadcast
+from .table import only_dependent, rule
 
 Function = Callable[[Tensor], Tensor]
 Shaped = Callable[[Call, Linear, Function], Scalar]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import torch
 
-from app.lipschitz.network import constants
-from app.lipschitz.network.builder import Builder, scaled_by
-from app.lipschitz.network.call import Call
-from app.lipschitz.network.rules.broadcast import broadcast
-from app.lipschitz.network.rules.elementwise import on_flat, place
-from app.lipschitz.network.rules.table import rule
-from app.lipschitz.network.scalars.rectifiers import clip
-from app.lipschitz.network.values import Constant, Linear
-from app.lipschitz.operators.base import Shape
+from ...operators.base import Shape
+from .. import constants
+from ..builder import Builder, scaled_by
+from ..call import Call
+from ..scalars.rectifiers import clip
+from ..values import Constant, Linear
+from .broadcast import broadcast
+from .elementwise import on_flat, place
+from .table import rule
 
 
 @rule("add.Tensor", "add.Scalar")

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from app.lipschitz.errors import UnsupportedOperator
-from app.lipschitz.network.builder import Builder
-from app.lipschitz.network.call import Call, is_value
-from app.lipschitz.network.rules.table import only_dependent, rule
-from app.lipschitz.network.values import Constant, Linear
-from app.lipschitz.operators.gather import Gather
+from ...errors import UnsupportedOperator
+from ...operators.gather import Gather
+from ..builder import Builder
+from ..call import Call, is_value
+from ..values import Constant, Linear
+from .table import only_dependent, rule
 
 MOVEMENTS = (
     "view.default", "_unsafe_view.default", "reshape.default", "unsqueeze.default", "squeeze.default",

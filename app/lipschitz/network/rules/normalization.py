@@ -23,15 +23,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from app.lipschitz.errors import UnsupportedOperator
-from app.lipschitz.network.arithmetic import Interval, choose
-from app.lipschitz.network.builder import Builder
-from app.lipschitz.network.call import Call
-from app.lipschitz.network.ends import MARGIN, Ends, around, magnitude, product, total, widened
-from app.lipschitz.network.nodes import Constants, Partials
-from app.lipschitz.network.rules.table import only_dependent, rule
-from app.lipschitz.network.values import Constant, Linear
-from app.lipschitz.operators.rounding import TINY, gamma, up_mul
+from ...errors import UnsupportedOperator
+from ...operators.rounding import TINY, gamma, up_mul
+from ..arithmetic import Interval, choose
+from ..builder import Builder
+from ..call import Call
+from ..ends import MARGIN, Ends, around, magnitude, product, total, widened
+from ..nodes import Constants, Partials
+from ..values import Constant, Linear
+from .table import only_dependent, rule
 
 OUTWARD = 1.0 + 2.0**-40
 """Covers the rounding of the closed forms below."""

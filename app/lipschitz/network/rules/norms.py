@@ -7,14 +7,14 @@ import math
 import torch
 from torch import Tensor
 
-from app.lipschitz.errors import UnsupportedOperator
-from app.lipschitz.network.builder import Builder
-from app.lipschitz.network.call import Call
-from app.lipschitz.network.ends import MARGIN, Ends, magnitude, widened
-from app.lipschitz.network.nodes import Constants, Function
-from app.lipschitz.network.rules.table import only_dependent, rule
-from app.lipschitz.network.values import Linear
-from app.lipschitz.operators.rounding import gamma, up_sqrt
+from ...errors import UnsupportedOperator
+from ...operators.rounding import gamma, up_sqrt
+from ..builder import Builder
+from ..call import Call
+from ..ends import MARGIN, Ends, magnitude, widened
+from ..nodes import Constants, Function
+from ..values import Linear
+from .table import only_dependent, rule
 
 VANISHED = 2.0**-500
 """More than sizes lose whose powers are subnormal."""

@@ -13,14 +13,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from app.lipschitz.network.builder import Builder
-from app.lipschitz.network.call import Call
-from app.lipschitz.network.nodes import nondecreasing
-from app.lipschitz.network.rules.affine import per_dimension, spatial_dims
-from app.lipschitz.network.rules.table import only_dependent, rule
-from app.lipschitz.network.values import Linear
-from app.lipschitz.operators.base import Shape
-from app.lipschitz.operators.norm import Norm
+from ...operators.base import Shape
+from ...operators.norm import Norm
+from ..builder import Builder
+from ..call import Call
+from ..nodes import nondecreasing
+from ..values import Linear
+from .affine import per_dimension, spatial_dims
+from .table import only_dependent, rule
 
 
 def selection_constants(copies: int) -> dict[Norm, float]:

@@ -6,18 +6,18 @@ from dataclasses import replace
 
 import torch
 
-from app.lipschitz.errors import NotGloballyLipschitz, UnsupportedOperator
-from app.lipschitz.network import constants
-from app.lipschitz.network.builder import Builder
-from app.lipschitz.network.call import Call
-from app.lipschitz.network.ends import MARGIN
-from app.lipschitz.network.rules.broadcast import broadcast, diagonal
-from app.lipschitz.network.rules.elementwise import on_flat, power
-from app.lipschitz.network.rules.product import elementwise_product
-from app.lipschitz.network.rules.table import rule
-from app.lipschitz.network.scalar import Scalar
-from app.lipschitz.network.scalars import exponentials
-from app.lipschitz.network.values import Constant, Linear
+from ...errors import NotGloballyLipschitz, UnsupportedOperator
+from .. import constants
+from ..builder import Builder
+from ..call import Call
+from ..ends import MARGIN
+from ..scalar import Scalar
+from ..scalars import exponentials
+from ..values import Constant, Linear
+from .broadcast import broadcast, diagonal
+from .elementwise import on_flat, power
+from .product import elementwise_product
+from .table import rule
 
 
 def _growth() -> Scalar:

@@ -11,22 +11,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from app.lipschitz.artifact.captured import Origin
-from app.lipschitz.errors import UnsupportedOperator
-from app.lipschitz.network.builder import Builder
-from app.lipschitz.network.call import Call
-from app.lipschitz.network.ends import MARGIN, Ends, magnitude
-from app.lipschitz.network.ends import product as multiplied
-from app.lipschitz.network.nodes import Constants, Function, Nonlinear
-from app.lipschitz.network.products import MatrixProduct, Product
-from app.lipschitz.network.rules.broadcast import broadcast, diagonal
-from app.lipschitz.network.rules.table import only_dependent, rule
-from app.lipschitz.network.scalars import powers, sigmoids
-from app.lipschitz.network.values import Constant, Linear
-from app.lipschitz.operators.base import Shape
-from app.lipschitz.operators.gather import Gather
-from app.lipschitz.operators.rounding import gamma
-from app.lipschitz.operators.scaling import safe_norm
+from ...artifact.captured import Origin
+from ...errors import UnsupportedOperator
+from ...operators.base import Shape
+from ...operators.gather import Gather
+from ...operators.rounding import gamma
+from ...operators.scaling import safe_norm
+from ..builder import Builder
+from ..call import Call
+from ..ends import MARGIN, Ends, magnitude
+from ..ends import product as multiplied
+from ..nodes import Constants, Function, Nonlinear
+from ..products import MatrixProduct, Product
+from ..scalars import powers, sigmoids
+from ..values import Constant, Linear
+from .broadcast import broadcast, diagonal
+from .table import only_dependent, rule
 
 LONGEST = 500
 """Most factors of a product over an axis: mantissas alone do not underflow."""

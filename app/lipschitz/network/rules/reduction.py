@@ -6,19 +6,19 @@ import math
 
 import torch
 
-from app.lipschitz.network import constants
-from app.lipschitz.network.builder import Builder
-from app.lipschitz.network.call import Call
-from app.lipschitz.network.rules.affine import apply, per_dimension, spatial_dims
-from app.lipschitz.network.rules.broadcast import diagonal
-from app.lipschitz.network.rules.table import only_dependent, rule
-from app.lipschitz.network.values import Constant, Linear
-from app.lipschitz.operators import algebra
-from app.lipschitz.operators.base import LinearOperator, Shape
-from app.lipschitz.operators.composite import Adjoint
-from app.lipschitz.operators.convolution import Convolution
-from app.lipschitz.operators.gather import Gather
-from app.lipschitz.operators.reshape import Reshape
+from ...operators import algebra
+from ...operators.base import LinearOperator, Shape
+from ...operators.composite import Adjoint
+from ...operators.convolution import Convolution
+from ...operators.gather import Gather
+from ...operators.reshape import Reshape
+from .. import constants
+from ..builder import Builder
+from ..call import Call
+from ..values import Constant, Linear
+from .affine import apply, per_dimension, spatial_dims
+from .broadcast import diagonal
+from .table import only_dependent, rule
 
 
 @rule("sum.dim_IntList", "sum.default")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import NoReturn
 
-from app.lipschitz.errors import Discontinuous
-from app.lipschitz.network.builder import Builder
-from app.lipschitz.network.call import Call
-from app.lipschitz.network.rules.affine import not_lipschitz
-from app.lipschitz.network.rules.table import only_dependent, rule
-from app.lipschitz.network.values import Constant
+from ...errors import Discontinuous
+from ..builder import Builder
+from ..call import Call
+from ..values import Constant
+from .affine import not_lipschitz
+from .table import only_dependent, rule
 
 UNBOUNDED = {
     "cumprod.default": "multiplies so many values that depend on the input",

@@ -9,16 +9,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from app.lipschitz.network import constants
-from app.lipschitz.network.builder import Builder
-from app.lipschitz.network.call import Call
-from app.lipschitz.network.rules.affine import apply, dense
-from app.lipschitz.network.rules.table import only_dependent, rule
-from app.lipschitz.network.values import Constant, Linear
-from app.lipschitz.operators import algebra
-from app.lipschitz.operators.base import LinearOperator, Shape
-from app.lipschitz.operators.gather import Gather
-from app.lipschitz.operators.reshape import Reshape
+from ...operators import algebra
+from ...operators.base import LinearOperator, Shape
+from ...operators.gather import Gather
+from ...operators.reshape import Reshape
+from .. import constants
+from ..builder import Builder
+from ..call import Call
+from ..values import Constant, Linear
+from .affine import apply, dense
+from .table import only_dependent, rule
 
 CHUNK = 16
 """Unit vectors per run of the operator."""

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from app.lipschitz.network.ends import MARGIN, Ends, magnitude, widened
-from app.lipschitz.network.nodes import Constants, Function, Partials
-from app.lipschitz.network.rules.normalization import OUTWARD, largest_rows, norms, projected, rms_rows
-from app.lipschitz.operators.rounding import gamma
+from ...operators.rounding import gamma
+from ..ends import MARGIN, Ends, magnitude, widened
+from ..nodes import Constants, Function, Partials
+from .normalization import OUTWARD, largest_rows, norms, projected, rms_rows
 
 LARGEST = 2.0**1020
 UNDERFLOWN = 2.0**-960

@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from app.lipschitz.errors import UnsupportedOperator
-from app.lipschitz.network.builder import Builder
-from app.lipschitz.network.call import Call
-from app.lipschitz.network.ends import MARGIN, Ends, product, widened
-from app.lipschitz.network.nodes import Constants, Function, Nonlinear, Partials
-from app.lipschitz.network.rules.normalization import OUTWARD
-from app.lipschitz.network.rules.table import only_dependent, rule
-from app.lipschitz.network.values import Constant, Linear
-from app.lipschitz.operators.base import Shape
-from app.lipschitz.operators.rounding import gamma, up_sqrt
+from ...errors import UnsupportedOperator
+from ...operators.base import Shape
+from ...operators.rounding import gamma, up_sqrt
+from ..builder import Builder
+from ..call import Call
+from ..ends import MARGIN, Ends, product, widened
+from ..nodes import Constants, Function, Nonlinear, Partials
+from ..values import Constant, Linear
+from .normalization import OUTWARD
+from .table import only_dependent, rule
 
 SMALLEST = 2.0**-1000
 """Covers what underflows in an exponential."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from app.lipschitz.errors import UnsupportedOperator
-from app.lipschitz.network.builder import Builder
-from app.lipschitz.network.call import Call
-from app.lipschitz.network.values import Linear
-from app.lipschitz.register import Register
+from ...errors import UnsupportedOperator
+from ...register import Register
+from ..builder import Builder
+from ..call import Call
+from ..values import Linear
 
 Rule = Callable[[Builder, Call], Any]
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from app.lipschitz.network.arithmetic import Interval, choose
-from app.lipschitz.network.scalar import ONE, ZERO, Knot, PiecewiseMonotone, Place, Turn
-from app.lipschitz.network.scalars.library import exp, monotone
+from ..arithmetic import Interval, choose
+from ..scalar import ONE, ZERO, Knot, PiecewiseMonotone, Place, Turn
+from .library import exp, monotone
 
 AT_ZERO = Place(0.0)
 INFINITE = Interval.point(math.inf)

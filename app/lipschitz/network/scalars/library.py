@@ -15,8 +15,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from app.lipschitz.network.arithmetic import Interval
-from app.lipschitz.network.ends import aligned, outward
+from ..arithmetic import Interval
+from ..ends import aligned, outward
 
 SHARE = 2.0**-46
 """64 units in the last place."""

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from app.lipschitz.network.arithmetic import Interval, choose
-from app.lipschitz.network.scalar import EVERYTHING, ZERO, Knot, PiecewiseMonotone, Place, Turn
-from app.lipschitz.network.scalars import library
-from app.lipschitz.network.scalars.rectifiers import constant, identity
+from ..arithmetic import Interval, choose
+from ..scalar import EVERYTHING, ZERO, Knot, PiecewiseMonotone, Place, Turn
+from . import library
+from .rectifiers import constant, identity
 
 AT_ZERO = Place(0.0)
 MOST_EXACT = 2.0**52

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from app.lipschitz.network.arithmetic import Interval, choose
-from app.lipschitz.network.scalar import ONE, ZERO, Knot, PiecewiseMonotone, Place, Turn
+from ..arithmetic import Interval, choose
+from ..scalar import ONE, ZERO, Knot, PiecewiseMonotone, Place, Turn
 
 AT_ZERO = Place(0.0)
 SIXTH = Interval.near(1 / 6)

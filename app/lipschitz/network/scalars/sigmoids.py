@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from app.lipschitz.network.arithmetic import Interval
-from app.lipschitz.network.scalar import ONE, ZERO, Knot, PiecewiseMonotone, Place, Turn
-from app.lipschitz.network.scalars.library import LARGEST, exp, hypot, monotone
+from ..arithmetic import Interval
+from ..scalar import ONE, ZERO, Knot, PiecewiseMonotone, Place, Turn
+from .library import LARGEST, exp, hypot, monotone
 
 AT_ZERO = Place(0.0)
 PI = Interval.near(math.pi)

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.nn import functional as F
 
-from app.lipschitz.network.arithmetic import Interval
-from app.lipschitz.network.scalar import ONE, ZERO, Knot, PiecewiseMonotone, Place, Turn
-from app.lipschitz.network.scalars.library import exp, monotone
-from app.lipschitz.network.scalars.sigmoids import PI, sigmoid_of, softplus_of
+from ..arithmetic import Interval
+from ..scalar import ONE, ZERO, Knot, PiecewiseMonotone, Place, Turn
+from .library import exp, monotone
+from .sigmoids import PI, sigmoid_of, softplus_of
 
 ROOT_2 = Interval.point(2.0).sqrt()
 CUBIC = 0.044715

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from app.lipschitz.network.arithmetic import Interval, choose
-from app.lipschitz.network.ends import MARGIN, Ends, nan_unbounded
-from app.lipschitz.network.scalar import EVERYTHING, LINE, Scalar, Slope, Window
-from app.lipschitz.network.scalars.library import monotone, trusted
+from ..arithmetic import Interval, choose
+from ..ends import MARGIN, Ends, nan_unbounded
+from ..scalar import EVERYTHING, LINE, Scalar, Slope, Window
+from .library import monotone, trusted
 
 LARGEST = 2.0**30
 """Arguments up to here are told from their place in a turn."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from app.lipschitz.deadline import NEVER, Deadline
-from app.lipschitz.seqlip.pairs.pair import Pair
+from ...deadline import NEVER, Deadline
+from .pair import Pair
 
 STEPS = 200
 _FINALISTS = 4

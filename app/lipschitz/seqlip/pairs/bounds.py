@@ -12,13 +12,13 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from app.lipschitz.lipsdp.dense.interior import NotPositive, minimise
-from app.lipschitz.lipsdp.proof import proved
-from app.lipschitz.lipsdp.start import closed_form
-from app.lipschitz.lipsdp.system import Block, System
-from app.lipschitz.operators.rounding import UNIT
-from app.lipschitz.operators.scaling import raised
-from app.lipschitz.seqlip.pairs.pair import Pair
+from ...lipsdp.dense.interior import NotPositive, minimise
+from ...lipsdp.proof import proved
+from ...lipsdp.start import closed_form
+from ...lipsdp.system import Block, System
+from ...operators.rounding import UNIT
+from ...operators.scaling import raised
+from .pair import Pair
 
 _ENTRIES = 2**24
 """Entries of the matrices of one batch of semidefinite problems."""

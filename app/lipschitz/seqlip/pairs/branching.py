@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from app.lipschitz.deadline import Deadline, Laps
-from app.lipschitz.seqlip.pairs.ascent import ascend
-from app.lipschitz.seqlip.pairs.bounds import BoxBounds, Boxes
-from app.lipschitz.seqlip.pairs.pair import Pair
+from ...deadline import Deadline, Laps
+from .ascent import ascend
+from .bounds import BoxBounds, Boxes
+from .pair import Pair
 
 _ENTRIES = 2**21
 """Entries of the matrices of one batch of boxes."""

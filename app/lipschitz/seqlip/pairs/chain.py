@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from app.lipschitz.network.nodes import Activation, Affine, Concat, Network, Node, Term
+from ...network.nodes import Activation, Affine, Concat, Network, Node, Term
 
 
 @dataclass(frozen=True, eq=False)

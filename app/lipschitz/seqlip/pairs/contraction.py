@@ -9,16 +9,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from app.lipschitz.deadline import Deadline, OutOfTime
-from app.lipschitz.network.nodes import Node
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.rounding import up_product
-from app.lipschitz.problem import Details, Problem
-from app.lipschitz.seqlip.pairs.chain import Chain, chains
-from app.lipschitz.seqlip.pairs.factors import explicit
-from app.lipschitz.seqlip.pairs.pair import Pair
-from app.lipschitz.seqlip.pairs.product import PairFactor, Stage, seqlip_product
-from app.lipschitz.seqlip.pairs.solve import Enclosure
+from ...deadline import Deadline, OutOfTime
+from ...network.nodes import Node
+from ...operators.base import LinearOperator
+from ...operators.rounding import up_product
+from ...problem import Details, Problem
+from .chain import Chain, chains
+from .factors import explicit
+from .pair import Pair
+from .product import PairFactor, Stage, seqlip_product
+from .solve import Enclosure
 
 Solve = Callable[[Pair, Deadline], Enclosure]
 """(pair, deadline) -> its enclosure."""

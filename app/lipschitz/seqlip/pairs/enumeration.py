@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from app.lipschitz.deadline import NEVER, Deadline
-from app.lipschitz.operators.dense_norm import Bracket
-from app.lipschitz.seqlip.pairs.pair import Pair
+from ...deadline import NEVER, Deadline
+from ...operators.dense_norm import Bracket
+from .pair import Pair
 
 LARGEST = 16
 """Most free slopes: 65,536 vertices."""

@@ -7,9 +7,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from app.lipschitz.claims import Face, Proof
-from app.lipschitz.seqlip.pairs.bounds import Boxes
-from app.lipschitz.seqlip.pairs.pair import Pair
+from ...claims import Face, Proof
+from .bounds import Boxes
+from .pair import Pair
 
 MOST_FACES = 4000
 """Nodes of a tree: more would take seconds to check."""

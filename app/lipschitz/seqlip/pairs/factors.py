@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from app.lipschitz.deadline import NEVER, Deadline
-from app.lipschitz.operators.base import LinearOperator
-from app.lipschitz.operators.composite import leaves, work
-from app.lipschitz.operators.materialise import matrix_with_error, moderate
-from app.lipschitz.operators.rounding import UNIT, gamma, up_add, up_mul, up_sqrt, widened
+from ...deadline import NEVER, Deadline
+from ...operators.base import LinearOperator
+from ...operators.composite import leaves, work
+from ...operators.materialise import matrix_with_error, moderate
+from ...operators.rounding import UNIT, gamma, up_add, up_mul, up_sqrt, widened
 
 _SIDE = 4096
 _ENTRIES = 2**26

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from app.lipschitz.deadline import NEVER, Deadline
-from app.lipschitz.seqlip.pairs.pair import Pair
+from ...deadline import NEVER, Deadline
+from .pair import Pair
 
 _RISE = 1e-12
 """Least relative rise of the squared norm that counts: below it, flips would follow rounding."""

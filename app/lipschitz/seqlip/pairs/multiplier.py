@@ -17,11 +17,11 @@ import math
 import torch
 from torch import Tensor
 
-from app.lipschitz.deadline import NEVER, Deadline, OutOfTime
-from app.lipschitz.operators.gram import MARGIN, deterministic_start, proved_eigenvalue, top_pair, verified_level
-from app.lipschitz.operators.rounding import UNIT, gamma, up_add, up_mul, widened
-from app.lipschitz.pace import CHOLESKY
-from app.lipschitz.seqlip.pairs.pair import Pair
+from ...deadline import NEVER, Deadline, OutOfTime
+from ...operators.gram import MARGIN, deterministic_start, proved_eigenvalue, top_pair, verified_level
+from ...operators.rounding import UNIT, gamma, up_add, up_mul, widened
+from ...pace import CHOLESKY
+from .pair import Pair
 
 _ABOVE = 1.0 + 4.0 * UNIT
 _STEPS = 300

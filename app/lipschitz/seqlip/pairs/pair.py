@@ -8,8 +8,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from app.lipschitz.operators.dense_norm import Bracket, spectral_norm
-from app.lipschitz.operators.rounding import gamma, up_add, up_mul, widened
+from ...operators.dense_norm import Bracket, spectral_norm
+from ...operators.rounding import gamma, up_add, up_mul, widened
 
 UNDERFLOW = 2.0**-800
 """More than underflow loses in A diag(s) B and in the lengths of columns and rows, for norms of at most 1e60."""

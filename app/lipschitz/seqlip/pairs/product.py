@@ -18,11 +18,11 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from app.lipschitz.operators.dense_norm import spectral_norm
-from app.lipschitz.operators.rounding import up_add, up_mul, up_product, up_sum
-from app.lipschitz.seqlip.pairs.factors import Factors, first_factors, last_factors, middle_factors
-from app.lipschitz.seqlip.pairs.pair import Pair
-from app.lipschitz.seqlip.pairs.solve import Enclosure
+from ...operators.dense_norm import spectral_norm
+from ...operators.rounding import up_add, up_mul, up_product, up_sum
+from .factors import Factors, first_factors, last_factors, middle_factors
+from .pair import Pair
+from .solve import Enclosure
 
 Solve = Callable[[Pair], Enclosure]
 

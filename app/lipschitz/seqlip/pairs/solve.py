@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from app.lipschitz.claims import Proof
-from app.lipschitz.deadline import Deadline, OutOfTime
-from app.lipschitz.seqlip.pairs.ascent import ascend, best, starts
-from app.lipschitz.seqlip.pairs.bounds import BoxBounds, semidefinite_bounds, semidefinite_work
-from app.lipschitz.seqlip.pairs.branching import branch
-from app.lipschitz.seqlip.pairs.enumeration import LARGEST, enumerate_vertices
-from app.lipschitz.seqlip.pairs.faces import of_alive, of_boxes, of_multipliers, of_vertices
-from app.lipschitz.seqlip.pairs.greedy import greedy
-from app.lipschitz.seqlip.pairs.multiplier import weighted_bound
-from app.lipschitz.seqlip.pairs.pair import Pair, alive
+from ...claims import Proof
+from ...deadline import Deadline, OutOfTime
+from .ascent import ascend, best, starts
+from .bounds import BoxBounds, semidefinite_bounds, semidefinite_work
+from .branching import branch
+from .enumeration import LARGEST, enumerate_vertices
+from .faces import of_alive, of_boxes, of_multipliers, of_vertices
+from .greedy import greedy
+from .multiplier import weighted_bound
+from .pair import Pair, alive
 
 STARTS = 32
 _SEMIDEFINITE = 0.3
