@@ -179,6 +179,7 @@ JOB: Document = {
         "report": None,
         "certificate": f"/v1/jobs/{JOB_ID}/certificate",
         "witness": f"/v1/jobs/{JOB_ID}/witness",
+        "radii": None,
     },
     "result": RESULT,
 }

@@ -34,9 +34,8 @@ class Urls(BaseModel):
 
     @classmethod
     def of(cls, job_id: str, has_certificate: bool, has_witness: bool, has_radii: bool = False) -> Urls:
-        """Where the parts of a job are; `radii` is set only where there are some."""
+        """Where the parts of a job are."""
         path = f"/v1/jobs/{job_id}"
-        more = {"radii": f"{path}/radii"} if has_radii else {}
         return cls(
             self=path,
             cancel=f"{path}/cancel",
@@ -44,7 +43,7 @@ class Urls(BaseModel):
             report=f"{path}/report",
             certificate=f"{path}/certificate" if has_certificate else None,
             witness=f"{path}/witness" if has_witness else None,
-            **more,
+            radii=f"{path}/radii" if has_radii else None,
         )
 
 

@@ -1,4 +1,4 @@
-"""The library's front door: a model file and a request in, the contract's result out."""
+"""The library's front door: a captured graph and a request in, the contract's result out."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class Multipliers:
 
 @dataclass(frozen=True, eq=False)
 class SemidefiniteClaim:
-    """LipSDP from `start` to `end`: `found` is as good as feasible, `inner` feasible with room to spare.
+    """LipSDP from `start` to `end`: `solution` is as good as feasible, `inner` feasible with room to spare.
 
     `slopes` are the ranges that the multipliers stand for, `(n,)` each; `fallback` bounds the same piece. `work` is
     the proof's number of multiplications where the matrix is sparse, `nodes` are those after `start` where maxima are

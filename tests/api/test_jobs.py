@@ -30,7 +30,7 @@ def test_a_job_is_accepted_and_finishes(service: RunningService) -> None:
     assert job["result"]["echo"] == job["request"]
     assert job["request"]["seed"] == 1
     assert job["created_at"] <= job["started_at"] <= job["finished_at"]
-    assert set(job["urls"]) == {"self", "cancel", "events", "report", "certificate", "witness"}
+    assert set(job["urls"]) == {"self", "cancel", "events", "report", "certificate", "witness", "radii"}
 
 
 def test_one_shot_waits_for_the_result(service: RunningService) -> None:

@@ -44,6 +44,7 @@ THINGS = {
     "GET /v1/jobs/{job_id}/radii", "GET /v1/jobs/{job_id}/certificate",
     "GET /v1/jobs/{job_id}/report", "GET /v1/jobs/{job_id}/report.svg",
     "POST /v1/webhooks/deliveries/{delivery_id}/redeliver",
+    "GET /v1/series/{name}", "GET /series/{name}", "DELETE /v1/series/{name}",
 }  # fmt: skip
 """What is addressed by its id: another owner gets 404."""
 HOOK_SECRET = "told-to-the-hub"
@@ -94,7 +95,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     world.clients["nobody"] = service.client
     ada = world.clients["ada"]
     model = upload(ada, model_of("ada's"))
+    ada.put(f"/v1/models/{model}?name=adas&version=1", content=model_of("ada's")).raise_for_status()
     world.ids = {
+        "name": "adas",
         "model_id": model,
         "dataset_id": upload(ada, dataset(), "datasets"),
         "job_id": finished(ada, model, webhook_url=f"{service.url}/nowhere")["id"],
@@ -171,7 +174,13 @@ def test_another_owners_thing_does_not_exist(world: World, operation: str) -> No
         assert answer.status_code == 404
         if not operation.startswith("HEAD"):
             assert answer.json()["type"].startswith("urn:lipserve:problem:unknown-")
-    for thing in ("models/{model_id}", "datasets/{dataset_id}", "jobs/{job_id}", "jobs/{job_id}/certificate"):
+    for thing in (
+        "models/{model_id}",
+        "datasets/{dataset_id}",
+        "jobs/{job_id}",
+        "jobs/{job_id}/certificate",
+        "series/{name}",
+    ):
         assert ada.get("/v1/" + thing.format(**world.ids)).status_code == 200
 
 

@@ -10,12 +10,12 @@ import threading
 
 import pytest
 
-from app import errors
 from app.commands.show import Display, summary
 from app.contract.progress import Progress
 from app.contract.result import ResultView
 from app.observability import JsonLines, TextLines, configure_logging, log_uncaught
 from app.printable import printable, printable_json
+from app.refusals import from_slug
 from app.settings import Settings
 from tests.conftest import RunningService, fake_model
 from tests.pages.results import layer, result
@@ -79,7 +79,7 @@ def test_both_formatters_are_the_services_own(log: io.StringIO) -> None:
 
 
 def test_problems_tell_nothing_that_a_terminal_obeys() -> None:
-    problem = errors.from_slug("invalid-model", HOSTILE)
+    problem = from_slug("invalid-model", HOSTILE)
     assert not hidden(problem.detail)
     assert not hidden(str(problem))
 

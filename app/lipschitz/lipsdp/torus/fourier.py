@@ -1,6 +1,6 @@
 """LipSDP of a chain of convolutions in the Fourier domain, one multiplier a channel and phase.
 
-On the torus of `fourier_chain` everything commutes with shifts, and the constraint splits into one complex matrix a
+On the torus of `chain_of` everything commutes with shifts, and the constraint splits into one complex matrix a
 frequency, all with the same rho and multipliers; conjugate frequencies give the same condition. A complex neuron is
 two real columns of one multiplier. The constraint is that of [F19] (`system`).
 """
