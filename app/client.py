@@ -29,6 +29,7 @@ from .contract.problem import ProblemView
 from .contract.progress import Progress
 from .contract.result import Verdict
 from .contract.series import SeriesView
+from .contract.uploads import ModelView
 from .lipschitz.bundle import Member, identity
 from .lipschitz.external_data import files_beside
 
@@ -168,6 +169,17 @@ class Client:
         """Every version that was uploaded under the name, with its bracket, norms and radii."""
         return SeriesView.model_validate(self._call("GET", f"/v1/series/{quote(name)}"))
 
+    def model(self, digest: str) -> ModelView:
+        """What the service knows of an uploaded model."""
+        return ModelView.model_validate(self._call("GET", f"/v1/models/{digest}"))
+
+    def report(self, job_id: str) -> str:
+        """The job as a page for people, HTML that stands alone."""
+        answer = self._http.get(f"/v1/jobs/{job_id}/report", headers={"Accept": "text/html"})
+        if answer.is_error:
+            raise Refused(answer.status_code, ProblemView(detail=f"The job {job_id} has no report."))
+        return answer.text
+
     def certificate(self, job_id: str) -> Document:
         """What proves the job's upper bound; Refused where there is none."""
         return self._call("GET", f"/v1/jobs/{job_id}/certificate")
@@ -182,13 +194,14 @@ class Client:
         version: str | None = None,
     ) -> Job:
         """Upload, submit, and wait for the end; an interrupt (KeyboardInterrupt) cancels the job."""
-        return self._ended(self.submit(self.upload(model, name, version), request), on_progress)
+        return self.ended(self.submit(self.upload(model, name, version), request), on_progress)
 
     def compare(self, a: Path, b: Path, request: Mapping[str, Any], on_progress: OnProgress | None = None) -> Job:
         """Upload both models, submit, and wait for the end, as `analyze`."""
-        return self._ended(self.submit_comparison(self.upload(a), self.upload(b), request), on_progress)
+        return self.ended(self.submit_comparison(self.upload(a), self.upload(b), request), on_progress)
 
-    def _ended(self, job: Job, on_progress: OnProgress | None) -> Job:
+    def ended(self, job: Job, on_progress: OnProgress | None = None) -> Job:
+        """The submitted job when it is over; an interrupt (KeyboardInterrupt) cancels it."""
         try:
             return self.finished(job.id, on_progress, job.model)
         except KeyboardInterrupt:

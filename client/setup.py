@@ -1,4 +1,5 @@
-"""Builds the client from the service's own sources: `app/client.py` and what it imports, under the client's name.
+"""Builds the client from the service's own sources: `app/client.py`, the reading of MLflow's cards, and what they
+import, under the client's name.
 
 There is one copy of the contract, in `app/contract`. The build takes along every module of `app` that the client
 reaches; their imports are relative, so they stand in a package of any name.
@@ -15,7 +16,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE, NAME = "app", "lipserve_client"
-START = "app.client"
+START = ("app.client", "app.registries.card")
 
 
 def path_of(module: str) -> Path | None:
@@ -40,7 +41,7 @@ def imports(path: Path) -> Iterator[str]:
 def reached() -> dict[str, Path]:
     """The modules that the client needs, packages included, but for the topmost."""
     found: dict[str, Path] = {}
-    waiting = [START]
+    waiting = [*START]
     while waiting:
         module = waiting.pop()
         path = path_of(module)

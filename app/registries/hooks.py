@@ -16,8 +16,9 @@ from ..errors import Busy, Problem, QueueFull, QuotaExceeded, SourceUnreachable,
 from ..jobs.record import JobRecord
 from ..store.blobs import Staged
 from ..store.hooks import DONE, FAILED, RECEIVED, REPORTING, WAITING, HookKey, HookRepository
+from .card import Shape
 from .poller import Poller
-from .sources import Location, Shape, Source, refusals_as_problems
+from .sources import Location, Source, refusals_as_problems
 from .webhooks import pause
 
 logger = logging.getLogger(__name__)

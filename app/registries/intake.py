@@ -9,7 +9,6 @@ from contextlib import suppress
 
 from ..contract.comparison import stored_result
 from ..contract.domain import Document
-from ..contract.plain import Json
 from ..contract.request import AnalysisFields
 from ..contract.result import ResultView
 from ..contract.series import ModelVersion
@@ -23,7 +22,7 @@ from ..parsing import parse_fields
 from ..settings import Settings
 from ..store.blobs import Staged
 from ..store.idempotency import Claim, Earlier, IdempotencyRepository
-from .sources import Shape
+from .card import Shape, inputs_of
 
 LOOK_S = 0.2
 
@@ -93,34 +92,6 @@ class Intake:
             return self._fields
         declared = self._models.get(tenant, sha256).inspection["inputs"]
         return self._fields.model_copy(update={"inputs": inputs_of(declared, shapes)})
-
-
-def inputs_of(declared: list[Json], shapes: tuple[Shape, ...]) -> dict[str, list[int]] | None:
-    """The sizes that a file leaves open, as its registry gives them; a leading open size is the batch and becomes 1.
-
-    None where nothing is open, or where the registry's inputs are not the file's.
-    """
-    by_name = {shape.name: shape.sizes for shape in shapes}
-    names = [tensor["name"] for tensor in declared]
-    if set(names) <= set(by_name):
-        given = [by_name[name] for name in names]
-    elif len(shapes) == len(declared):
-        given = [shape.sizes for shape in shapes]
-    else:
-        return None
-    filled = {tensor["name"]: _filled(tensor["shape"], sizes) for tensor, sizes in zip(declared, given, strict=True)}
-    known = {name: shape for name, shape in filled.items() if shape is not None}
-    return known or None
-
-
-def _filled(declared: list[int], given: tuple[int, ...]) -> list[int] | None:
-    """One input's shape; a file that tells not even the rank declares []."""
-    if declared and (len(declared) != len(given) or min(declared) >= 1):
-        return None
-    sizes = [fixed if fixed >= 1 else size for fixed, size in zip(declared or given, given, strict=True)]
-    if sizes and sizes[0] < 1:
-        sizes[0] = 1
-    return sizes if sizes and min(sizes) >= 1 else None
 
 
 def _short(key: str) -> str:

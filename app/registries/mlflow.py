@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,18 +11,16 @@ import yaml
 
 from ..contract.plain import Json
 from ..refusals import InvalidModel
+from .card import CARD, file_of, shapes_of
 from .fetch import Credentials, Fetcher
 from .guard import Guard, Unreachable
-from .sources import Location, Shape
+from .sources import Location
 
 NAME = "mlflow"
 API = "/api/2.0/mlflow"
-CARD = "MLmodel"
 MAX_CARD_BYTES = 2**20
 SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The one in C, ten times as fast."""
-TORCH_FILES = ("model.pt2", "model.pth")
-"""A torch.export archive, or TorchScript; a pickled module has the second name, too, and is refused by its content."""
 EVENTS = {("model_version", "created"), ("model_version_alias", "created")}
 MAX_TAG = 5000
 
@@ -76,16 +73,11 @@ class Version:
     def find(self) -> Location:
         """The file of its ONNX or PyTorch flavour, and the shapes of its signature; InvalidModel without either."""
         card = self._card()
-        shapes = _shapes(card.get("signature"))
-        flavors = card.get("flavors")
-        match flavors if isinstance(flavors, dict) else {}:
-            case {"onnx": {"data": str(path)}}:
-                return Location(f"{self.name}-{self.version}.onnx", path, shapes=shapes)
-            case {"pytorch": {"model_data": str(folder)}}:
-                path = next(filter(self._has, (f"{folder}/{file}" for file in TORCH_FILES)), "")
-                if path:
-                    return Location(f"{self.name}-{self.version}.{path.rpartition('.')[2]}", path, shapes=shapes)
-        raise InvalidModel("The MLflow model has neither an ONNX nor a PyTorch flavour with a file.")
+        path = file_of(card, self._has)
+        if path is None:
+            raise InvalidModel("The MLflow model has neither an ONNX nor a PyTorch flavour with a file.")
+        name = f"{self.name}-{self.version}.{path.rpartition('.')[2]}"
+        return Location(name, path, shapes=shapes_of(card.get("signature")))
 
     def read(self, path: str, write: Callable[[bytes], None]) -> None:
         """One of the version's files, which the tracking server hands out wherever they are kept."""
@@ -113,15 +105,6 @@ def event_of(payload: Any) -> dict[str, str] | None:
             if (entity, action) in EVENTS and isinstance(version, str | int):
                 return {"name": name, "version": str(version)}
     return None
-
-
-def _shapes(signature: Any) -> tuple[Shape, ...]:
-    """The input shapes of a signature, which is JSON within YAML; none where it has other inputs than tensors."""
-    try:
-        columns = json.loads(signature["inputs"])
-        return tuple(Shape(c.get("name"), tuple(map(int, c["tensor-spec"]["shape"]))) for c in columns)
-    except (TypeError, KeyError, ValueError, AttributeError):
-        return ()
 
 
 def _authorization(token: str) -> dict[str, str]:

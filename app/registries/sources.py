@@ -15,16 +15,9 @@ from ..errors import DigestMismatch, SourceRefused, SourceUnreachable
 from ..jobs.folders import Stage, joined
 from ..lipschitz.external_data import files_beside
 from ..store.blobs import Staged
+from .card import Shape
 from .fetch import Fetcher
 from .guard import Refused, Unreachable
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What a registry says of one input: -1 stands for an open size."""
-
-    name: str | None
-    sizes: tuple[int, ...]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -12,30 +11,10 @@ import numpy as np
 import pytest
 
 import app
-from tests.conftest import ROOT, RunningService, fake_model
+from tests.conftest import RunningService, fake_model
 from tests.lipschitz.onnx_networks import mlp
 
 HEAVY = ("app", "torch", "numpy", "onnx", "fastapi", "sqlalchemy")
-BUILD = "import setuptools.build_meta as backend, sys; print(backend.build_wheel(sys.argv[1]))"
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built in a copy of the folder beside the sources."""
-    place = tmp_path_factory.mktemp("client")
-    shutil.copytree(ROOT / "client", place / "client", ignore=shutil.ignore_patterns("build", "*.egg-info"))
-    (place / "app").symlink_to(ROOT / "app")
-    built = [sys.executable, "-W", "ignore", "-c", BUILD, str(place)]
-    ran = subprocess.run(built, cwd=place / "client", capture_output=True, text=True, check=True)
-    return place / ran.stdout.split()[-1]
-
-
-@pytest.fixture(scope="module")
-def installed(wheel: Path) -> Path:
-    place = wheel.parent / "installed"
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(place)
-    return place
 
 
 def run(installed: Path, *arguments: str, url: str = "") -> subprocess.CompletedProcess[str]:

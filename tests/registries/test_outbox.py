@@ -10,8 +10,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from app.jobs.states import CANCEL_QUEUED
-from app.registries.intake import inputs_of
-from app.registries.sources import Shape
+from app.registries.card import Shape, inputs_of
 from app.store.database import Database
 from app.store.deliveries import DeliveryRepository, Outcome
 from app.store.hooks import REPORTING, WAITING, HookKey, HookRepository
