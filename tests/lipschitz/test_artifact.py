@@ -286,7 +286,6 @@ from pathlib import Path
 from app.lipschitz.analysis import analyze
 from app.lipschitz.graph import graph
 from app.lipschitz.certificate.verify import verify
-from tests.effort import examples
 data = Path({str(path)!r}).read_bytes()
 told = analyze(data, {{"methods": ["autolip"], "domain": {{"kind": "box", "lower": -1, "upper": 1}}}})
 assert told.result.graph == graph(data).graph

@@ -271,7 +271,7 @@ def test_cells_that_are_too_many_are_left_to_the_search(monkeypatch: pytest.Monk
     monkeypatch.setattr(Enumeration, "step", lambda _: time.sleep(0.01))
     layers = random_layers((2, 3, 3, 2), 5)
     truth = brute_force(layers, "relu", "2", None)
-    lower, upper, details = solve(problem_of(chain(layers, F.relu), 2, "2"), seconds=6.0)
+    lower, upper, details = solve(problem_of(chain(layers, F.relu), 2, "2"), seconds=2.0)
     assert details["status"] == "closed"
     assert truth * (1 - 1e-9) <= upper <= lower * (1 + 1e-5)
 
@@ -298,7 +298,7 @@ def test_an_exhausted_budget_leaves_a_valid_open_bracket() -> None:
     problem = problem_of(chain(layers, F.relu), 6, "2")
     object.__setattr__(problem, "progress", events.append)
     begun = time.monotonic()
-    lower, upper, details = solve(problem, seconds=1.5)
+    lower, upper, details = solve(problem, seconds=0.6)
     assert time.monotonic() - begun < 10
     assert details["status"] == "deadline"
     assert 0 < lower < upper

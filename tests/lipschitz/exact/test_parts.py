@@ -88,8 +88,9 @@ def largest_at_samples(problem: Problem, count: int = 500) -> float:
     return float(jacobian_norms(problem.network, problem.p, points).max())
 
 
-@pytest.mark.parametrize("p", NORMS)
-@pytest.mark.parametrize(("name", "seed"), [("dense", 0), ("dense", 1), ("skipping", 0), ("convolutional", 1)])
+@pytest.mark.parametrize(
+    ("name", "seed", "p"), [("dense", 0, "1"), ("dense", 1, "2"), ("skipping", 0, "inf"), ("convolutional", 1, "2")]
+)
 def test_the_bound_only_falls_and_stays_above_what_is_attained(name: str, seed: int, p: Any) -> None:
     problem = problem_of(name, seed, p)
     if not count_open(problem):
@@ -108,7 +109,7 @@ def test_the_bound_only_falls_and_stays_above_what_is_attained(name: str, seed: 
 @pytest.mark.slow
 @pytest.mark.parametrize("p", NORMS)
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("seed", range(2, 20))
+@pytest.mark.parametrize("seed", range(20))
 def test_many_random_networks(name: str, seed: int, p: Any) -> None:
     test_the_bound_only_falls_and_stays_above_what_is_attained(name, seed, p)
 
@@ -136,7 +137,7 @@ def test_ranges_and_bounds_hold_in_every_part(name: str, seed: int, p: Any) -> N
     while len(search._heap) < 2:
         search.step(NEVER)
     size = problem.network.input.size
-    points = problem.domain.sample(3000, size, 1.0, torch.Generator().manual_seed(2))
+    points = problem.domain.sample(1000, size, 1.0, torch.Generator().manual_seed(2))
     norms = jacobian_norms(problem.network, p, points)
     parts = [part for _, _, part in search._heap]
     everywhere = torch.zeros(len(points), dtype=torch.bool)
@@ -188,7 +189,7 @@ def test_contradictory_conditions_are_proved_empty_and_others_are_not() -> None:
 def test_extreme_scales_and_far_centres(scale: float, p: Any) -> None:
     centre = torch.full((6,), 1e4, dtype=torch.float64)
     problem = problem_of("dense", 0, p, Ball(centre, 5e3, p), scale)
-    found = by_parts(problem, ExactOptions(seconds=5.0), Deadline.after(3), None)
+    found = by_parts(problem, ExactOptions(seconds=5.0), Deadline.after(0.8), None)
     assert found is None or largest_at_samples(problem) <= found.value
 
 
@@ -196,7 +197,7 @@ def test_exact_takes_the_least_of_its_bounds() -> None:
     MODELS["wide"] = (lambda: perceptron(70, 20, 15, 3), 70)
     problem = problem_of("wide", 0, "2", Ball(torch.linspace(-1, 1, 70, dtype=torch.float64), 0.4, "2"))
     assert count_open(problem) > 6
-    found = exact(problem, ExactOptions(seconds=6.0))
+    found = exact(problem, ExactOptions(seconds=1.5))
     search = search_of(problem)
     assert found.value <= search.upper
     assert found.witness is not None

@@ -101,7 +101,7 @@ def test_it_has_a_certificate(norm: str) -> None:
     model = mlp([one.weight.detach().numpy() for one in linear], [one.bias.detach().numpy() for one in linear], "Relu")
     centre = torch.linspace(-1, 1, WIDE).double().tolist()
     domain = {"kind": "ball", "center": centre, "radius": {"1": 0.3, "2": 0.1, "inf": 0.01}[norm]}
-    certificate, upper = certified(model, "exact", domain=domain, norm=norm)
+    certificate, upper = certified(model, "exact", domain=domain, norm=norm, options={"exact": {"seconds": 2.0}})
     answer = verdict(model, certificate)
     assert (answer["valid"], answer["method"], answer["check"]) == (True, "exact", "independent"), answer["reasons"]
     assert certificate["reported"] == {"method": "exact", "value": upper}

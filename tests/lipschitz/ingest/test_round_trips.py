@@ -87,8 +87,8 @@ ROUND_TRIPS = [
     if name not in refused and (exporter != "jit.script" or name not in ASKING)
 ]
 QUICK = {
-    ("mlp", "onnx (dynamo, external data)"), ("GRU with state", "onnx (TorchScript)"),
-    ("gated units", "onnx (TorchScript)"), ("given embeddings", "jit.script"), ("policy with history", "jit.script"),
+    ("mlp", "onnx (dynamo, external data)"), ("gated units", "onnx (TorchScript)"), ("given embeddings", "jit.script"),
+    ("policy with history", "jit.script"),
 }  # fmt: skip
 
 

@@ -267,7 +267,7 @@ def test_a_tuple_of_states_is_several_inputs() -> None:
     for found, expected in zip(outputs(captured, x, h, c), (y, last, cell), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
     box = {"kind": "box", "lower": -1, "upper": 1}
-    fields = {"inputs": shapes, "domain": box, "methods": ["autolip", "gradient"], "budget_s": 5}
+    fields = {"inputs": shapes, "domain": box, "methods": ["autolip", "gradient"], "budget_s": 1}
     result = files.analyze(script(module.float()), fields)["result"]
     assert 0.1 < result["lower"]["value"] <= result["upper"]["value"] < 1e5
 
