@@ -139,7 +139,7 @@ def run_methods(problem: Problem, request: Request) -> tuple[list[Estimate], lis
         problem.progress({"method": name, "phase": "running"})
         _, lower = bracket(estimates)
         floor = lower.witness if lower else None
-        mine = problem.until(allotted(problem, to_come(request, position), estimates), floor)
+        mine = problem.until(allotted(problem, to_come(problem, request, position, estimates), estimates), floor)
         begun = time.monotonic()
         optional = request.is_auto and not (name == JACOBIAN and request.needs_jacobian)
         unneeded = reason_to_stop(problem, name, estimates) if optional else None

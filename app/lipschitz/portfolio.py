@@ -22,7 +22,7 @@ CLOSED = 1e-6
 """Relative gap at which a bracket counts as closed."""
 
 _ALWAYS = ("autolip",)
-WEIGHTS = {"autolip": 8.0, "lipsdp": 6.0, "exact": 6.0, "seqlip": 4.0, "deep search": 4.0}
+WEIGHTS = {"autolip": 8.0, "lipsdp": 6.0, "exact": 6.0, "seqlip": 4.0, "jacobian": 4.0, "deep search": 4.0}
 """How the time that is left is shared among the methods to come, 1 if not named. What one leaves is the next one's."""
 KEPT = 0.05
 """Part of the time that methods leave for the certificate and the report."""
@@ -55,9 +55,14 @@ def reason_to_stop(problem: Problem, name: str, before: Sequence[Estimate]) -> s
     return _few_phases(problem) if name == "exact" else None
 
 
-def to_come(request: Request, position: int) -> list[str]:
-    """The methods from that position on, and what `auto` ends with."""
-    return [*request.methods[position:], *([DEEP_SEARCH] if request.is_auto else [])]
+def to_come(problem: Problem, request: Request, position: int, before: Sequence[Estimate]) -> Sequence[str]:
+    """The methods from that position on; of `auto` without those that are known not to run, and with its end."""
+    if not request.is_auto:
+        return request.methods[position:]
+    first, *rest = request.methods[position:]
+    if before:  # ranges, on which this depends, are known from then on
+        rest = [name for name in rest if reason_to_stop(problem, name, before) is None]
+    return [first, *rest, DEEP_SEARCH]
 
 
 def allotted(problem: Problem, rest: Sequence[str], before: Sequence[Estimate]) -> Deadline:
@@ -79,6 +84,8 @@ def _is_closed(before: Sequence[Estimate], gap: float) -> bool:
 
 def _after_lipsdp(problem: Problem, before: Sequence[Estimate]) -> str | None:
     """Bounds of pairs can beat that of all layers together only where there is one pair."""
+    if problem.q is None and problem.p != "2":
+        return f"SeqLip bounds the 2-norm, not the {problem.p}-norm"
     estimate = next((e for e in before if e.method == "lipsdp" and e.status == "ok"), None)
     whole = estimate is not None and estimate.details["whole"]
     pairs = sum(isinstance(node, Activation) for node in problem.network.nodes)

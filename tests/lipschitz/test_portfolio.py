@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.lipschitz.analysis import run_method
+from app.lipschitz.artifact import from_bytes
+from app.lipschitz.deadline import NEVER
 from app.lipschitz.files import analyze
+from app.lipschitz.formulation import make_problem
+from app.lipschitz.ingest.pipeline import capture_artifact
+from app.lipschitz.portfolio import DEEP_SEARCH, to_come
+from app.lipschitz.request import Request
 from tests.lipschitz.onnx_networks import mlp, published
 
 
@@ -43,3 +50,15 @@ def test_exact_is_left_to_small_networks() -> None:
     weights = [generator.normal(size=shape) for shape in ((8, 100), (8, 8), (3, 8))]
     _, records = auto(mlp(weights))
     assert "ask for it by name" in records["exact"]["reason"]
+
+
+def test_methods_that_will_not_run_have_no_share_of_the_time() -> None:
+    data, fields = mlp(*published("exlipbab_iris")), {"domain": {"kind": "box", "lower": 0.0, "upper": 1.0}}
+    request = Request.parse(fields | {"norm": "inf"})
+    problem = make_problem(from_bytes(capture_artifact(data, None)), request, NEVER, lambda _: None)
+    autolip = run_method(problem, request, "autolip")
+    ends = [to_come(problem, request, position, [autolip]) for position in range(1, len(request.methods))]
+    assert all("seqlip" not in rest[1:] and rest[-1] == DEEP_SEARCH for rest in ends)
+    assert any("lipsdp" in rest[1:] for rest in ends)
+    asked = Request.parse(fields | {"norm": "inf", "methods": ["autolip", "seqlip"]})
+    assert list(to_come(problem, asked, 0, [])) == ["autolip", "seqlip"]
