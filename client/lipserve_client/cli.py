@@ -1,4 +1,4 @@
-"""`lipserve-client analyze MODEL` and `lipserve-client compare A B`, by a running service."""
+"""`lipserve-client analyze MODEL` and `compare A B`, by a running service, and `card RESULT` of what it answered."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import httpx
 
+from lipserve_client.card import Card
 from lipserve_client.client import Client, Job, Refused, Unexpected
 from lipserve_client.contract.comparison import ComparisonView
 from lipserve_client.contract.domain import norm_words
@@ -44,6 +45,7 @@ def parser() -> Parser:
     analyze.add_argument("--baseline", type=Path, metavar="FILE", help="the model that --max-increase compares with")
     analyze.add_argument("--name", help="what the model is called, with --version: kept as a series")
     analyze.add_argument("--version", help="which version of --name it is")
+    analyze.add_argument("--certificate", type=Path, metavar="FILE", help="write the certificate of the upper bound")
     compare = commands.add_parser("compare", help="how far two models of the same inputs and outputs are apart")
     compare.add_argument("models", nargs=2, type=Path, metavar=("A", "B"))
     for command, name in ((analyze, "analyze"), (compare, "compare")):
@@ -56,7 +58,16 @@ def parser() -> Parser:
         command.add_argument("--json", action="store_true", help="print the result as JSON")
         for limit in LIMITS[name]:
             command.add_argument(f"--{limit.replace('_', '-')}", type=float, help="a limit of the gate")
+    _add_card(commands.add_parser("card", help="a part of a Hugging Face model card that tells a result"))
     return top
+
+
+def _add_card(card: argparse.ArgumentParser) -> None:
+    card.add_argument("result", type=Path, metavar="RESULT", help="what analyze --json printed, or a job as JSON")
+    card.add_argument("--name", default="model", help="the model's name in the metadata")
+    card.add_argument("--task", default="other", help="the task's type in the metadata, as the hub names it")
+    card.add_argument("--certificate", type=Path, metavar="FILE", help="the certificate that proves the bound")
+    card.add_argument("--part", choices=("both", "metadata", "section"), default="both", help="what to print")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,6 +83,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    return _tell(options) if options.command == "card" else _ask(options)
+
+
+def _tell(options: argparse.Namespace) -> int:
+    document = json.loads(options.result.read_text("utf-8"))
+    if not isinstance(document, dict):
+        raise ValueError(f"{options.result} holds no result")
+    proof = None if options.certificate is None else options.certificate.read_bytes()
+    card = Card.of(document, options.name, options.task, proof)
+    parts = {"metadata": card.metadata(), "section": card.section()}
+    sys.stdout.write("\n".join(parts[name] for name in parts if options.part in ("both", name)))
+    return 0
+
+
+def _ask(options: argparse.Namespace) -> int:
     if not options.url:
         raise ValueError("no service is named: --url, or LIPSERVE_URL")
     with Client(options.url, os.environ.get("LIPSERVE_KEY")) as client:
@@ -80,6 +106,8 @@ def _run(options: argparse.Namespace) -> int:
             job = client.compare(*options.models, request)
         else:
             job = client.analyze(*options.models, request, name=options.name, version=options.version)
+            if options.certificate is not None and job.result is not None:
+                options.certificate.write_text(json.dumps(client.certificate(job.id)))
     if job.result is None:
         raise ValueError(f"the job {job.id} {job.status}: {job.error.detail if job.error else 'no result'}")
     if request.get("gate") and job.verdict is None:
