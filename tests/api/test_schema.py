@@ -17,6 +17,7 @@ from tests.conftest import RunningService, eventually, fake_model
 from tests.effort import THOROUGH
 
 schema = schemathesis.openapi.from_dict(create_app(Settings()).openapi())
+schema.config.phases.coverage.enabled = THOROUGH  # thousands of requests, one for every keyword of the document
 NOT_PROMISED = [
     schemathesis.checks.CHECKS.get_one(name) for name in ("positive_data_acceptance", "negative_data_rejection")
 ]
@@ -46,7 +47,7 @@ CHECKS = (HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_to
 
 
 @schema.parametrize()
-@settings(max_examples=300 if THOROUGH else 2, deadline=None, suppress_health_check=CHECKS)
+@settings(max_examples=300 if THOROUGH else 10, deadline=None, suppress_health_check=CHECKS)
 def test_every_answer_is_promised(case: Case, keyed: tuple[httpx.Client, dict[str, str]]) -> None:
     client, known = keyed
     for name, value in (case.path_parameters or {}).items():

@@ -106,6 +106,8 @@ class OnnxGraph:
         goes_on = call.inputs[1] if call.has(1) else None
         condition = goes_on or Value(const(True, torch.bool), known=True, exact=True)
         carried, collected = _present(call.inputs[2:]), list[list[Value]]()
+        if most is not None and _hands_its_condition_on(call.attr("body")):
+            _require_few(call, most - 1 if call.entries(condition, "The condition")[0] else 0)
         while call.entries(condition, "The condition")[0] and (most is None or len(collected) < most):
             _require_few(call, len(collected))
             step = Value(const(len(collected)), known=True, exact=True)
@@ -139,6 +141,14 @@ class OnnxGraph:
         """A subgraph's outputs for its inputs; it sees the values around it."""
         named = dict(zip((value.name for value in body.input), given, strict=True))
         return self._run(body, {**values, **_initializers(body), **named})
+
+
+def _hands_its_condition_on(body: GraphProto) -> bool:
+    """Whether no step of a loop can be its last one: the condition after it is the one before."""
+    name, sources = body.output[0].name, {node.output[0]: node for node in body.node if node.op_type == "Identity"}
+    while name in sources:
+        name = sources[name].input[0]
+    return bool(name == body.input[1].name)
 
 
 def _require_few(call: OnnxCall, steps: int) -> None:

@@ -86,13 +86,13 @@ def adversary(function, x: Tensor, predicted: Tensor, radius: Tensor, norm: str)
     ("norm", "act", "function"),
     [
         pytest.param(norm, act, function, marks=() if quick else pytest.mark.slow)
-        for act, function, usual in (("Relu", torch.relu, "2"), ("Tanh", torch.tanh, "inf"))
-        for norm, quick in ((norm, norm in ("1", usual)) for norm in ("1", "2", "inf"))
+        for act, function, usual in (("Relu", torch.relu, "12"), ("Tanh", torch.tanh, "inf"))
+        for norm, quick in ((norm, norm in usual) for norm in ("1", "2", "inf"))
     ],
 )
 def test_no_adversary_lies_within_the_radius_and_some_not_far_beyond(norm: str, act: str, function) -> None:
     layers, biases = random_net(3, 12, 8, 4, seed=5)
-    rows = np.random.default_rng(7).standard_normal((10, 3))
+    rows = np.random.default_rng(7).standard_normal((4, 3))
     found = records(mlp(layers, biases, act=act), rows, norm=norm)
     x, radius = torch.from_numpy(rows), torch.tensor([one["radius"] for one in found], dtype=torch.float64)
     predicted = torch.tensor([one["prediction"] for one in found])
