@@ -28,7 +28,8 @@ ADVICE: dict[str, str] = {
     "unsupported-operator": "Replace the operator that is named, or leave the part of the network after it out. "
     "The page /v1/operators lists what has a rule.",
     "data-dependent-control-flow": "Export the model by tracing, for one path through its branches.",
-    "discontinuous-operator": 'Ask with `"output": "auto"`: it analyses what comes before the jump, if anything does.',
+    "discontinuous-operator": 'Ask with `"output": "auto"`: it analyses what comes before the jump, if anything does. '
+    'Steps that round to a grid count as bounded noise with `"rounding": "noise"`.',
     "stateful-model": "Call `model.eval()` before the export (dropout is random in training). Of state in a script's "
     "buffers the detail names the shapes: given in `inputs`, one step is analysed as a function of both.",
     "not-globally-lipschitz": "Ask on a bounded domain: a box or a ball. Products and exponentials have one there.",
@@ -57,7 +58,8 @@ COMMAND: dict[str, str] = {
     "missing-data": "Put the files that are named beside the model, under these names.",
     "not-globally-lipschitz": 'Ask on a bounded domain: --request \'{"domain": {"kind": "box", "lower": 0, '
     '"upper": 1}}\'.',
-    "discontinuous-operator": 'Ask for what comes before the jump: --request \'{"output": "auto"}\'.',
+    "discontinuous-operator": 'Ask for what comes before the jump: --request \'{"output": "auto"}\', or, where it '
+    'rounds, count that as noise: --request \'{"rounding": "noise"}\'.',
     "torchscript-refused": "Export the model as ONNX, or, if you trust the file, give --trust.",
     "method-skipped": "Choose other methods, e.g. --methods auto, or read what each one lacks.",
     "out-of-memory": "Ask for cheaper methods (--methods autolip), or for a smaller input (--shape).",

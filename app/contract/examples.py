@@ -91,6 +91,7 @@ REQUEST: Document = {
     "options": {},
     "dataset": None,
     "certify": False,
+    "rounding": "refuse",
     "gate": None,
     "budget_s": 60.0,
     "seed": 0,

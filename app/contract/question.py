@@ -165,6 +165,13 @@ class Question(BaseModel):
         description="Whether a radius of unchanged prediction is wanted for every row of the data set: in the "
         "request's norm, within the request's domain. A gate with `min_certified_share` asks for them too.",
     )
+    rounding: Literal["refuse", "noise"] = Field(
+        default="refuse",
+        description="What becomes of steps that round (floor, ceil, round, trunc, quantisation, casts to integers and "
+        "back): refused, since no finite constant exists where a function jumps; or counted as bounded `noise`, and "
+        "then ||f(x) - f(y)|| <= L ||x - y|| + e, with L the bracket's upper end and e the result's `offset`. Not with "
+        "`gate`, `certify` or the target `margins`.",
+    )
     gate: Gate | None = Field(default=None, description="A limit that turns the bracket into a verdict.")
     budget_s: float = Field(default=60.0, gt=0, description="Time that the methods share, in seconds.")
     seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of everything random.")
@@ -179,6 +186,12 @@ class Question(BaseModel):
     def _one_norm(self) -> Self:
         if isinstance(self.norm, TwoNorms) and (self.certify or self.target.kind == "margins"):
             raise ValueError("certify and the target margins are about one norm: `norm` names two")
+        return self
+
+    @model_validator(mode="after")
+    def _plain_noise(self) -> Self:
+        if self.rounding == "noise" and (self.gate is not None or self.certify or self.target.kind == "margins"):
+            raise ValueError("rounding: noise has no constant of the model itself for gate, certify or target margins")
         return self
 
     @field_serializer("options")

@@ -75,6 +75,8 @@ class AnalysisFields(Question):
         limits = {"max_difference", "min_kept_share"} & (self.gate.model_fields_set if self.gate else set())
         if limits and not self.of_two:
             raise ValueError(f"gate.{min(limits)} is about two models: POST /v1/comparisons")
+        if self.of_two and self.rounding == "noise":
+            raise ValueError("rounding: noise is not served where two models are compared")
         return self
 
     @model_validator(mode="after")

@@ -14,6 +14,7 @@ from .graph import GraphDigest, TensorView
 from .methods import Guarantee, Kind
 from .part import Part
 from .radii import RadiiView, SampleView
+from .rounding import OffsetView
 
 Verdict = Literal["pass", "fail", "inconclusive"]
 
@@ -231,6 +232,11 @@ class ResultView(Part):
         default=None,
         description="Bounds of every derivative, where `jacobian` was asked for by name or by the gate, or ran and the "
         "derivatives are few.",
+    )
+    offset: OffsetView | None = Field(
+        default=None,
+        description="Asked with `rounding: noise`: the bracket is then that of the model without its rounding, and the "
+        "model itself obeys ||f(x) - f(y)|| <= upper ||x - y|| + offset.",
     )
     output: OutputView | None = Field(default=None, description="What `output: auto` took in place of heads that jump.")
     baseline: BaselineView | None = Field(default=None, description="The gate's baseline, where it names one.")

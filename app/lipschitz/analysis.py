@@ -35,9 +35,10 @@ from .network.inputs import with_input
 from .portfolio import DEEP_ROUNDS, DEEP_SEARCH, allotted, reason_to_stop, to_come
 from .problem import Estimate, Problem, Progress, Witness
 from .report import estimate_record, result_record
-from .request import JACOBIAN, Request
+from .request import JACOBIAN, NOISE, Request
 from .robustness.certificates import Certificates, certificates
 from .robustness.record import table
+from .rounding import require_served
 
 ATTAINED_SHARE = 0.1
 """The same for derivatives that points attain."""
@@ -124,6 +125,8 @@ def _certified(
     problem: Problem, request: Request, sha256: str, estimates: list[Estimate], warnings: list[str]
 ) -> Certificate | None:
     """The certificate; where writing it fails unexpectedly, a warning in its place: the bracket stands without it."""
+    if request.rounding == NOISE:
+        return None
     try:
         return certified(problem, request, sha256, estimates)
     except Exception as error:
@@ -192,6 +195,7 @@ def run_method(problem: Problem, request: Request, name: str) -> Estimate:
     Refusals of the request itself and failed allocations end the whole job.
     """
     try:
+        require_served(request, name)
         methods = FOR_MARGINS if request.target.kind == "margins" else IMPLEMENTATIONS
         if problem.q is not None and info_of(name).kind != "lower":
             return through(problem, name, methods[name], request.options[name])

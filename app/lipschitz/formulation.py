@@ -19,11 +19,12 @@ from .failures import failure
 from .network.build import build
 from .network.heads import select, with_choices
 from .network.nodes import Network
+from .network.noise import with_noise
 from .network.target import with_target
 from .network.units import Units, in_units, with_units
 from .operators.norm import Norm
 from .problem import Problem, Progress
-from .request import Request
+from .request import NOISE, Request
 
 OF_COLUMNS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "dataset": lambda rows: rows.std(0, correction=0),
@@ -53,6 +54,7 @@ def make_problem(
 def _problem(
     captured: Captured, request: Request, deadline: Deadline, progress: Progress, dataset: Dataset | None
 ) -> Problem:
+    captured = with_noise(captured) if request.rounding == NOISE else captured
     selection = select(captured, request.output)
     captured, outputs = selection.captured, selection.positions
     p: Norm = request.norm  # type: ignore[assignment]

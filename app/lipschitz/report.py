@@ -23,6 +23,7 @@ from .request import Request
 from .robustness.certificates import Certificates
 from .robustness.record import records as sample_records
 from .robustness.record import summary as radii_summary
+from .rounding import offset_view, remarks
 
 
 def plain(value: Any) -> Any:
@@ -91,6 +92,7 @@ def result_record(
         certificates=sample_records(radii),
         radii=radii_summary(radii, problem, None if request.gate is None else request.gate.radius),
         model=model_record(problem.captured),
+        offset=offset_view(problem, request),
         output=problem.output,
         input_scale=None if problem.units is None else problem.units.input,
         output_scale=None if problem.units is None else problem.units.output,
@@ -100,6 +102,7 @@ def result_record(
             version=__version__, device=str(torch.get_default_device()), dtype="float64", torch=torch.__version__
         ),
         warnings=[
+            *remarks(request),
             *problem.captured.warnings,
             *radii.warnings,
             *_cut_witnesses(estimates),

@@ -16,6 +16,10 @@ from .errors import InvalidRequest
 
 NORMS = ("1", "2", "inf")
 JACOBIAN = "jacobian"
+NOISE = "noise"
+"""What `rounding` is where rounding steps count as noise."""
+PARTS = ("domain", "target", "gate", "certify", "rounding")
+"""Fields that are checked together."""
 Scale = float | list[Any] | str
 """Numbers, or the word dataset."""
 
@@ -41,6 +45,7 @@ class Request:
     output_scale: Scale | None = None
     input_names: list[str] | None = None
     output_names: list[str] | None = None
+    rounding: str = "refuse"
     budget_s: float = 60.0
     seed: int = 0
 
@@ -61,10 +66,10 @@ class Request:
         methods = _methods(fields.get("methods") or "auto")
         plain = [
             "inputs", "input", "output", "certify", "input_names", "output_names", "input_scale", "output_scale",
-            "budget_s", "seed",
+            "rounding", "budget_s", "seed",
         ]  # fmt: skip
         given = {key: fields[key] for key in plain if fields.get(key) is not None}
-        parts = _parts({key: fields[key] for key in ("domain", "target", "gate") if fields.get(key) is not None})
+        parts = _parts({key: fields[key] for key in PARTS if fields.get(key) is not None})
         if parts.gate is not None and parts.gate.min_certified_share is not None:
             given["certify"] = True
         if parts.gate is not None and parts.gate.asks_for_sensitivities and JACOBIAN not in methods:

@@ -57,7 +57,16 @@ def interval(result: ResultView | None) -> str:
         return ""
     left = "" if low is None else f"{text.lower(low)} ≤ "
     name = "‖f − g‖" if isinstance(result, ComparisonView) else "L"
-    return f"{left}{name}" + ("" if high is None else f" ≤ {text.upper(high)}")
+    bracket = f"{left}{name}" + ("" if high is None else f" ≤ {text.upper(high)}")
+    return bracket if isinstance(result, ComparisonView) else f"{bracket}{noise(result)}"
+
+
+def noise(result: ResultView | None) -> str:
+    """What rounding adds, where it counts as noise; empty where it does not."""
+    if result is None or result.offset is None:
+        return ""
+    e = "∞" if result.offset.value is None else text.upper(result.offset.value)
+    return f", ‖f(x) − f(y)‖ ≤ L ‖x − y‖ + {e}"
 
 
 STEP = 0.01
@@ -71,8 +80,12 @@ def meaning(request: Question, result: ResultView) -> str:
         return ""
     radius = request.domain.radius if isinstance(request.domain, Ball) else STEP
     step, units = min(STEP, radius), request.input_scale or request.output_scale
-    reached = "" if low is None else f"; a pair reaches {text.lower(step * low, 3)}"
-    told = f"An input change of {text.number(step)} moves the output by at most {text.upper(step * high, 3)}{reached}"
+    offset = 0.0 if result.offset is None else result.offset.value
+    if offset is None:
+        return ""
+    reached = "" if low is None or result.offset is not None else f"; a pair reaches {text.lower(step * low, 3)}"
+    moved = text.upper(step * high + offset, 3)
+    told = f"An input change of {text.number(step)} moves the output by at most {moved}{reached}"
     return f"{told}, {sizes(request)}{' and in the units asked for' if units else ''}."
 
 

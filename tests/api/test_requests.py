@@ -82,6 +82,7 @@ def test_defaults_are_filled_in_and_what_the_answer_does_not_depend_on_is_left_o
     assert set(bare.canonical()) == {
         "methods", "inputs", "input", "output", "norm", "domain", "target", "options", "gate", "budget_s",
         "seed", "certify", "dataset", "input_scale", "output_scale", "input_names", "output_names",
+        "rounding",
     }  # fmt: skip
 
 

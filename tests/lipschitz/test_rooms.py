@@ -21,7 +21,7 @@ ROOMS = (
     "bounds", "claims", "problem", "walk", "bracket", "formulation",
     "certificate",
     "lower", "lipsdp", "seqlip", "exact", "jacobian", "robustness",
-    "methods", "mixed", "portfolio", "gate", "layers", "report", "analysis", "baseline", "comparison",
+    "methods", "mixed", "portfolio", "gate", "layers", "rounding", "report", "analysis", "baseline", "comparison",
     "graph", "regularizer", "files",
 )  # fmt: skip
 """A room imports from those before it only."""

@@ -31,7 +31,7 @@ from ..operators.norm import Norm
 from ..operators.norms import Norms
 from ..problem import Estimate, Problem, Progress
 from ..report import model_record
-from ..request import Request
+from ..request import NOISE, Request
 from .bounds import Known, anchored, at_point, bound, size
 from .contributions import Contribution, contributions
 from .decisions import alike, decisions
@@ -71,6 +71,8 @@ def compare(
     request = Request.parse(fields)
     if request.output_norm is not None:
         raise InvalidRequest("a comparison is in one norm for both spaces")
+    if request.rounding == NOISE:
+        raise InvalidRequest("a comparison is of functions that do not jump: rounding: noise is not served")
     deadline = Deadline.after(request.budget_s)
     progress({"phase": "reading"})
     joint = join(*(with_input(from_bytes(artifact), request.input) for artifact in (a, b)))

@@ -14,6 +14,7 @@ from ..artifact.captured import Captured, Origin
 from ..deadline import Deadline, OutOfTime
 from ..device import on_cpu
 from ..network.call import Call
+from ..network.noise import rounded
 from . import extremes, matrices, operators, products, reductions  # noqa: F401 - for their entries
 from .masks import masked, require_apart, without_infinity
 from .number import Number, Unable, aligned, exact
@@ -117,6 +118,8 @@ def _result(node: fx.Node, values: dict[fx.Node, Any], places: int, masks: set[f
         require_apart(node, [values[source] for source in node.all_input_nodes])
     if node.target is operator.getitem:
         return args[0][args[1]]
+    if node.target is rounded:
+        return args[0]
     kwargs: Any = fx.node.map_arg({k: without_infinity(v) for k, v in node.kwargs.items()}, values.__getitem__)
     if not isinstance(node.target, OpOverload):
         raise Unable(f"{node.target} is no operator")

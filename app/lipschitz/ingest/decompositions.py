@@ -121,6 +121,28 @@ def arc_sine(x: Tensor) -> Tensor:
     return torch.atan(x * torch.rsqrt(1.0 - x * x))
 
 
+def to_grid(x: Tensor, scale: Any, zero: Any, least: int, most: int) -> Tensor:
+    """Quantised and back: the nearest of the points (q - zero) scale with least <= q <= most."""
+    points: Tensor = (torch.clamp(torch.round(x / scale) + zero, least, most) - zero) * scale
+    return points
+
+
+def to_grid_by_channel(x: Tensor, scale: Tensor, zero: Tensor, axis: int, *ends: int) -> Tensor:
+    shape = [-1 if dim == axis % x.ndim else 1 for dim in range(x.ndim)]
+    return to_grid(x, scale.reshape(shape), zero.reshape(shape), *ends)
+
+
+def to_grid_if(x: Tensor, scale: Tensor, zero: Tensor, enabled: Tensor, *ends: int) -> Tensor:
+    return torch.where(enabled == 1, to_grid(x, scale, zero, *ends), x)
+
+
+def _with_mask(of: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, Tensor]]:
+    def both(x: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+        return of(x, *rest), torch.ones_like(x, dtype=torch.bool)
+
+    return both
+
+
 DECOMPOSITIONS: Mapping[Any, Callable[..., Any]] = {
     **ATTENTION,
     aten.norm.Scalar: norm,
@@ -146,6 +168,9 @@ DECOMPOSITIONS: Mapping[Any, Callable[..., Any]] = {
     aten.unsafe_split.Tensor: lambda x, size, dim=0: torch.split(x, size, dim),
     aten.unsafe_split_with_sizes.default: lambda x, sizes, dim=0: torch.split(x, sizes, dim),
     aten.cumprod.default: running_product,
+    aten.fake_quantize_per_tensor_affine_cachemask.default: _with_mask(to_grid),
+    aten.fake_quantize_per_channel_affine_cachemask.default: _with_mask(to_grid_by_channel),
+    aten._fake_quantize_per_tensor_affine_cachemask_tensor_qparams.default: _with_mask(to_grid_if),
     aten.erfc.default: lambda x: 1.0 - torch.erf(x),
     aten.sinh.default: lambda x: (torch.exp(x) - torch.exp(-x)) / 2.0,
     aten.cosh.default: lambda x: (torch.exp(x) + torch.exp(-x)) / 2.0,

@@ -26,6 +26,7 @@ from ..errors import (
 from .messages import first_line
 from .onnx_declared import declared_inputs, opset
 from .onnx_ops import implementation, supports
+from .onnx_ops.quantization import grid_refusal, require_known_types
 from .onnx_ops.table import OnnxCall, Value, const
 from .onnx_tensors import to_torch
 
@@ -41,7 +42,7 @@ SHAPE_READERS = frozenset({"Shape", "Size"})
 SHAPED_BY_VALUES = frozenset({"NonZero", "NonMaxSuppression", "Unique", "Compress"})
 """Operators whose result's size depends on the values of their input."""
 
-QUANTIZERS = frozenset({"QuantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"})
+QUANTIZERS = frozenset({"DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"})
 """Of what depends on the input; stored integers are read by DequantizeLinear."""
 
 MOST_STEPS = 4096
@@ -64,6 +65,7 @@ class OnnxGraph:
         self._scope = scope
         self._flow = {"If": self._branch, "Loop": self._repeat, "Scan": self._scan}
         _name_nodes(self._graph)
+        require_known_types(model.graph)
         for node in _all_nodes(self._graph):
             _require_support(node, self._opset)
         self._inputs = [value.name for value in declared_inputs(model.graph)]
@@ -217,10 +219,7 @@ def _initializers(graph: GraphProto) -> dict[str, Value]:
 def _require_support(node: NodeProto, version: int) -> None:
     domain = node.domain or "ai.onnx"
     if node.op_type in QUANTIZERS or node.op_type.startswith("QLinear"):
-        raise Discontinuous(
-            f"ONNX operator {node.op_type} at '{node.name}' rounds to a grid, a step function without a finite "
-            "constant: send the float model that was quantised."
-        )
+        raise grid_refusal(node)
     if node.op_type.startswith("TreeEnsemble"):
         raise Discontinuous(
             f"ONNX operator {node.op_type} at '{node.name}' is an ensemble of trees, which jumps at every split: "

@@ -31,7 +31,8 @@ COMPOSITES = words(
     atleast_1d atleast_2d atleast_3d avg_pool1d batch_norm bilinear broadcast_tensors broadcast_to cartesian_prod
     cdist chain_matmul chunk clip column_stack concat concatenate contiguous conv1d conv2d conv3d conv_transpose1d
     conv_transpose2d conv_transpose3d cosine_similarity cross diag diagflat diff divide dropout dsplit dstack einsum
-    expand_as feature_alpha_dropout feature_dropout fft_fft fft_fft2 fft_fftn fft_ifft fft_ifft2 fft_ifftn fft_irfft
+    expand_as fake_quantize_per_channel_affine fake_quantize_per_tensor_affine
+    feature_alpha_dropout feature_dropout fft_fft fft_fft2 fft_fftn fft_ifft fft_ifft2 fft_ifftn fft_irfft
     fft_irfft2 fft_irfftn fft_rfft fft_rfft2 fft_rfftn fix flatten fliplr flipud float_power frobenius_norm ger
     greater greater_equal grid_sampler group_norm gru gru_cell hsplit hstack inner instance_norm inverse isclose
     isfinite kron layer_norm less less_equal linalg_diagonal linalg_inv linalg_matmul linalg_matrix_norm

@@ -22,6 +22,7 @@ from .folding import fold
 from .fusion import fused
 from .magnitudes import root_of_squares
 from .nodes import Network
+from .noise import rounded, scalar_of
 from .regions import normalized
 from .rules import RULES
 from .values import Constant, Linear
@@ -108,6 +109,8 @@ def _by_rule(builder: Builder, node: fx.Node, values: dict[fx.Node, Any]) -> Any
     args: Any = fx.node.map_arg(node.args, values.__getitem__)
     if node.target is operator.getitem:
         return _item(node, *args)
+    if node.target is rounded and isinstance(args[0], Linear):
+        return builder.activation(args[0], scalar_of(*args[1:]), origin_of(node))
     kwargs: Any = fx.node.map_arg(node.kwargs, values.__getitem__)
     if not isinstance(node.target, OpOverload):
         origin = origin_of(node)

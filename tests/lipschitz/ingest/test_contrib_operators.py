@@ -176,8 +176,11 @@ def test_what_another_domain_calls_by_a_known_name_is_refused() -> None:
 def test_quantised_activations_jump() -> None:
     made = node("QuantizeLinear", ["x", "s"], ["q"], domain="com.microsoft")
     back = node("DequantizeLinear", ["q", "s"], ["y"], domain="com.microsoft")
+    model = onnx_bytes([made, back], {"x": (1, 3)}, ["y"], {"s": np.float32(0.1)})
     with pytest.raises(Discontinuous, match="send the float model"):
-        capture(onnx_bytes([made, back], {"x": (1, 3)}, ["y"], {"s": np.float32(0.1)}))
+        files.analyze(model, {"methods": ["autolip"]})
+    offset = files.analyze(model, {"methods": ["autolip"], "rounding": "noise", "norm": "inf"})["result"]["offset"]
+    assert offset["value"] == pytest.approx(np.float32(0.1), rel=1e-6)
 
 
 def test_an_ensemble_of_trees_jumps() -> None:

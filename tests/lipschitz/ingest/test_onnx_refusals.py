@@ -17,6 +17,7 @@ from app.lipschitz.errors import (
     InvalidModel,
     UnsupportedOperator,
 )
+from app.lipschitz.files import analyze
 from app.lipschitz.ingest import capture, inspect
 from app.lipschitz.ingest.onnx_ops import fallback
 from tests.lipschitz.ingest.onnx_models import f32, i64, mlp, node, onnx_bytes, weights
@@ -118,7 +119,7 @@ def test_activations_are_not_quantised_silently() -> None:
     constants = {"s": np.float32(0.1), "z": np.uint8(3)}
     nodes = [node("QuantizeLinear", ["x", "s", "z"], ["q"]), node("DequantizeLinear", ["q", "s", "z"], ["y"])]
     with pytest.raises(Discontinuous, match=r"QuantizeLinear.*send the float model"):
-        capture(onnx_bytes(nodes, {"x": SHAPE}, ["y"], constants))
+        analyze(onnx_bytes(nodes, {"x": SHAPE}, ["y"], constants), {"methods": ["autolip"]})
 
 
 def test_integer_inputs() -> None:

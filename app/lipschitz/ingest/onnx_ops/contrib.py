@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from .attention import additive, by_heads
 from .linear import convolve, product_and_sum
-from .quantization import dequantize
+from .quantization import dequantize, quantize
 from .table import OPS, OnnxCall, axis_of, microsoft, op
 
 ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
@@ -24,6 +24,7 @@ ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
 }  # fmt: skip
 
 OPS[microsoft("DequantizeLinear")] = dequantize
+OPS[microsoft("QuantizeLinear")] = quantize
 
 
 @op(microsoft("FusedMatMul"))

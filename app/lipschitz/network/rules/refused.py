@@ -41,8 +41,14 @@ def equality(builder: Builder, call: Call) -> Constant:
     return Constant(equal if call.name == "aten.eq.Scalar" else ~equal)
 
 
+ROUNDING = frozenset({"floor.default", "ceil.default", "round.default", "trunc.default", "round.decimals",
+                      "floor_divide.default", "div.Tensor_mode", "div.Scalar_mode"})  # fmt: skip
+AS_NOISE = '"rounding": "noise" counts the step as bounded noise; of a quantised model you may send the float model'
+
+
 @rule(*JUMPS)
 def jumps(_builder: Builder, call: Call) -> NoReturn:
+    advice = f". {AS_NOISE}" if call.name.removeprefix("aten.") in ROUNDING else ""
     raise Discontinuous(
-        f"{call.place} is discontinuous: it has no finite Lipschitz constant on any domain where it jumps"
+        f"{call.place} is discontinuous: it has no finite Lipschitz constant on any domain where it jumps{advice}"
     )
