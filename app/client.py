@@ -106,7 +106,7 @@ class Client:
     """
 
     def __init__(self, url: str, key: str | None = None) -> None:
-        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        headers = {"Authorization": f"Bearer {key}"} if key else {}  # an unset secret of a build is the empty text
         self._http = httpx.Client(base_url=url, headers=headers, timeout=WAIT_S + PATIENCE_S)
 
     def __enter__(self) -> Self:
