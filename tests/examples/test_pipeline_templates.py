@@ -54,9 +54,9 @@ def run(place: str, url: str, model: Path, client: Path, options: str = LIMIT, *
         own |= inputs_of({"model": model.name, "options": options, "url": url} | given)
         step = GATE["run"]
     else:
-        own |= TEMPLATE["variables"] | {f"LIPSERVE_{name.upper()}": value for name, value in given.items()}
-        own |= {"LIPSERVE_MODEL": model.name, "LIPSERVE_OPTIONS": options, "LIPSERVE_URL": url}
-        own |= {"LIPSERVE_PYTHON": sys.executable, "PYTHONPATH": temporary / "lipserve-client"}
+        own |= TEMPLATE["variables"] | {f"BOUND_{name.upper()}": value for name, value in given.items()}
+        own |= {"BOUND_MODEL": model.name, "BOUND_OPTIONS": options, "LIPSERVE_URL": url}
+        own |= {"BOUND_PYTHON": sys.executable, "PYTHONPATH": temporary / "lipserve-client"}
         [step] = TEMPLATE["script"]
     command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step]
     environment = CLEAN | {name: str(value) for name, value in own.items()}
