@@ -86,6 +86,7 @@ def _asked(
     kind: str, models: Sequence[Path], dataset: Path | None, *, fields: Document, progress: OnProgress, trusts: bool
 ) -> Answer:
     """What a bounding child answers about the models' captured graphs, each captured by a child of its own."""
+    _require(*models, *([] if dataset is None else [dataset]))
     progress(Progress(phase="starting"))
     with _children(trusts, captures=len(models)) as (*capturing, bounding), ExitStack() as stack:
         subjects = [
@@ -105,6 +106,7 @@ def verify_here(model: Path, certificate: Path, trusts: bool = False, limit_s: f
 
     Problem where a child fails, or checks for more than `limit_s` seconds: a certificate may be made to cost years.
     """
+    _require(model)
     proof, question = certificate.read_bytes(), Document(reason=None)
     files: dict[str, BinaryIO] = {"certificate": io.BytesIO(proof)}
     with _children(trusts, limit_s) as (capturing, bounding), ExitStack() as stack:
@@ -116,6 +118,12 @@ def verify_here(model: Path, certificate: Path, trusts: bool = False, limit_s: f
                 raise
             question["reason"] = f"the model cannot be captured: {refusal.detail}"
         return bounding.answer(verification(question, files), _silent).body
+
+
+def _require(*paths: Path) -> None:
+    """OSError where a file is missing, before children are started: that takes seconds."""
+    for path in paths:
+        path.stat()
 
 
 @dataclass(frozen=True)

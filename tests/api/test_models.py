@@ -235,9 +235,9 @@ def test_an_inspection_that_takes_too_long_is_an_invalid_model(start_service: St
 
 
 @pytest.mark.parametrize(
-    ("cap", "status"), [(2**30, 422), pytest.param(2**28, 413, marks=pytest.mark.slow)], ids=["within", "over"]
+    ("cap", "status"), [(2**30, 422), pytest.param(2**27, 413, marks=pytest.mark.slow)], ids=["within", "over"]
 )
-def test_four_hundred_megabytes_do_not_pass_through_memory(start_service: Start, cap: int, status: int) -> None:
+def test_two_hundred_megabytes_do_not_pass_through_memory(start_service: Start, cap: int, status: int) -> None:
     service = start_service(max_upload_bytes=cap)
     service.upload(fake_model(warm=True))
     peak, done = [resident_bytes(service.pid)], threading.Event()
@@ -249,7 +249,7 @@ def test_four_hundred_megabytes_do_not_pass_through_memory(start_service: Start,
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        assert upload_of_size(service, 400 * 2**20) == status
+        assert upload_of_size(service, 200 * 2**20) == status
     finally:
         done.set()
         watcher.join()

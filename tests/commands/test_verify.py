@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from app.cli import main
+from app.commands import local
 from app.commands.local import analyze_here, verify_here
 from app.errors import Problem, TorchscriptRefused
 from tests.command_line import lipserve
@@ -82,6 +83,14 @@ def test_a_program_that_breaks_the_protocol_is_an_error(
         verify_here(model, certificate(tmp_path, 0.001))
     assert main(["verify", str(model), str(certificate(tmp_path, 0.001))]) == 3
     assert "was stopped" in capsys.readouterr().err
+
+
+def test_for_a_missing_file_no_child_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(local, "ChildFactory")
+    with pytest.raises(FileNotFoundError):
+        analyze_here(tmp_path / "none.onnx", None, {}, lambda _: None)
+    with pytest.raises(FileNotFoundError):
+        verify_here(tmp_path / "none.onnx", certificate(tmp_path, 1.0))
 
 
 @pytest.mark.usefixtures("possessed")

@@ -32,6 +32,7 @@ from app.store.retention import RetentionRepository
 from app.store.tables import jobs
 from app.store.transitions import Fence
 from app.store.workers import WorkerRepository
+from tests.effort import examples
 from tests.jobs.rows import ANALYSES, queued
 
 MAX_LOSSES = 1
@@ -141,5 +142,5 @@ class JobMachine(RuleBasedStateMachine):
         return mine and row["status"] in (Status.RUNNING, Status.CANCELING)
 
 
-JobMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+JobMachine.TestCase.settings = settings(examples(40), stateful_step_count=30)
 TestJobs = JobMachine.TestCase

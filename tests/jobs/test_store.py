@@ -93,8 +93,8 @@ def test_text_with_a_nul_is_not_found_and_breaks_nothing(database: Database) -> 
 
 def test_several_processes_may_migrate_at_once(database_url: str) -> None:
     code = f"from app.store.database import Database; Database({database_url!r}).migrate()"
-    starters = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) for _ in range(3)]
-    assert [starter.wait() for starter in starters] == [0, 0, 0]
+    starters = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) for _ in range(2)]
+    assert [starter.wait() for starter in starters] == [0, 0]
 
 
 def test_every_commit_reaches_the_disk(tmp_path: Path) -> None:
