@@ -86,8 +86,8 @@ def bracket_of(result: Mapping[str, Any] | None) -> BracketView | None:
     """A result in short."""
     if result is None:
         return None
-    upper, lower = ((result.get(end) or {}).get("value") for end in ("upper", "lower"))
-    return BracketView(upper=upper, lower=lower, verdict=result.get("verdict"))
+    upper, lower, offset = ((result.get(end) or {}).get("value") for end in ("upper", "lower", "offset"))
+    return BracketView(upper=upper, lower=lower, offset=offset, verdict=result.get("verdict"))
 
 
 def _computed(job: JobRecord) -> ComputedView | None:

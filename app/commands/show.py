@@ -102,9 +102,11 @@ def _changes(layers: list[ChangeView]) -> Table:
 
 def _headline(name: str, result: ResultView) -> str:
     lower, upper = (_number(end, digits=10) for end in result.ends)
-    lines = [f"{printable(name)}: {lower} <= Lipschitz constant ({norm_words(result.norm)}) <= {upper}"]
+    constant = "Lipschitz constant" if result.offset is None else "Lipschitz constant without rounding"
+    lines = [f"{printable(name)}: {lower} <= {constant} ({norm_words(result.norm)}) <= {upper}"]
     if result.offset is not None:
-        lines.append(f"rounding as noise: |f(x) - f(y)| <= {upper} |x - y| + {_number(result.offset.value, digits=10)}")
+        e = "inf" if result.offset.value is None else repr(result.offset.value)
+        lines.append(f"rounding as noise: |f(x) - f(y)| <= {upper} |x - y| + {e}")
     if result.ratio is not None:
         lines.append(f"ratio {result.ratio:.6g}")
     if result.certificates:

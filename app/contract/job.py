@@ -60,6 +60,9 @@ class BracketView(BaseModel):
 
     upper: float | None = Field(description="Certified upper bound.")
     lower: float | None = Field(description="Witnessed lower bound.")
+    offset: float | None = Field(
+        default=None, description="Where rounding counts as noise, the e of ||f(x) - f(y)|| <= upper ||x - y|| + e."
+    )
     verdict: str | None = Field(description="pass, fail or inconclusive where a gate was given.")
 
 

@@ -85,8 +85,8 @@ class SeriesView(BaseModel):
 
 
 def asked_of(request: Json) -> Json:
-    """The part of a canonical request that makes its answer comparable with others."""
-    return {name: value for name, value in request.items() if name not in HOW and value not in (None, False)}
+    """The part of a canonical request that makes its answer comparable with others; what is refused asks nothing."""
+    return {name: value for name, value in request.items() if name not in HOW and value not in (None, False, "refuse")}
 
 
 def question_id(asked: Json) -> str:

@@ -47,7 +47,8 @@ class Limit:
 
 def question(request: Question) -> str:
     """What the bound is about."""
-    return f"{_target(request.target)}, {norms(request)}, {_domain(request.domain)}"
+    noise = ", rounding as noise" if request.rounding == "noise" else ""
+    return f"{_target(request.target)}, {norms(request)}, {_domain(request.domain)}{noise}"
 
 
 def interval(result: ResultView | None) -> str:

@@ -175,6 +175,8 @@ def tags_of(job: JobRecord, result: ResultView | None) -> dict[str, str]:
     for side, bound in (("upper", result.upper), ("lower", result.lower)):
         tags[side] = "none" if bound is None or bound.value is None else repr(bound.value)
         tags |= {} if bound is None else {f"{side}.method": bound.method}
+    if result.offset is not None:
+        tags["offset"] = "none" if result.offset.value is None else repr(result.offset.value)
     return _prefixed(tags | {"verdict": result.verdict or "none"})
 
 

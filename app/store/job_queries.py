@@ -14,6 +14,9 @@ from .database import Database
 from .tables import events, jobs, models, results
 from .transitions import Fence
 
+SHORT = ("upper", "lower", "offset")
+"""Members of a result whose values are its bracket in short."""
+
 
 @dataclass(frozen=True)
 class Filter:
@@ -49,14 +52,14 @@ class JobQueries:
             return connection.scalar(select(results.c.result).where(results.c.job == job_id))
 
     def brackets(self, ids: Collection[str]) -> dict[str, Json]:
-        """The `upper` and `lower` values and the `verdict` of those jobs' results, without the rest of them."""
-        upper, lower = (results.c.result[end, "value"].as_float() for end in ("upper", "lower"))
-        query = select(results.c.job, upper, lower, results.c.result["verdict"].as_string())
+        """The values of `SHORT` and the `verdict` of those jobs' results, without the rest of them."""
+        numbers = [results.c.result[end, "value"].as_float() for end in SHORT]
+        query = select(results.c.job, results.c.result["verdict"].as_string(), *numbers)
         with self._database.read() as connection:
             rows = connection.execute(query.where(results.c.job.in_(ids))).all() if ids else []
         return {
-            job: {"upper": {"value": high}, "lower": {"value": low}, "verdict": verdict}
-            for job, high, low, verdict in rows
+            job: {"verdict": verdict} | {end: {"value": value} for end, value in zip(SHORT, values, strict=True)}
+            for job, verdict, *values in rows
         }
 
     def witness(self, job_id: str) -> bytes | None:

@@ -34,9 +34,12 @@ MOST_JOBS = 100
 
 
 def remember(connection: Connection, job: RowMapping, result: Json) -> None:
-    """Keep the numbers of a job that has succeeded, if its model is a version of something; the newest answer stays."""
+    """Keep the numbers of a job that has succeeded, if its model is a version of something; the newest answer stays.
+
+    Where rounding counts as noise they are not the model's own constant, and not kept.
+    """
     request = job["request"]
-    if job["kind"] != ANALYZE or "b" in request:
+    if job["kind"] != ANALYZE or "b" in request or request.get("rounding") == "noise":
         return
     lock(connection, job["model"])
     own = (versions.c.tenant == job["tenant"], versions.c.model == job["model"])

@@ -42,6 +42,8 @@ class Card:
             raise ValueError("that is the comparison of two models, not a bracket of one")
         if result.upper is None or result.upper.value is None or result.upper.guarantee != "certified":
             raise ValueError("the result has no certified upper bound")
+        if result.offset is not None:
+            raise ValueError("rounding counts as noise there: the bound is not the model's own constant")
         if certificate is None:
             return cls(result, name, task, document.get("model") if "result" in document else None)
         model, proved = _proved(json.loads(certificate), result)

@@ -144,6 +144,9 @@ def _summary(job: Job) -> str:
         line = "identical functions" if result.identical else f"{lower} <= largest difference <= {upper}"
     else:
         line = f"{lower} <= Lipschitz constant <= {upper}"
+        if result.offset is not None:
+            e = "inf" if result.offset.value is None else repr(result.offset.value)
+            line = f"|f(x) - f(y)| <= {upper} |x - y| + {e}, rounding as noise"
     return f"{line} ({norm_words(result.norm)})" + (f"\ngate: {job.verdict}" if job.verdict else "")
 
 

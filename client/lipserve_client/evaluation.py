@@ -93,6 +93,8 @@ def metrics_of(result: ResultView, radius: float | None) -> dict[str, float]:
         if result.decisions is not None:
             counted = result.decisions.kept, result.decisions.changed, result.decisions.open
             found["kept_share"] = counted[0] / max(1, sum(counted))
+    elif result.offset is not None:
+        found["offset"] = result.offset.value
     elif result.baseline is not None:
         found |= {"baseline_upper": result.baseline.upper, "baseline_lower": result.baseline.lower}
     if result.radii is not None:

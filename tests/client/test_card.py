@@ -20,6 +20,7 @@ BRACKET = RESULT | {
     "upper": UPPER | {"value": 17.081988066341008}, "lower": {"value": 1e-05, "method": "gradient",
     "guarantee": "witnessed"}, "domain": DOMAIN, "target": {"kind": "all"},
 }  # fmt: skip
+OFFSET = {"value": 1.5, "guarantee": "certified", "steps": []}
 PROOF = {
     "model": {"sha256": DIGEST}, "function": {"norm": "2", "domain": DOMAIN, "target": {"kind": "all"}},
     "bound": 17.081988083423013, "reported": {"method": "autolip", "value": 17.081988066341008},
@@ -72,6 +73,7 @@ def test_the_section_tells_what_is_needed_to_check_it(installed: Path, tmp_path:
 @pytest.mark.parametrize(
     ("document", "proof", "why"),
     [
+        (BRACKET | {"offset": OFFSET}, None, "not the model's own constant"),
         (BRACKET | {"upper": None}, None, "no certified upper bound"),
         (BRACKET | {"upper": UPPER | {"guarantee": "witnessed"}}, None, "no certified upper bound"),
         (BRACKET, PROOF | {"reported": {"method": "autolip", "value": 17.0}}, "another bound"),

@@ -61,6 +61,8 @@ def test_metrics_of_an_answer(evaluation: ModuleType) -> None:
         "lipschitz_baseline_upper": 2.0, "lipschitz_baseline_lower": 1.5,
     }  # fmt: skip
     assert evaluation.metrics_of(job_of(evaluation).result, 0.1) == {"lipschitz_upper": 1.0}
+    noisy = job_of(evaluation, offset={"value": 0.5, "guarantee": "certified", "steps": []})
+    assert evaluation.metrics_of(noisy.result, 0.1) == {"lipschitz_upper": 1.0, "lipschitz_offset": 0.5}
 
 
 @pytest.mark.parametrize(("radius", "share"), [(0.05, 0.6), (0.1, 0.6), (0.2, 0.2), (0.5, 0.2)])

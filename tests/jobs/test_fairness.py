@@ -147,7 +147,7 @@ def test_ahead_is_the_order_in_which_slots_take(repository: JobRepository) -> No
 def test_brackets_are_results_in_short(repository: JobRepository) -> None:
     found = {"upper": {"value": 2.5, "method": "m"}, "lower": None, "verdict": "pass", "layers": [1, 2]}
     ids = []
-    for result in (found, {}):
+    for result in (found, {"offset": {"value": 0.5}}):
         queued(repository)
         row = take(repository)
         assert row is not None
@@ -155,6 +155,6 @@ def test_brackets_are_results_in_short(repository: JobRepository) -> None:
         ids.append(row["id"])
     assert repository.brackets([]) == {}
     assert repository.brackets([*ids, "no such job"]) == {
-        ids[0]: {"upper": {"value": 2.5}, "lower": {"value": None}, "verdict": "pass"},
-        ids[1]: {"upper": {"value": None}, "lower": {"value": None}, "verdict": None},
+        ids[0]: {"upper": {"value": 2.5}, "lower": {"value": None}, "offset": {"value": None}, "verdict": "pass"},
+        ids[1]: {"upper": {"value": None}, "lower": {"value": None}, "offset": {"value": 0.5}, "verdict": None},
     }

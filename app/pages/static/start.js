@@ -138,11 +138,13 @@
     asked.append(element("span", methods, { title: methods, className: "cut" }));
     const waits = job.queue ? `, ${job.queue.ahead} ahead` : "";
     const status = element("td", job.status.replace("_", " ") + waits, { className: "keep" });
-    const { lower = null, upper = null, verdict = null } = job.bracket || {};
+    const { lower = null, upper = null, offset = null, verdict = null } = job.bracket || {};
+    const most = end(upper, true);
+    if (offset !== null) most.append(` + ${short(offset, true)}`);
     const time = element("time", new Date(job.created_at).toLocaleString(undefined, { dateStyle: "short", timeStyle: "short" }), { dateTime: job.created_at });
     const when = element("td", undefined, { className: "keep" });
     when.append(time);
-    made.append(name, status, end(lower, false), end(upper, true), element("td", verdict || NONE), asked, when);
+    made.append(name, status, end(lower, false), most, element("td", verdict || NONE), asked, when);
     return made;
   };
   const recent = async () => {

@@ -14,13 +14,17 @@ from onnx import NodeProto, TensorProto, helper
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from app.api.views import bracket_of
+from app.commands.show import summary
 from app.contract.question import Question
 from app.contract.result import ResultView
+from app.contract.series import asked_of
 from app.lipschitz.certificate.fields import InvalidCertificate
 from app.lipschitz.certificate.function import function
 from app.lipschitz.errors import Discontinuous, InvalidRequest, LipschitzError
 from app.lipschitz.files import analyze
 from app.pages.words import interval, meaning
+from app.pages.words import question as asked
 from tests.lipschitz.ingest.onnx_models import node, onnx_bytes
 
 BOX = {"kind": "box", "lower": -1.0, "upper": 1.0}
@@ -225,6 +229,21 @@ def test_the_page_says_plus_e() -> None:
     assert interval(view) == "L ≤ 1, ‖f(x) − f(y)‖ ≤ L ‖x − y‖ + 1"
     assert "moves the output by at most 1.0" in meaning(question, view)
     assert "a pair reaches" not in meaning(question, view)
+    assert asked(question).endswith("rounding as noise")
+    printed = summary("m.onnx", view)
+    assert "- <= Lipschitz constant without rounding" in printed
+    assert "|f(x) - f(y)| <= 1 |x - y| + 1.0" in printed
+
+
+def test_a_result_in_short_says_it_too() -> None:
+    view = bracket_of(result(one_step("Floor"), methods=["autolip"], norm="inf"))
+    assert view is not None
+    assert (view.upper, view.offset) == (1.0, 1.0)
+
+
+def test_a_series_has_one_question_where_rounding_is_refused() -> None:
+    """Answers that are older than the field stay comparable."""
+    assert asked_of({"norm": "2", "rounding": "refuse"}) == asked_of({"norm": "2"}) == {"norm": "2"}
 
 
 @pytest.mark.parametrize("kind", [TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT8E4M3FN])
