@@ -51,7 +51,7 @@ def test_the_pretence_refuses_what_a_gpu_refuses(monkeypatch: pytest.MonkeyPatch
 def test_no_operation_mixes_devices(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     make, fields = CASES[name]
     artifact, method = capture_artifact(make(), None), name.split()[0]
-    request = {"methods": [method], "budget_s": 2.0 if method in ("gradient", "grid") else 20.0} | fields
+    request = {"methods": [method], "budget_s": 0.5 if method in ("gradient", "grid") else 20.0} | fields
     with gpu(monkeypatch):
         answer = analyze(artifact, request)
     result = answer.result
