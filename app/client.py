@@ -15,7 +15,6 @@ from contextlib import ExitStack
 from datetime import datetime
 from io import BufferedReader
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -28,7 +27,7 @@ from .contract.job import QueueView, Urls
 from .contract.problem import ProblemView
 from .contract.progress import Progress
 from .contract.result import Verdict
-from .contract.series import SeriesView
+from .contract.series import SeriesPage, SeriesView
 from .contract.uploads import ModelView
 from .lipschitz.bundle import Member, identity
 from .lipschitz.external_data import files_beside
@@ -112,9 +111,7 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._http.close()
 
     def upload(self, model: Path, name: str | None = None, version: str | None = None) -> str:
@@ -168,6 +165,10 @@ class Client:
     def series(self, name: str) -> SeriesView:
         """Every version that was uploaded under the name, with its bracket, norms and radii."""
         return SeriesView.model_validate(self._call("GET", f"/v1/series/{quote(name)}"))
+
+    def all_series(self, **page: str | int) -> SeriesPage:
+        """Series in short, those with the newest versions first; `page_size` and `page_token` as in the API."""
+        return SeriesPage.model_validate(self._call("GET", "/v1/series", params=page))
 
     def model(self, digest: str) -> ModelView:
         """What the service knows of an uploaded model."""

@@ -7,7 +7,7 @@ from typing import Annotated
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Path, Query
 
-from ..contract.series import ModelVersion, SeriesName, SeriesView
+from ..contract.series import ModelVersion, SeriesName, SeriesPage, SeriesView
 from ..errors import UnknownSeries
 from ..parsing import parse_fields
 from ..refusals import InvalidRequest
@@ -15,6 +15,7 @@ from ..services import Services
 from .callers import Caller, InCaller, allowed
 from .dependencies import InServices
 from .documents import answers
+from .paging import InPages
 
 router = APIRouter(prefix="/v1/series", tags=["Series"], dependencies=[Depends(allowed)])
 
@@ -41,6 +42,14 @@ async def name_version(services: Services, caller: Caller, named: ModelVersion |
     """Make the model that version, if it is to be one; VersionTaken."""
     if named is not None:
         await to_thread.run_sync(services.series.name, caller.tenant, named, model)
+
+
+@router.get("", responses=answers(InvalidRequest))
+def list_series(services: InServices, caller: InCaller, page: InPages) -> SeriesPage:
+    """Series in short, those with the newest versions first: newest version, and the last bracket of it."""
+    series = services.series.page(caller.tenant, page.limit, page.after)
+    shown, token = page.cut(series, lambda one: (one[0], one[1].name))
+    return SeriesPage(series=[summary for _, summary in shown], next_page_token=token)
 
 
 @router.get("/{name:path}", responses=answers(UnknownSeries, InvalidRequest))

@@ -84,6 +84,26 @@ class SeriesView(BaseModel):
     versions: list[VersionView] = Field(description="Oldest first, the newest 1,000.")
 
 
+class SeriesSummary(BaseModel):
+    """A series in short: its newest version, with what was answered of that one last."""
+
+    name: str = Field(description="The series' name.")
+    versions: int = Field(description="How many versions it has.")
+    version: str = Field(description="The newest version.")
+    model: str = Field(description="SHA-256 of its model.")
+    created_at: datetime = Field(description="When it was named.")
+    question: str | None = Field(description="Which question the bracket answers; null before the first answer.")
+    upper: float | None = Field(description="Certified upper bound.")
+    lower: float | None = Field(description="Witnessed lower bound.")
+
+
+class SeriesPage(BaseModel):
+    """Series, those with the newest versions first."""
+
+    series: list[SeriesSummary] = Field(description="This page of them.")
+    next_page_token: str | None = Field(description="For the query parameter `page_token`; null on the last page.")
+
+
 def asked_of(request: Json) -> Json:
     """The part of a canonical request that makes its answer comparable with others; what is refused asks nothing."""
     return {name: value for name, value in request.items() if name not in HOW and value not in (None, False, "refuse")}

@@ -6,7 +6,7 @@ from sqlalchemy import RowMapping
 
 from ..contract.job import time_of
 from ..contract.plain import Json
-from ..contract.series import ModelVersion, SeriesQuestion, SeriesView, VersionView
+from ..contract.series import ModelVersion, SeriesQuestion, SeriesSummary, SeriesView, VersionView
 from ..errors import UnknownSeries, VersionTaken
 from ..store.series import SeriesRepository
 
@@ -23,6 +23,13 @@ class SeriesService:
         """Make the model that version; VersionTaken where it is another one: what was released does not change."""
         if not self._repository.add(tenant, named.name, named.version, model):
             raise VersionTaken(f"Version {named.version!r} of {named.name!r} is another model already.")
+
+    def page(self, tenant: str, limit: int, after: tuple[float, str] | None) -> list[tuple[float, SeriesSummary]]:
+        """Every series in short, those with the newest versions first, each with the time of that version."""
+        rows = self._repository.page(tenant, limit, after)
+        times = [row["created_at"] for row in rows]
+        told = [SeriesSummary.model_validate(row | {"created_at": time_of(row["created_at"])}) for row in rows]
+        return list(zip(times, told, strict=True))
 
     def view(self, tenant: str, name: str, question: str | None = None) -> SeriesView:
         """The series, with the answers to `question`, or to the one that most versions answer.

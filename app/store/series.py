@@ -16,6 +16,7 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    tuple_,
 )
 
 from ..contract.plain import Json
@@ -72,6 +73,15 @@ class SeriesRepository:
                 remember(connection, job, job["result"])
         return True
 
+    def page(self, tenant: str, limit: int, after: tuple[float, str] | None) -> list[dict[str, Any]]:
+        """The newest version of each series and the newest answer about it, newest versions first."""
+        with self._database.read() as connection:
+            rows = [dict(row) for row in connection.execute(_newest(tenant, limit, after)).mappings()]
+            own = (answers.c.tenant == tenant, answers.c.model.in_([row["model"] for row in rows]))
+            last = connection.execute(select(answers).where(*own).order_by(answers.c.at)).mappings()
+            known = {row["model"]: {name: row[name] for name in ("question", "upper", "lower")} for row in last}
+        return [{"question": None, "upper": None, "lower": None, **row, **known.get(row["model"], {})} for row in rows]
+
     def versions(self, tenant: str, name: str) -> list[RowMapping]:
         """The newest versions, oldest first."""
         newest = select(versions).where(_series(tenant, name))
@@ -111,6 +121,18 @@ class SeriesRepository:
 
 def _series(tenant: str, name: str) -> ColumnElement[bool]:
     return and_(versions.c.tenant == tenant, versions.c.name == name)
+
+
+def _newest(tenant: str, limit: int, after: tuple[float, str] | None) -> Select[Any]:
+    """The newest version of each series, as its page lists them, with how many there are."""
+    order = (versions.c.created_at.desc(), versions.c.version.desc())
+    place = func.row_number().over(partition_by=versions.c.name, order_by=order).label("place")
+    count = func.count().over(partition_by=versions.c.name).label("versions")
+    ranked = select(versions, place, count).where(versions.c.tenant == tenant).subquery()
+    query = select(ranked).where(ranked.c.place == 1)
+    if after is not None:
+        query = query.where(tuple_(ranked.c.created_at, ranked.c.name) < after)
+    return query.order_by(ranked.c.created_at.desc(), ranked.c.name.desc()).limit(limit)
 
 
 def _of(tenant: str, name: str) -> Join:

@@ -37,7 +37,7 @@ def test_every_path_of_the_contract_is_there(document: dict[str, Any]) -> None:
         "GET /livez", "GET /readyz", "GET /v2/health/live", "GET /v2/health/ready", "GET /metrics",
         "GET /version", "GET /v1/methods", "GET /v1/operators", "GET /v1/workers",
         "GET /v1/models/{model_id}/graph",
-        "GET /v1/series/{name}", "DELETE /v1/series/{name}", "GET /series/{name}",
+        "GET /v1/series", "GET /v1/series/{name}", "DELETE /v1/series/{name}", "GET /series/{name}",
         "POST /v1/models", "GET /v1/models", "PUT /v1/models/{model_id}", "GET /v1/models/{model_id}",
         "HEAD /v1/models/{model_id}", "DELETE /v1/models/{model_id}",
         "POST /v1/datasets", "GET /v1/datasets", "GET /v1/datasets/{dataset_id}",

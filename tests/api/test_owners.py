@@ -30,6 +30,7 @@ SESSIONS = {"POST /session", "DELETE /session"}
 """A browser signs in with the key in a form, and out."""
 LISTS = {
     "GET /v1/models", "GET /v1/datasets", "GET /v1/jobs", "GET /v1/webhooks/deliveries", "GET /v1/webhooks/received",
+    "GET /v1/series",
 }  # fmt: skip
 CREATIONS = {
     "POST /v1/models", "PUT /v1/models/{model_id}", "POST /v1/datasets", "POST /v1/jobs", "POST /v1/analyze",
@@ -188,9 +189,11 @@ def test_another_owners_thing_does_not_exist(world: World, operation: str) -> No
 def test_lists_show_only_ones_own(world: World, operation: str) -> None:
     _, url = world.url(operation)
     kind = url.rpartition("/")[2]
-    name, own = {"deliveries": ("id", "delivery_id"), "received": ("delivery", "received_id")}.get(
-        kind, ("id", f"{kind.removesuffix('s')}_id")
-    )
+    name, own = {
+        "deliveries": ("id", "delivery_id"),
+        "received": ("delivery", "received_id"),
+        "series": ("name", "name"),
+    }.get(kind, ("id", f"{kind.removesuffix('s')}_id"))
 
     def seen_by(client: str) -> set[str]:
         return {item[name] for item in world.clients[client].get(url).json()[kind]}

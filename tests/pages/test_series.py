@@ -194,3 +194,24 @@ def test_names_of_registries_are_cut_to_what_is_kept() -> None:
     named = ModelVersion.of("n\x00" * 300, "v" * 100)
     assert (len(named.name), len(named.version), named.name.isprintable()) == (255, 64, True)
     assert numbers_of({"upper": None, "lower": None}) == {"upper": None, "lower": None, "layers": [], "radii": None}
+
+
+def test_the_index_has_the_newest_version_of_each_in_pages(pages: RunningService) -> None:
+    old = release(pages, "indexed a", "1", told(8.0))
+    release(pages, "indexed b", "1", told(3.0))
+    release(pages, "indexed a", "2", told(9.0))
+    newest = release(pages, "indexed c", "1", told(4.0, 2.0))
+    for model in (old, newest):
+        analyse(pages, model)
+    seen, token = [], None
+    with Client(pages.url) as client:
+        while len(seen) < 3:
+            params = {"page_size": 1} | ({"page_token": token} if token else {})
+            answer = pages.client.get("/v1/series", params=params).json()
+            seen += answer["series"]
+            token = answer["next_page_token"]
+        assert [one.name for one in client.all_series().series][:3] == [one["name"] for one in seen]
+    assert [(one["name"], one["version"], one["versions"], one["upper"]) for one in seen] == [
+        ("indexed c", "1", 1, 4.0), ("indexed a", "2", 2, None), ("indexed b", "1", 1, None),
+    ]  # fmt: skip
+    assert seen[0]["question"] == series(pages, "indexed c")["question"]
