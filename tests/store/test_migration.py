@@ -41,6 +41,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
 def test_jobs_of_before_are_served_as_they_were(services: Services, answer: dict[str, Any]) -> None:
     job = services.jobs.get("", answer["id"])
     served = json.loads(view_of(services, job).model_dump_json(exclude_unset=True))
+    served["urls"] = {name: served["urls"][name] for name in answer["urls"]}  # what an answer has may grow
     assert {name: served[name] for name in answer} == answer
     assert served["bracket"]["upper"] == answer["result"]["upper"]["value"]
 
