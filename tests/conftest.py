@@ -237,7 +237,7 @@ def postgres_url() -> Iterator[str]:
     from tests.servers import Missing, private_postgres
 
     try:
-        with private_postgres() as server:
+        with private_postgres(fsync="off") as server:  # processes are killed here, machines are not
             yield server.url
     except Missing as missing:
         pytest.skip(str(missing))

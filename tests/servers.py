@@ -57,8 +57,8 @@ class Server:
 
 
 @contextmanager
-def private_postgres() -> Iterator[Server]:
-    """An empty PostgreSQL that brings commits to the disk; Missing where it is not installed."""
+def private_postgres(fsync: str = "on") -> Iterator[Server]:
+    """An empty PostgreSQL that brings commits to the disk, unless `fsync` is off; Missing where it is not installed."""
     programs = _postgres_programs()
     user = _unprivileged()
     with _directory(user) as home:
@@ -66,7 +66,7 @@ def private_postgres() -> Iterator[Server]:
         initdb = [programs / "initdb", "--pgdata", data, "--username", "lipserve", "--auth", "trust", "--no-sync"]
         initdb += ["--encoding", "UTF8", "--locale", "C.UTF-8"]
         subprocess.run(initdb, user=user, cwd="/", check=True, capture_output=True)
-        given = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": "", "fsync": "on"}
+        given = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": "", "fsync": fsync}
         command = [str(programs / "postgres"), "-D", str(data)]
         command += [word for name, value in given.items() for word in ("-c", f"{name}={value}")]
 
