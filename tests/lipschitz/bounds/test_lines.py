@@ -11,6 +11,7 @@ import torch
 from app.lipschitz.bounds.lines import Lines, lines
 from app.lipschitz.network.scalar import Scalar
 from app.lipschitz.network.scalars import rectifiers, sigmoids, swishes
+from app.lipschitz.network.scalars.rounded import Rounded
 from tests.lipschitz.network.scalar_battery import FUNCTIONS, entry, intervals, mp, points_of, special_points, value
 
 QUICK, LONG = 14, 300
@@ -62,6 +63,13 @@ def test_lines_of_a_relu_are_those_of_crown() -> None:
     assert found.upper[0].tolist() == pytest.approx([0.75, 0.25, 1.0, 0.0])
     assert found.lower[1].tolist() == pytest.approx([0.0] * 4, abs=1e-15)
     assert found.upper[1].tolist() == pytest.approx([0.75, 0.75, 0.0, 0.0], abs=1e-15)
+
+
+def test_lines_of_rounding_leave_room_for_all_of_its_noise() -> None:
+    found = on(Rounded(lambda x: x, -1.0, 0.5), (-1.0, 3.0), (-3.0, 1e3))
+    x = torch.tensor([[-1.0, -3.0], [3.0, 1e3]], dtype=torch.float64)
+    assert bool((found.lower[0] * x + found.lower[1] <= x - 1.0).all())
+    assert bool((found.upper[0] * x + found.upper[1] >= x + 0.5).all())
 
 
 @pytest.mark.parametrize("scalar", [sigmoids.tanh(), sigmoids.sigmoid(), swishes.silu(), swishes.gelu()])

