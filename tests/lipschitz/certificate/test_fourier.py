@@ -288,5 +288,6 @@ def test_a_hundred_networks(seed: int) -> None:
     checked = verdict(model, certificate)
     assert (checked["valid"], checked["check"]) == (True, "independent"), checked["reasons"]
     assert certificate["bound"] <= answer["result"]["upper"]["value"] * (1 + 1e-8)
-    refused(lowered(certificate, max(gap, 0.0) + 2e-4), "do not prove rho", model)
+    spare = 1e-3 if fields["domain"] is BOX else 2e-4  # the check may know narrower ranges than the solver did
+    refused(lowered(certificate, max(gap, 0.0) + spare), "do not prove rho", model)
     refused(changed(certificate, lambda c: fourier_piece(c).update(torus=[1])), "too small", model)
