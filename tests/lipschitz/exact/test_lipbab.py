@@ -1,4 +1,4 @@
-"""Local constants of small random networks of LipBaB's shapes on its boxes: brackets in the three norms, the smallest closed.
+"""Local constants of small random networks of LipBaB's shapes on its boxes: brackets, the smallest network closed.
 
 Shapes and boxes as in Bhowmick et al., LipBaB (2021): [0, 0.1]^10 and [0, 1]^4.
 """
